@@ -1,0 +1,254 @@
+//! Loads a policy and calls it, one fresh instance a call.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use json_patch::Patch;
+use kubewarden_policy_sdk::response::ValidationResponse;
+use kubewarden_policy_sdk::settings::SettingsValidationResponse;
+use serde_json::{Value, json};
+use wapc::WapcHost;
+use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
+
+use crate::host::{Host, Record};
+use crate::{Cluster, HostCall, Objects};
+
+/// A compiled policy. Clones share the compiled code, and threads may call it at the same time.
+#[derive(Clone)]
+pub struct Policy {
+    compiled: WasmtimeEngineProviderPre,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// The answer of the policy, or the rejection that policy-server makes of its failure.
+    pub response: ValidationResponse,
+    /// From the object of the request to the mutated one; empty when nothing changed.
+    pub patch: Patch,
+    /// In the order in which they were made.
+    pub host_calls: Vec<HostCall>,
+    /// Events that the policy logged: `level`, `message` and fields of its own.
+    pub logs: Vec<Value>,
+}
+
+impl Policy {
+    /// Compiles a policy, which is slow: load once, call often.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is not WebAssembly, or imports what the host does not have.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let module =
+            fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+        let compiled = WasmtimeEngineProviderBuilder::new()
+            .module_bytes(&module)
+            .build_pre()
+            .with_context(|| format!("{} is not a policy that can be run", path.display()))?;
+        Ok(Self { compiled })
+    }
+
+    /// Has the policy judge an AdmissionRequest.
+    ///
+    /// As in policy-server, these are rejections and not errors:
+    ///
+    /// | what happened | code | message |
+    /// | --- | --- | --- |
+    /// | the policy returned an error, panicked or trapped | 500 | `internal server error: Guest call failure: …` |
+    /// | its answer is not a ValidationResponse | 500 | `internal server error: invalid response from policy: …` |
+    /// | it mutates a request without an object (DELETE) | none | `Incoming object is null, …` |
+    ///
+    /// # Errors
+    ///
+    /// When the policy cannot be instantiated.
+    pub fn validate(
+        &self,
+        request: &Value,
+        settings: &Value,
+        cluster: Arc<dyn Cluster>,
+    ) -> anyhow::Result<Evaluation> {
+        let payload = json!({"request": request, "settings": settings}).to_string();
+        let host = Arc::new(Host::new(cluster));
+        let reply = self.invoke("validate", payload.as_bytes(), &host)?;
+
+        let (response, patch) = read_response(reply, request.get("object"));
+        let Record { calls, logs } = host.take_record();
+        Ok(Evaluation {
+            response,
+            patch,
+            host_calls: calls,
+            logs,
+        })
+    }
+
+    /// Has the policy check its settings. As in policy-server, a policy that fails to answer makes
+    /// them invalid.
+    ///
+    /// # Errors
+    ///
+    /// When the policy cannot be instantiated.
+    pub fn validate_settings(
+        &self,
+        settings: &Value,
+    ) -> anyhow::Result<SettingsValidationResponse> {
+        let host = Arc::new(Host::new(Arc::new(Objects::default())));
+        let reply = self.invoke("validate_settings", settings.to_string().as_bytes(), &host)?;
+
+        let answer = match reply {
+            Ok(answer) => {
+                serde_json::from_slice(&answer).map_err(|error| format!("error: {error:?}"))
+            }
+            Err(error) => Err(format!(
+                "Error invoking settings validation callback: {error:?}"
+            )),
+        };
+        Ok(answer.unwrap_or_else(|message| SettingsValidationResponse {
+            valid: false,
+            message: Some(message),
+        }))
+    }
+
+    /// Calls a waPC function of the policy by its name, for example `protocol_version`. The cluster
+    /// is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the policy cannot be instantiated, or answers with an error.
+    pub fn call(&self, function: &str, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let host = Arc::new(Host::new(Arc::new(Objects::default())));
+        Ok(self.invoke(function, payload, &host)??)
+    }
+
+    /// The outer result is about the instance, the inner one about the call.
+    fn invoke(
+        &self,
+        function: &str,
+        payload: &[u8],
+        host: &Arc<Host>,
+    ) -> anyhow::Result<Result<Vec<u8>, wapc::errors::Error>> {
+        let engine = self.compiled.rehydrate(None)?;
+        let host = Arc::clone(host);
+        let callback =
+            move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
+                Ok(host.answer(binding, namespace, operation, payload)?)
+            };
+        let guest = WapcHost::new(Box::new(engine), Some(Box::new(callback)))
+            .context("the policy cannot be instantiated")?;
+        Ok(guest.call(function, payload))
+    }
+}
+
+fn read_response(
+    reply: Result<Vec<u8>, wapc::errors::Error>,
+    object: Option<&Value>,
+) -> (ValidationResponse, Patch) {
+    let response = match reply {
+        Ok(answer) => serde_json::from_slice(&answer).unwrap_or_else(|error| {
+            let message = format!("internal server error: invalid response from policy: {error}");
+            rejection(message, Some(500))
+        }),
+        Err(error) => rejection(format!("internal server error: {error}"), Some(500)),
+    };
+
+    let object = object.filter(|object| !object.is_null());
+    match (object, &response.mutated_object) {
+        (_, None) => (response, Patch::default()),
+        (Some(object), Some(mutated)) => {
+            let patch = json_patch::diff(object, mutated);
+            (response, patch)
+        }
+        (None, Some(_)) => {
+            let message = "Incoming object is null, which happens only with DELETE operations, but the policy is attempting a mutation. This is not allowed";
+            (rejection(message.to_owned(), None), Patch::default())
+        }
+    }
+}
+
+fn rejection(message: String, code: Option<u16>) -> ValidationResponse {
+    ValidationResponse {
+        accepted: false,
+        message: Some(message),
+        code,
+        mutated_object: None,
+        audit_annotations: None,
+        warnings: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(answer: &Value, object: &Value) -> (ValidationResponse, Value) {
+        let (response, patch) = read_response(Ok(answer.to_string().into_bytes()), Some(object));
+        (response, json!(patch))
+    }
+
+    #[test]
+    fn the_patch_is_the_difference_to_the_object() {
+        let object = json!({"metadata": {"name": "app"}, "spec": {"replicas": 1, "paused": true}});
+        let mutated = json!({"metadata": {"name": "app", "annotations": {"a/b": "c"}}, "spec": {"replicas": 2}});
+
+        let (response, patch) = read(
+            &json!({"accepted": true, "mutated_object": mutated}),
+            &object,
+        );
+        assert!(response.accepted);
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "add", "path": "/metadata/annotations", "value": {"a/b": "c"}},
+                {"op": "replace", "path": "/spec/replicas", "value": 2},
+                {"op": "remove", "path": "/spec/paused"},
+            ])
+        );
+    }
+
+    #[test]
+    fn no_difference_is_an_empty_patch() {
+        let object = json!({"spec": {"replicas": 1}});
+        let same = json!({"accepted": true, "mutated_object": object});
+        let none = json!({"accepted": true});
+
+        assert_eq!(read(&same, &object).1, json!([]));
+        assert_eq!(read(&none, &object).1, json!([]));
+    }
+
+    #[test]
+    fn a_mutation_of_nothing_is_rejected() {
+        let answer = json!({"accepted": true, "mutated_object": {"spec": {}}});
+
+        let (response, patch) = read(&answer, &Value::Null);
+        assert!(!response.accepted);
+        assert_eq!(response.code, None);
+        assert_eq!(
+            response.message.as_deref(),
+            Some(
+                "Incoming object is null, which happens only with DELETE operations, but the policy is attempting a mutation. This is not allowed"
+            )
+        );
+        assert_eq!(patch, json!([]));
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_rejected() {
+        let (response, _) = read(&json!({"verdict": "fine"}), &json!({}));
+
+        assert!(!response.accepted);
+        assert_eq!(response.code, Some(500));
+        assert_eq!(
+            response.message.as_deref(),
+            Some(
+                "internal server error: invalid response from policy: missing field `accepted` at line 1 column 18"
+            )
+        );
+    }
+
+    #[test]
+    fn policies_are_shared_between_threads() {
+        fn is_shared<T: Send + Sync + Clone>() {}
+        is_shared::<Policy>();
+    }
+}
