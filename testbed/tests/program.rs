@@ -1,0 +1,165 @@
+//! The program: what it prints, and the exit codes that scripts rely on.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// Runs the program in a directory of its own, which holds `request.json` and `cluster.json`, and
+/// gives its exit code and all that it printed.
+fn run(test: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    fs::create_dir_all(&directory).unwrap();
+    let write =
+        |name: &str, value: Value| fs::write(directory.join(name), value.to_string()).unwrap();
+    write(
+        "request.json",
+        json!({"uid": "1", "kind": {"kind": "ConfigMap"}, "operation": "CREATE", "object": {}}),
+    );
+    let metadata = json!({"namespace": "shop", "name": "app"});
+    write(
+        "cluster.json",
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}),
+    );
+
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/");
+    let arguments = arguments.iter().map(|it| it.replace("GUESTS/", guests));
+    let run = Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    (run.status.code(), text)
+}
+
+const REQUEST: [&str; 5] = [
+    "run",
+    "--policy",
+    "GUESTS/guest.wat",
+    "--request",
+    "request.json",
+];
+
+#[test]
+fn accepted() {
+    let (code, text) = run(
+        "accepted",
+        &[&REQUEST[..], &["--cluster", "cluster.json"]].concat(),
+    );
+
+    let expected = "\
+accepted, with changes
+
+changes to the object:
+  add seen = true
+
+asked of the cluster:
+  get_resource v1/ConfigMap shop/app: found, 83 bytes
+";
+    assert_eq!((code, text.as_str()), (Some(0), expected));
+}
+
+#[test]
+fn rejected() {
+    let (code, text) = run("rejected", &REQUEST);
+
+    let expected = "\
+rejected, code 500
+
+message:
+  internal server error: Guest call failure: Callback evaluation failure: Cannot find v1/ConfigMap named 'app' inside of namespace 'Some(\"shop\")'
+
+asked of the cluster:
+  get_resource v1/ConfigMap shop/app: absent
+";
+    assert_eq!((code, text.as_str()), (Some(1), expected));
+}
+
+#[test]
+fn answers_as_json() {
+    let (code, text) = run(
+        "answers_as_json",
+        &[&REQUEST[..], &["--output", "json"]].concat(),
+    );
+
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &answer["accepted"]), (Some(1), &json!(false)));
+}
+
+#[test]
+fn a_file_that_is_no_request() {
+    let run = run(
+        "a_file_that_is_no_request",
+        &[
+            "run",
+            "--policy",
+            "GUESTS/guest.wat",
+            "--request",
+            "cluster.json",
+        ],
+    );
+
+    let expected = "error: cannot use cluster.json as a request: neither an AdmissionRequest, nor an AdmissionReview or a recording with one in its field `request`\n";
+    assert_eq!(run, (Some(2), expected.to_owned()));
+}
+
+#[test]
+fn valid_settings() {
+    let run = run(
+        "valid_settings",
+        &[
+            "settings",
+            "--policy",
+            "GUESTS/guest.wat",
+            "--settings",
+            "{}",
+        ],
+    );
+    assert_eq!(run, (Some(0), "the settings are valid\n".to_owned()));
+}
+
+#[test]
+fn invalid_settings() {
+    let refused = "the settings are not valid: Error invoking settings validation callback: ";
+
+    let (code, text) = run(
+        "invalid_settings",
+        &["settings", "--policy", "GUESTS/trap.wat"],
+    );
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with(refused), "{text}");
+
+    let (code, text) = run(
+        "invalid_settings",
+        &[
+            "run",
+            "--policy",
+            "GUESTS/trap.wat",
+            "--request",
+            "request.json",
+        ],
+    );
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with(&format!("error: {refused}")), "{text}");
+}
+
+#[test]
+fn settings_from_a_file_that_is_not_there() {
+    let run = run(
+        "settings_from_a_file_that_is_not_there",
+        &[
+            "settings",
+            "--policy",
+            "GUESTS/guest.wat",
+            "--settings",
+            "@none.json",
+        ],
+    );
+
+    let expected =
+        "error: cannot read the settings none.json: No such file or directory (os error 2)\n";
+    assert_eq!(run, (Some(2), expected.to_owned()));
+}
