@@ -1,1 +1,79 @@
-//! rollout-guard
+//! rollout-guard: pods run the config that is in the cluster, and a Helm release never loses what its
+//! pods need.
+//!
+//! ```text
+//! AdmissionRequest, settings
+//!        │ parse (request, settings)
+//!        ▼
+//!      route ── object with a pod template ──► config_hash ───┐
+//!        │                                        │ ▲         │
+//!        │                                        ▼ │         ▼
+//!        │                                      cluster    Verdict ──► ValidationResponse
+//!        │                                        ▲ │         ▲
+//!        │                                        │ ▼         │
+//!        ├───── pending release record ────────► release_guard┘
+//!        │
+//!        └───── anything else ─────────────────► accept
+//! ```
+//!
+//! Decisions are pure functions of values; [`cluster`] is the only module that makes host calls.
+
+pub mod annotations;
+pub mod cluster;
+pub mod config_hash;
+pub mod pod_template;
+pub mod release_guard;
+pub mod request;
+pub mod settings;
+pub mod verdict;
+
+use kubewarden_policy_sdk::{
+    protocol_version_guest, response::ValidationResponse, settings::SettingsValidationResponse,
+};
+use wapc_guest::{CallResult, register_function};
+
+use crate::{
+    cluster::{Cluster, Host},
+    request::{Payload, Request},
+    settings::Settings,
+    verdict::Verdict,
+};
+
+/// Called by the host when it loads the policy.
+#[unsafe(no_mangle)]
+#[allow(unsafe_code)]
+pub extern "C" fn wapc_init() {
+    register_function("validate", validate);
+    register_function("validate_settings", validate_settings);
+    register_function("protocol_version", protocol_version_guest);
+}
+
+fn validate(payload: &[u8]) -> CallResult {
+    let verdict = match serde_json::from_slice(payload) {
+        Ok(Payload { request, settings }) => judge(&request, &settings.unwrap_or_default(), &Host),
+        Err(error) => Verdict::malformed(format!("the request cannot be read: {error}")),
+    };
+    Ok(serde_json::to_vec(&ValidationResponse::from(verdict))?)
+}
+
+fn validate_settings(payload: &[u8]) -> CallResult {
+    let parsed = serde_json::from_slice(payload)
+        .map_err(|error| error.to_string())
+        .and_then(|settings| Settings::parse(&settings));
+    let response = SettingsValidationResponse {
+        valid: parsed.is_ok(),
+        message: parsed.err(),
+    };
+    Ok(serde_json::to_vec(&response)?)
+}
+
+/// Answers one request.
+pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
+    if settings.config_hash.enabled && config_hash::concerns(request) {
+        config_hash::judge(request, settings, cluster)
+    } else if settings.release_guard.enabled && release_guard::concerns(request) {
+        release_guard::judge(request, settings, cluster)
+    } else {
+        Verdict::accept()
+    }
+}

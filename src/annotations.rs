@@ -1,0 +1,180 @@
+//! The annotations and labels that this policy reads and writes, and how to do so in raw JSON.
+//!
+//! Objects under review are never parsed into typed structs and back: that drops the fields that the
+//! pinned API types do not know.
+
+use serde_json::{Map, Value, map::Entry};
+
+/// On the pod template: a hash over all digests (strategy `hash`).
+pub const CONFIG_HASH: &str = "rollout-guard/config-hash";
+/// On the pod template: an integer that only grows (strategy `version`).
+pub const CONFIG_VERSION: &str = "rollout-guard/config-version";
+/// On the workload: the digest of each config that the running template was stamped for, as JSON.
+pub const CONFIGS: &str = "rollout-guard/configs";
+/// On the workload: `"true"` and `"false"` win over the settings.
+pub const ENABLED: &str = "rollout-guard/enabled";
+/// On the workload: `"true"` holds back rollouts for changed config.
+pub const FREEZE: &str = "rollout-guard/freeze";
+/// On the workload: names of ConfigMaps that the program reads by API, separated by commas.
+pub const EXTRA_CONFIGMAPS: &str = "rollout-guard/extra-configmaps";
+/// On the workload: names of Secrets that the program reads by API, separated by commas.
+pub const EXTRA_SECRETS: &str = "rollout-guard/extra-secrets";
+/// On a ConfigMap or Secret: `"true"` leaves it out.
+pub const IGNORE: &str = "rollout-guard/ignore";
+/// A label of the release record: the revision that may pass whatever is found.
+pub const ALLOW_REVISION: &str = "rollout-guard/allow-revision";
+/// Shown by `kubectl rollout history`.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// The opt-in annotations of Reloader and Wave, which count as `rollout-guard/enabled: "true"`.
+pub const FOREIGN_OPT_INS: [&str; 2] = [
+    "reloader.stakater.com/auto",
+    "wave.pusher.com/update-on-config-change",
+];
+
+/// Where the annotations of an object are.
+pub const OBJECT: &[&str] = &["metadata"];
+/// Where the annotations of its pod template are.
+pub const TEMPLATE: &[&str] = &["spec", "template", "metadata"];
+
+/// The annotation `key` below `metadata_path`, if it is there and a string.
+pub fn get<'a>(object: &'a Value, metadata_path: &[&str], key: &str) -> Option<&'a str> {
+    let metadata = metadata_path
+        .iter()
+        .try_fold(object, |value, field| value.get(field))?;
+    metadata.get("annotations")?.get(key)?.as_str()
+}
+
+/// Whether the annotation is `"true"`, for those that the user sets. Any value but `"true"` and
+/// `"false"` is an error, so that a typing error is not taken for a decision.
+pub fn flag(object: &Value, key: &str) -> Result<Option<bool>, String> {
+    match get(object, OBJECT, key) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(format!(
+            "annotation {key} must be \"true\" or \"false\", not {other:?}"
+        )),
+    }
+}
+
+/// Sets or removes an annotation below `metadata_path`, touching nothing else. An annotation map that
+/// becomes empty is removed. The error is the path of a field that is not an object.
+pub fn set(
+    object: &mut Value,
+    metadata_path: &[&str],
+    key: &str,
+    value: Option<String>,
+) -> Result<(), String> {
+    if value.is_none() && get(object, metadata_path, key).is_none() {
+        return Ok(());
+    }
+    let mut path = String::new();
+    let mut fields = fields_of(object, &path)?;
+    for field in metadata_path {
+        path = format!("{path}.{field}").trim_start_matches('.').to_owned();
+        fields = fields_of(fields.entry(*field).or_insert(Value::Null), &path)?;
+    }
+    match (fields.entry("annotations"), value) {
+        (entry, Some(value)) => {
+            let annotations = entry.or_insert(Value::Null);
+            fields_of(annotations, &format!("{path}.annotations"))?
+                .insert(key.to_owned(), value.into());
+        }
+        (Entry::Occupied(mut annotations), None) => {
+            let left = fields_of(annotations.get_mut(), &format!("{path}.annotations"))?;
+            left.shift_remove(key);
+            if left.is_empty() {
+                annotations.shift_remove();
+            }
+        }
+        (Entry::Vacant(_), None) => {}
+    }
+    Ok(())
+}
+
+/// The fields of an object; `null` becomes an empty one.
+fn fields_of<'a>(value: &'a mut Value, path: &str) -> Result<&'a mut Map<String, Value>, String> {
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().ok_or_else(|| match path {
+        "" => "the object is not a JSON object".to_owned(),
+        path => format!("{path} is not an object"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set_a(mut object: Value, value: Option<&str>) -> Result<Value, String> {
+        set(&mut object, TEMPLATE, "a", value.map(str::to_owned)).map(|()| object)
+    }
+
+    #[test]
+    fn an_annotation_is_set_wherever_something_is_missing() {
+        let expected = json!({"spec": {"template": {"metadata": {"annotations": {"a": "1"}}}}});
+        for object in [
+            json!({}),
+            json!({"spec": {"template": {"metadata": null}}}),
+            json!({"spec": {"template": {"metadata": {"annotations": null}}}}),
+            json!({"spec": {"template": {"metadata": {"annotations": {"a": "0"}}}}}),
+        ] {
+            assert_eq!(
+                set_a(object.clone(), Some("1")),
+                Ok(expected.clone()),
+                "{object}"
+            );
+        }
+    }
+
+    #[test]
+    fn removing_leaves_no_trace_and_nothing_else_changes() {
+        let without = json!({"spec": {"template": {"metadata": {"labels": {}}}}, "z": 1, "y": 2});
+        assert_eq!(set_a(without.clone(), None), Ok(without.clone()));
+        let with = set_a(without.clone(), Some("1")).and_then(|with| set_a(with, None));
+        assert_eq!(with.map(|value| value.to_string()), Ok(without.to_string()));
+    }
+
+    #[test]
+    fn a_wrong_shape_is_an_error_with_its_path() {
+        assert_eq!(
+            set_a(json!([]), Some("1")),
+            Err("the object is not a JSON object".into())
+        );
+        assert_eq!(
+            set_a(json!({"spec": {"template": {"metadata": 1}}}), Some("1")),
+            Err("spec.template.metadata is not an object".into())
+        );
+        assert_eq!(
+            set_a(
+                json!({"spec": {"template": {"metadata": {"annotations": []}}}}),
+                Some("1")
+            ),
+            Err("spec.template.metadata.annotations is not an object".into())
+        );
+    }
+
+    #[test]
+    fn flags_are_true_false_or_an_error() {
+        let flagged = |value| {
+            flag(
+                &json!({"metadata": {"annotations": {ENABLED: value}}}),
+                ENABLED,
+            )
+        };
+        assert_eq!(flagged("true"), Ok(Some(true)));
+        assert_eq!(flagged("false"), Ok(Some(false)));
+        assert_eq!(
+            flagged("yes"),
+            Err(
+                "annotation rollout-guard/enabled must be \"true\" or \"false\", not \"yes\""
+                    .into()
+            )
+        );
+        assert_eq!(flag(&json!({}), ENABLED), Ok(None));
+    }
+}

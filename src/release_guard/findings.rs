@@ -1,0 +1,567 @@
+//! What is wrong with a plan.
+//!
+//! In: the plan of an operation, and the two releases. Out: [`Finding`]s, in the order of the
+//! manifests, at most one for each object and lint. Refuses: a workload whose pod template cannot be
+//! read.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde_json::Value;
+
+use super::{
+    manifest::{Object, ObjectId},
+    plan::{Action, Operation, ParsedHook, Plan, Presence, Release, Stage},
+    users::{User, When, users},
+};
+
+/// The kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lint {
+    /// A hook of the target is a regular resource of the current release: created, then pruned.
+    HookPruned,
+    /// The same, of an object that only hook pods use before it goes.
+    HookHelperPruned,
+    /// A pod of the target needs what this operation removes.
+    DanglingReference,
+    /// The same, removed by the hook's own delete policy.
+    HookSelfDeleted,
+    /// A workload needs what only a post-hook creates.
+    HookTooLate,
+    /// A hook meets an object that exists, and the operation fails.
+    HookConflict,
+    /// A PersistentVolumeClaim is deleted and made anew, each time.
+    HookRecreatesStorage,
+    /// A config changes, and nothing makes its workload notice.
+    NoRollout,
+}
+
+impl Lint {
+    pub const ALL: [Self; 8] = [
+        Self::HookPruned,
+        Self::HookHelperPruned,
+        Self::DanglingReference,
+        Self::HookSelfDeleted,
+        Self::HookTooLate,
+        Self::HookConflict,
+        Self::HookRecreatesStorage,
+        Self::NoRollout,
+    ];
+
+    /// As in the settings and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HookPruned => "hook-pruned",
+            Self::HookHelperPruned => "hook-helper-pruned",
+            Self::DanglingReference => "dangling-reference",
+            Self::HookSelfDeleted => "hook-self-deleted",
+            Self::HookTooLate => "hook-too-late",
+            Self::HookConflict => "hook-conflict",
+            Self::HookRecreatesStorage => "hook-recreates-storage",
+            Self::NoRollout => "no-rollout",
+        }
+    }
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub lint: Lint,
+    pub object: ObjectId,
+    /// What Helm would do, and what follows.
+    pub reason: String,
+    /// Who needs the object: `Deployment web`.
+    pub users: Vec<String>,
+    /// What to do about it.
+    pub ways_out: Vec<String>,
+    /// Something else may make the object anew: never more than a warning.
+    pub uncertain: bool,
+}
+
+/// What findings are read off.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    pub operation: Operation,
+    /// `None` for an install.
+    pub current: Option<&'a Release>,
+    pub target: &'a Release,
+    pub plan: &'a Plan,
+}
+
+/// Reads the findings off a plan.
+pub fn findings(case: Case<'_>) -> Result<Vec<Finding>, String> {
+    let users = users(case.target, case.operation)?;
+    let reader = Reader {
+        case,
+        users: &users,
+    };
+    let mut seen = BTreeSet::new();
+    let findings = case
+        .objects()
+        .filter(|object| seen.insert(object.id.in_cluster()))
+        .flat_map(|object| reader.read(&object.id.in_cluster()));
+    Ok(findings.collect())
+}
+
+impl<'a> Case<'a> {
+    /// Every object that the operation may touch.
+    fn objects(self) -> impl Iterator<Item = &'a Object> {
+        let hooks = |release: &'a Release| release.hooks.iter().flat_map(|hook| &hook.objects);
+        let current = self
+            .current
+            .into_iter()
+            .flat_map(|current| &current.resources);
+        current
+            .chain(hooks(self.target))
+            .chain(&self.target.resources)
+    }
+
+    fn was_regular(self, id: &ObjectId) -> bool {
+        self.current
+            .is_some_and(|current| resource(current, id).is_some())
+    }
+
+    /// The target's hooks that hold the object and belong to an install, upgrade or rollback: test and
+    /// delete hooks are about another time.
+    fn lifecycle_hooks(self, id: &ObjectId) -> impl Iterator<Item = &'a ParsedHook> {
+        let id = id.clone();
+        self.target.hooks.iter().filter(move |hook| {
+            let lives = |event: &String| {
+                ["-install", "-upgrade", "-rollback"]
+                    .iter()
+                    .any(|operation| event.ends_with(operation))
+            };
+            hook.hook.events.iter().any(lives)
+                && hook
+                    .objects
+                    .iter()
+                    .any(|object| object.id.in_cluster() == id)
+        })
+    }
+
+    /// `revision 3`
+    fn before(self) -> String {
+        self.current
+            .map(|current| format!("revision {}", current.revision))
+            .unwrap_or_default()
+    }
+}
+
+fn resource<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Object> {
+    release
+        .resources
+        .iter()
+        .find(|object| object.id.in_cluster() == *id)
+}
+
+struct Reader<'a> {
+    case: Case<'a>,
+    users: &'a [User<'a>],
+}
+
+impl<'a> Reader<'a> {
+    /// The findings about one object. Each lint excludes those after it, but for the last two, which
+    /// are about objects that stay.
+    fn read(&self, id: &ObjectId) -> Vec<Finding> {
+        let plan = self.case.plan;
+        let last = plan.actions(id).last();
+        if plan.fails() {
+            return last
+                .and_then(|action| self.conflict(id, action))
+                .into_iter()
+                .collect();
+        }
+        let lost = plan.at_end(id) == Presence::Absent;
+        match last {
+            Some(Action::Prune) if lost => self
+                .hook_pruned(id)
+                .or_else(|| self.dangling(id))
+                .into_iter()
+                .collect(),
+            Some(Action::DeleteAfterHook(stage)) if lost => {
+                self.self_deleted(id, stage).into_iter().collect()
+            }
+            _ => [
+                self.too_late(id),
+                self.dangling_key(id),
+                self.recreates_storage(id),
+                self.no_rollout(id),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        }
+    }
+
+    fn hook_pruned(&self, id: &ObjectId) -> Option<Finding> {
+        let Case {
+            operation,
+            target,
+            plan,
+            ..
+        } = self.case;
+        let hooks: Vec<_> = self.case.lifecycle_hooks(id).collect();
+        let on_purpose = hooks.iter().any(|hook| hook.has_policy("hook-succeeded"));
+        if hooks.is_empty() || on_purpose || id.runs_to_completion() || !self.case.was_regular(id) {
+            return None;
+        }
+        let events: Vec<_> = hooks
+            .iter()
+            .flat_map(|hook| &hook.hook.events)
+            .cloned()
+            .collect();
+        let runs = plan
+            .actions(id)
+            .any(|action| matches!(action, Action::CreateHook(_) | Action::PatchHook(_)));
+        let course = match runs {
+            true => format!(
+                "Helm makes it in the pre-{0} hooks and then deletes it",
+                operation.name()
+            ),
+            false => format!(
+                "Helm deletes it, and no hook of the {} makes it again",
+                operation.name()
+            ),
+        };
+        let reason = format!(
+            "{} has it as a regular resource and revision {} as a hook ({}): {course}, since it left the manifest",
+            self.case.before(),
+            target.revision,
+            events.join(", "),
+        );
+        let lint = if self.is_helper(id) {
+            Lint::HookHelperPruned
+        } else {
+            Lint::HookPruned
+        };
+        let way = match runs {
+            true => "let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook".to_owned(),
+            false => self.keep_live(id),
+        };
+        Some(Finding {
+            users: self.names(id, |user| !user.optional),
+            ways_out: vec![
+                "keep it a regular resource: remove the annotation helm.sh/hook".to_owned(),
+                way,
+            ],
+            ..Finding::new(lint, id, reason)
+        })
+    }
+
+    fn dangling(&self, id: &ObjectId) -> Option<Finding> {
+        let users = self.names(id, |user| {
+            !user.optional && user.when != When::Hook(Stage::Pre)
+        });
+        if users.is_empty() {
+            return None;
+        }
+        let maker = self.case.target.resources.iter().find(|object| {
+            object.id.is_custom()
+                && object.id.namespace == id.namespace
+                && names(&object.body, &id.name)
+        });
+        let reason = format!(
+            "it is in {} and not in revision {}: Helm deletes it, and the pods that need it cannot start",
+            self.case.before(),
+            self.case.target.revision
+        );
+        Some(Finding {
+            users,
+            ways_out: vec![
+                "put it back into the chart, or remove the references to it".to_owned(),
+                self.keep_live(id),
+            ],
+            uncertain: maker.is_some(),
+            reason: match maker {
+                Some(maker) => format!("{reason}, unless {} makes it anew", maker.id),
+                None => reason,
+            },
+            ..Finding::new(Lint::DanglingReference, id, String::new())
+        })
+    }
+
+    /// The object stays, and a key that pods need goes.
+    fn dangling_key(&self, id: &ObjectId) -> Option<Finding> {
+        let before = self.case.current.and_then(|current| content(current, id))?;
+        let after = content(self.case.target, id)?;
+        let gone = |key: &String| has_key(before, key) && !has_key(after, key);
+        let lost_key = |user: &User<'_>| user.keys.iter().flatten().find(|key| gone(key)).cloned();
+        let needs = |user: &User<'_>| {
+            !user.optional && user.when != When::Hook(Stage::Pre) && lost_key(user).is_some()
+        };
+        let users = self.names(id, needs);
+        let key = self.of(id).filter(|user| needs(user)).find_map(lost_key)?;
+        let reason = format!(
+            "{} has its key {key:?} and revision {} has not: the pods that need the key cannot start",
+            self.case.before(),
+            self.case.target.revision
+        );
+        Some(Finding {
+            users,
+            ways_out: vec!["put the key back, or remove the references to it".to_owned()],
+            ..Finding::new(Lint::DanglingReference, id, reason)
+        })
+    }
+
+    fn self_deleted(&self, id: &ObjectId, stage: Stage) -> Option<Finding> {
+        let later = |user: &User<'_>| match user.when {
+            When::Workload => true,
+            When::Hook(of) => stage == Stage::Pre && of == Stage::Post,
+        };
+        let users = self.names(id, |user| !user.optional && later(user));
+        let reason = format!(
+            "it is a {}-{} hook with the delete policy hook-succeeded: Helm deletes it before the pods that need it start",
+            stage.name(),
+            self.case.operation.name()
+        );
+        (!users.is_empty()).then(|| Finding {
+            users,
+            ways_out: vec![
+                "make it a regular resource: remove the annotation helm.sh/hook".to_owned(),
+                "or remove hook-succeeded from its helm.sh/hook-delete-policy".to_owned(),
+            ],
+            ..Finding::new(Lint::HookSelfDeleted, id, reason)
+        })
+    }
+
+    fn too_late(&self, id: &ObjectId) -> Option<Finding> {
+        let Case {
+            operation, plan, ..
+        } = self.case;
+        let missing_at_start = match plan.at_start(id) {
+            Presence::Absent => true,
+            Presence::Unknown => operation == Operation::Install,
+            Presence::Present => false,
+        };
+        let made_after = plan.actions(id).last() == Some(Action::CreateHook(Stage::Post));
+        let users = self.names(id, |user| !user.optional && user.when == When::Workload);
+        let reason = format!(
+            "only a post-{} hook makes it, after the pods that need it start: with --wait Helm would wait for them in vain",
+            operation.name()
+        );
+        (missing_at_start && made_after && !users.is_empty()).then(|| Finding {
+            users,
+            ways_out: vec!["make it a regular resource, or a pre-hook".to_owned()],
+            ..Finding::new(Lint::HookTooLate, id, reason)
+        })
+    }
+
+    fn conflict(&self, id: &ObjectId, action: Action) -> Option<Finding> {
+        let Action::Conflict(stage) = action else {
+            return None;
+        };
+        let reason = format!(
+            "it exists, and its {}-{} hook has no before-hook-creation: creating it fails, and with it the {1}",
+            stage.name(),
+            self.case.operation.name()
+        );
+        Some(Finding {
+            ways_out: vec!["add before-hook-creation to its helm.sh/hook-delete-policy".to_owned()],
+            ..Finding::new(Lint::HookConflict, id, reason)
+        })
+    }
+
+    fn recreates_storage(&self, id: &ObjectId) -> Option<Finding> {
+        let deleted = self
+            .case
+            .plan
+            .actions(id)
+            .any(|action| matches!(action, Action::DeleteBeforeHook(_)));
+        let recreated = deleted
+            && id.kind == "PersistentVolumeClaim"
+            && self.case.operation != Operation::Install;
+        let reason = "it is a hook with before-hook-creation: Helm deletes it with its data and makes it anew, each time";
+        recreated.then(|| Finding {
+            users: self.names(id, |_| true),
+            ways_out: vec![
+                "make it a regular resource with helm.sh/resource-policy: keep".to_owned(),
+            ],
+            ..Finding::new(Lint::HookRecreatesStorage, id, reason.to_owned())
+        })
+    }
+
+    fn no_rollout(&self, id: &ObjectId) -> Option<Finding> {
+        let Case {
+            current: Some(current),
+            target,
+            ..
+        } = self.case
+        else {
+            return None;
+        };
+        if target.server_side_apply {
+            return None;
+        }
+        let (before, after) = (content(current, id)?, content(target, id)?);
+        let changed = |user: &User<'_>| match &user.keys {
+            None => data_fields().any(|field| before.get(field) != after.get(field)),
+            Some(keys) => keys
+                .iter()
+                .any(|key| values(before, key).ne(values(after, key))),
+        };
+        let stays = |user: &User<'_>| {
+            user.when == When::Workload
+                && user.object.body.pointer("/spec/template").is_some()
+                && user.object.id.kind != "Job"
+                && resource(current, &user.object.id.in_cluster())
+                    .is_some_and(|old| old.body == user.object.body)
+        };
+        let users = self.names(id, |user| changed(user) && stays(user));
+        let reason = "it changes and the workload that uses it does not: Helm sends no request for that, and its pods keep the old config";
+        (!users.is_empty()).then(|| Finding {
+            users,
+            ways_out: vec![
+                "add an annotation with {{ .Release.Revision }} to the metadata of the workload (not of its pod template)".to_owned(),
+            ],
+            ..Finding::new(Lint::NoRollout, id, reason.to_owned())
+        })
+    }
+
+    /// Only pods of pre-hooks use it, which are done when it goes.
+    fn is_helper(&self, id: &ObjectId) -> bool {
+        match (id.group.as_str(), id.kind.as_str()) {
+            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => self
+                .object(id)
+                .is_some_and(|binding| self.binds_helpers(binding)),
+            ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+                let bindings: Vec<_> = self
+                    .case
+                    .objects()
+                    .filter(|object| binds(object, id))
+                    .collect();
+                !bindings.is_empty() && bindings.iter().all(|binding| self.binds_helpers(binding))
+            }
+            _ => {
+                let mut users = self.of(id).peekable();
+                users.peek().is_some() && users.all(|user| user.when == When::Hook(Stage::Pre))
+            }
+        }
+    }
+
+    fn binds_helpers(&self, binding: &Object) -> bool {
+        let subjects = binding.body.get("subjects").and_then(Value::as_array);
+        let text = |subject: &Value, field| {
+            subject
+                .get(field)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let is_helper = |subject: &Value| {
+            text(subject, "kind").as_deref() == Some("ServiceAccount")
+                && self.is_helper(&ObjectId {
+                    group: String::new(),
+                    kind: "ServiceAccount".to_owned(),
+                    namespace: text(subject, "namespace")
+                        .unwrap_or_else(|| binding.id.namespace.clone()),
+                    name: text(subject, "name").unwrap_or_default(),
+                })
+        };
+        subjects.is_some_and(|subjects| !subjects.is_empty() && subjects.iter().all(is_helper))
+    }
+
+    fn object(&self, id: &ObjectId) -> Option<&'a Object> {
+        self.case
+            .objects()
+            .find(|object| object.id.in_cluster() == *id)
+    }
+
+    fn of(&self, id: &ObjectId) -> impl Iterator<Item = &'a User<'a>> {
+        let id = id.clone();
+        self.users.iter().filter(move |user| user.needs == id)
+    }
+
+    fn names(&self, id: &ObjectId, which: impl Fn(&User<'_>) -> bool) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .of(id)
+            .filter(|user| which(user))
+            .map(|user| user.object.id.to_string())
+            .collect();
+        names.dedup();
+        names
+    }
+
+    fn keep_live(&self, id: &ObjectId) -> String {
+        let namespace = match id.namespace.as_str() {
+            "" => String::new(),
+            namespace => format!(" -n {namespace}"),
+        };
+        format!(
+            "or keep the object as it is: kubectl annotate {}{namespace} {} helm.sh/resource-policy=keep",
+            id.kind.to_lowercase(),
+            id.name
+        )
+    }
+}
+
+/// `hook-pruned: ConfigMap basic-app-config: …`
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.lint, self.object, self.reason)
+    }
+}
+
+impl Finding {
+    fn new(lint: Lint, object: &ObjectId, reason: String) -> Self {
+        Self {
+            lint,
+            object: object.clone(),
+            reason,
+            users: Vec::new(),
+            ways_out: Vec::new(),
+            uncertain: false,
+        }
+    }
+}
+
+/// The ConfigMap or Secret as a release writes it, as a resource or as a hook.
+fn content<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Value> {
+    let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
+    let mut objects = release.resources.iter().chain(hooks);
+    let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
+    is_config.then(|| {
+        objects
+            .find(|object| object.id.in_cluster() == *id)
+            .map(|object| &object.body)
+    })?
+}
+
+fn data_fields() -> impl Iterator<Item = &'static str> {
+    ["data", "binaryData", "stringData"].into_iter()
+}
+
+fn values<'a>(config: &'a Value, key: &'a str) -> impl Iterator<Item = Option<&'a Value>> {
+    data_fields().map(move |field| config.get(field)?.get(key))
+}
+
+fn has_key(config: &Value, key: &str) -> bool {
+    values(config, key).any(|value| value.is_some())
+}
+
+fn binds(object: &Object, role: &ObjectId) -> bool {
+    let role_ref = |field| {
+        object
+            .body
+            .pointer(&format!("/roleRef/{field}"))
+            .and_then(Value::as_str)
+    };
+    let same_namespace = role.namespace.is_empty() || role.namespace == object.id.namespace;
+    object.id.kind.ends_with("RoleBinding")
+        && same_namespace
+        && role_ref("kind") == Some(&role.kind)
+        && role_ref("name") == Some(&role.name)
+}
+
+/// Whether a custom resource names something: cert-manager's `spec.secretName`, External Secrets'
+/// `spec.target.name`, a SealedSecret by its own name, …
+fn names(body: &Value, name: &str) -> bool {
+    match body {
+        Value::String(text) => text == name,
+        Value::Array(items) => items.iter().any(|item| names(item, name)),
+        Value::Object(fields) => fields.values().any(|value| names(value, name)),
+        _ => false,
+    }
+}

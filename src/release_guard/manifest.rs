@@ -1,0 +1,204 @@
+//! The objects in a rendered manifest.
+//!
+//! In: the multi-document YAML of a release or of a hook. Out: its [`Object`]s in order, lists
+//! flattened, each with the namespace that Helm gives it. Refuses: a document that is not YAML or has
+//! no kind, with its number and source file.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::yaml;
+
+/// An object as Helm tells objects apart: by group, kind, namespace and name; the version does not
+/// count (helm `pkg/kube/resource.go`, isMatchingInfo).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectId {
+    pub group: String,
+    pub kind: String,
+    /// Empty for cluster-scoped kinds, but for a stray `metadata.namespace`, which Helm compares too.
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+impl ObjectId {
+    /// The same object as the API server knows it: without a stray namespace.
+    pub fn in_cluster(&self) -> Self {
+        let namespace = if self.is_cluster_scoped() {
+            String::new()
+        } else {
+            self.namespace.clone()
+        };
+        Self {
+            namespace,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the kind is known not to live in a namespace. Custom kinds count as namespaced: both
+    /// revisions then get the same namespace, and match as they do in Helm.
+    pub fn is_cluster_scoped(&self) -> bool {
+        CLUSTER_SCOPED.contains(&(self.group.as_str(), self.kind.as_str()))
+    }
+
+    /// Whether it runs to completion: such a hook is created, done, and then deleted without harm.
+    pub fn runs_to_completion(&self) -> bool {
+        matches!(
+            (self.group.as_str(), self.kind.as_str()),
+            ("batch", "Job") | ("", "Pod")
+        )
+    }
+
+    /// Whether an operator rather than Kubernetes itself serves this kind.
+    pub fn is_custom(&self) -> bool {
+        let group = self.group.as_str();
+        group.contains('.') && !group.ends_with(".k8s.io")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    pub id: ObjectId,
+    pub body: Value,
+}
+
+impl Object {
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        crate::annotations::get(&self.body, crate::annotations::OBJECT, key)
+    }
+
+    /// Whether Helm spares the object from deletion, once it is live with these annotations.
+    pub fn is_kept(&self) -> bool {
+        self.annotation("helm.sh/resource-policy") == Some("keep")
+    }
+}
+
+/// Parses a manifest. `namespace` is the release's, for objects that name none.
+pub fn parse(manifest: &str, namespace: &str) -> Result<Vec<Object>, String> {
+    let mut objects = Vec::new();
+    for (index, text) in documents(manifest).enumerate() {
+        collect(text, namespace, &mut objects).map_err(|error| match source(text) {
+            Some(file) => format!("document {} ({file}): {error}", index + 1),
+            None => format!("document {}: {error}", index + 1),
+        })?;
+    }
+    Ok(objects)
+}
+
+fn collect(text: &str, namespace: &str, objects: &mut Vec<Object>) -> Result<(), String> {
+    flatten(yaml::parse(text)?, namespace, objects)
+}
+
+fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Result<(), String> {
+    if body.is_null() {
+        return Ok(());
+    }
+    // Whatever has items is a list to Helm's builder, `kind: List` or not.
+    if let Some(Value::Array(items)) = body.get_mut("items") {
+        return std::mem::take(items)
+            .into_iter()
+            .try_for_each(|item| flatten(item, namespace, objects));
+    }
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let api_version = text(body.get("apiVersion"));
+    let metadata = body.get("metadata");
+    let mut id = ObjectId {
+        group: api_version
+            .split_once('/')
+            .map(|(group, _)| group.to_owned())
+            .unwrap_or_default(),
+        kind: text(body.get("kind")),
+        namespace: text(metadata.and_then(|metadata| metadata.get("namespace"))),
+        name: text(metadata.and_then(|metadata| metadata.get("name"))),
+    };
+    if id.kind.is_empty() {
+        return Err("an object without a kind".to_owned());
+    }
+    if id.namespace.is_empty() && !id.is_cluster_scoped() {
+        id.namespace = namespace.to_owned();
+    }
+    objects.push(Object { id, body });
+    Ok(())
+}
+
+/// The documents of a manifest: what is between lines that start with `---`.
+fn documents(manifest: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(manifest);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text
+            .match_indices("---")
+            .map(|(at, _)| at)
+            .find(|&at| at == 0 || text.get(..at).is_some_and(|before| before.ends_with('\n')));
+        let Some(at) = end else {
+            rest = None;
+            return Some(text);
+        };
+        rest = text.get(at..).map(|text| text.trim_start_matches('-'));
+        text.get(..at)
+    })
+    .filter(|text| !text.trim().is_empty())
+}
+
+/// The template that Helm names in the first comment of each document.
+fn source(text: &str) -> Option<&str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("# Source: "))
+        .map(str::trim)
+}
+
+/// Kinds of Kubernetes itself that do not live in a namespace (`kubectl api-resources
+/// --namespaced=false`, with those of older versions).
+const CLUSTER_SCOPED: [(&str, &str); 33] = [
+    ("", "ComponentStatus"),
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingAdmissionPolicyBinding",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+    ),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("certificates.k8s.io", "ClusterTrustBundle"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("networking.k8s.io", "IPAddress"),
+    ("networking.k8s.io", "IngressClass"),
+    ("networking.k8s.io", "ServiceCIDR"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("policy", "PodSecurityPolicy"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+    ("internal.apiserver.k8s.io", "StorageVersion"),
+    ("storagemigration.k8s.io", "StorageVersionMigration"),
+];

@@ -1,0 +1,410 @@
+//! What Helm will do, step by step.
+//!
+//! In: the release that is current and the one that is to be. Out: a [`Plan`], the list of the steps
+//! that Helm takes, in order, each with its object and with what is known of it then. Refuses: a
+//! manifest that cannot be parsed.
+//!
+//! ```text
+//! pre-hooks → apply the target's resources → prune what left the release → post-hooks
+//! ```
+//!
+//! helm `pkg/action/upgrade.go` (releasingUpgrade), `rollback.go`, `hooks.go` (execHook) and
+//! `pkg/kube/client.go` (update). Helm takes the same steps for `--no-hooks`, without the hooks; the
+//! record does not tell (facts about Helm, 14).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    manifest::{self, Object, ObjectId},
+    record::{self, Hook},
+};
+
+/// What is done to the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Install,
+    Upgrade,
+    Rollback,
+}
+
+impl Operation {
+    /// By the status of the pending record; `None` when it is not pending.
+    pub fn from_status(status: &str) -> Option<Self> {
+        match status {
+            "pending-install" => Some(Self::Install),
+            "pending-upgrade" => Some(Self::Upgrade),
+            "pending-rollback" => Some(Self::Rollback),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Upgrade => "upgrade",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    fn event(self, stage: Stage) -> String {
+        format!("{}-{}", stage.name(), self.name())
+    }
+}
+
+/// When the hooks of an event run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Pre,
+    Post,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pre => "pre",
+            Self::Post => "post",
+        }
+    }
+}
+
+/// A release with its manifests parsed.
+#[derive(Debug, Clone)]
+pub struct Release {
+    pub name: String,
+    pub namespace: String,
+    pub revision: u64,
+    pub resources: Vec<Object>,
+    pub hooks: Vec<ParsedHook>,
+    /// Applied by the API server, which patches a hook onto an object that exists.
+    pub server_side_apply: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct ParsedHook {
+    pub hook: Hook,
+    /// One, but for a list.
+    pub objects: Vec<Object>,
+}
+
+impl Release {
+    /// Parses the manifests of a record.
+    pub fn parse(record: record::Release) -> Result<Self, String> {
+        let namespace = record.namespace;
+        let revision = record.version;
+        let resources = manifest::parse(&record.manifest, &namespace)
+            .map_err(|error| format!("manifest of revision {revision}: {error}"))?;
+        let hooks = record
+            .hooks
+            .into_iter()
+            .map(|hook| match manifest::parse(&hook.manifest, &namespace) {
+                Ok(objects) => Ok(ParsedHook { hook, objects }),
+                Err(error) => Err(format!(
+                    "hook {} of revision {revision}: {error}",
+                    hook.path
+                )),
+            })
+            .collect::<Result<_, _>>()?;
+        let server_side_apply = record.apply_method.as_deref() == Some("ssa");
+        Ok(Self {
+            name: record.name,
+            namespace,
+            revision,
+            resources,
+            hooks,
+            server_side_apply,
+        })
+    }
+
+    /// The hooks that run at a stage, in Helm's order: by weight, then name; equal ones stay in the
+    /// order of the record, which is by kind. A hook that lists an event twice runs twice.
+    pub fn hooks_at(&self, operation: Operation, stage: Stage) -> Vec<&ParsedHook> {
+        let event = operation.event(stage);
+        let mut hooks: Vec<_> = self
+            .hooks
+            .iter()
+            .flat_map(|hook| {
+                hook.hook
+                    .events
+                    .iter()
+                    .filter(|&e| *e == event)
+                    .map(move |_| hook)
+            })
+            .collect();
+        hooks.sort_by_key(|hook| (hook.hook.weight, &hook.hook.name));
+        hooks
+    }
+}
+
+impl ParsedHook {
+    /// Helm's default, when no policy is given, is to delete the old object before the hook.
+    pub fn has_policy(&self, policy: &str) -> bool {
+        let policies = &self.hook.delete_policies;
+        // CRDs are never deleted: that would take all their objects with them.
+        self.hook.kind != "CustomResourceDefinition"
+            && match policies.is_empty() {
+                true => policy == "before-hook-creation",
+                false => policies.iter().any(|given| given == policy),
+            }
+    }
+}
+
+/// One thing that Helm does to one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub action: Action,
+    pub object: ObjectId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// before-hook-creation: the object of the last run goes.
+    DeleteBeforeHook(Stage),
+    CreateHook(Stage),
+    /// The hook meets an object that exists, and is patched onto it (server-side apply).
+    PatchHook(Stage),
+    /// The same with client-side apply: the API server answers 409 and the operation ends here.
+    Conflict(Stage),
+    /// hook-succeeded.
+    DeleteAfterHook(Stage),
+    Apply,
+    /// It left the release.
+    Prune,
+    /// It left the release, but has `helm.sh/resource-policy: keep`.
+    Keep,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
+        match self.action {
+            Action::DeleteBeforeHook(stage) => {
+                write!(f, "delete {object} before its {}-hook", stage.name())
+            }
+            Action::CreateHook(stage) => write!(f, "create {object} as {}-hook", stage.name()),
+            Action::PatchHook(stage) => write!(f, "patch {object} as {}-hook", stage.name()),
+            Action::Conflict(stage) => {
+                write!(f, "fail: {object} exists and is a {}-hook", stage.name())
+            }
+            Action::DeleteAfterHook(stage) => {
+                write!(
+                    f,
+                    "delete {object} after the {}-hooks (hook-succeeded)",
+                    stage.name()
+                )
+            }
+            Action::Apply => write!(f, "apply {object}"),
+            Action::Prune => write!(f, "delete {object}, which left the release"),
+            Action::Keep => write!(
+                f,
+                "keep {object}, which left the release (helm.sh/resource-policy)"
+            ),
+        }
+    }
+}
+
+/// The steps of an operation, and what they leave behind.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// What is known of each object when the pods of the target start: after the prune.
+    at_start: World,
+    /// The same at the end.
+    at_end: World,
+}
+
+/// What is known of an object. Nothing is known of those that are in neither map nor record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Present,
+    Absent,
+    Unknown,
+}
+
+impl Plan {
+    /// Plays the operation on paper. `kept` are objects known to have
+    /// `helm.sh/resource-policy: keep` on the live object, whatever their manifests say.
+    pub fn new(
+        operation: Operation,
+        current: Option<&Release>,
+        target: &Release,
+        kept: &BTreeSet<ObjectId>,
+    ) -> Self {
+        let mut player = Player::new(current, target, kept);
+        player.play(operation, current, target);
+        player.plan
+    }
+
+    /// The operation ends before it is done.
+    pub fn fails(&self) -> bool {
+        matches!(
+            self.steps.last(),
+            Some(Step {
+                action: Action::Conflict(_),
+                ..
+            })
+        )
+    }
+
+    pub fn at_start(&self, object: &ObjectId) -> Presence {
+        presence(&self.at_start, object)
+    }
+
+    pub fn at_end(&self, object: &ObjectId) -> Presence {
+        presence(&self.at_end, object)
+    }
+
+    /// What is done to an object, in order.
+    pub fn actions<'a>(
+        &'a self,
+        object: &'a ObjectId,
+    ) -> impl DoubleEndedIterator<Item = Action> + 'a {
+        let object = object.in_cluster();
+        self.steps
+            .iter()
+            .filter(move |step| step.object.in_cluster() == object)
+            .map(|step| step.action)
+    }
+}
+
+/// For each object that something is known of: whether it exists, and is kept from pruning.
+type World = BTreeMap<ObjectId, Option<Live>>;
+
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    kept: bool,
+}
+
+fn presence(world: &World, object: &ObjectId) -> Presence {
+    match world.get(&object.in_cluster()) {
+        Some(Some(_)) => Presence::Present,
+        Some(None) => Presence::Absent,
+        None => Presence::Unknown,
+    }
+}
+
+struct Player<'a> {
+    plan: Plan,
+    world: World,
+    kept: &'a BTreeSet<ObjectId>,
+    server_side_apply: bool,
+}
+
+impl<'a> Player<'a> {
+    fn new(current: Option<&Release>, target: &Release, kept: &'a BTreeSet<ObjectId>) -> Self {
+        let mut world = World::new();
+        for hook in current.into_iter().flat_map(|current| &current.hooks) {
+            if hook.hook.last_run.phase == "Succeeded" {
+                let stays = !hook.has_policy("hook-succeeded");
+                for object in &hook.objects {
+                    let kept = object.is_kept() || kept.contains(&object.id.in_cluster());
+                    world.insert(object.id.in_cluster(), stays.then_some(Live { kept }));
+                }
+            }
+        }
+        for object in current.into_iter().flat_map(|current| &current.resources) {
+            let kept = object.is_kept() || kept.contains(&object.id.in_cluster());
+            world.insert(object.id.in_cluster(), Some(Live { kept }));
+        }
+        Self {
+            plan: Plan::default(),
+            world,
+            kept,
+            server_side_apply: target.server_side_apply,
+        }
+    }
+
+    fn play(&mut self, operation: Operation, current: Option<&Release>, target: &Release) {
+        self.hooks(operation, Stage::Pre, target);
+        if !self.plan.fails() {
+            self.apply(target);
+            self.prune(current, target);
+        }
+        self.plan.at_start = self.world.clone();
+        if !self.plan.fails() {
+            self.hooks(operation, Stage::Post, target);
+        }
+        self.plan.at_end = self.world.clone();
+    }
+
+    fn hooks(&mut self, operation: Operation, stage: Stage, target: &Release) {
+        let hooks = target.hooks_at(operation, stage);
+        for hook in &hooks {
+            if hook.has_policy("before-hook-creation") {
+                hook.objects
+                    .iter()
+                    .for_each(|object| self.delete(Action::DeleteBeforeHook(stage), object));
+            }
+            for object in &hook.objects {
+                self.create_hook(stage, object);
+                if self.plan.fails() {
+                    return;
+                }
+            }
+        }
+        for hook in hooks
+            .iter()
+            .rev()
+            .filter(|hook| hook.has_policy("hook-succeeded"))
+        {
+            hook.objects
+                .iter()
+                .for_each(|object| self.delete(Action::DeleteAfterHook(stage), object));
+        }
+    }
+
+    fn create_hook(&mut self, stage: Stage, object: &Object) {
+        let id = object.id.in_cluster();
+        let exists = matches!(self.world.get(&id), Some(Some(_)));
+        let action = match (exists, self.server_side_apply) {
+            (false, _) => Action::CreateHook(stage),
+            (true, true) => Action::PatchHook(stage),
+            (true, false) => return self.step(Action::Conflict(stage), object),
+        };
+        self.step(action, object);
+        // A patch leaves annotations that somebody else has set.
+        let kept = object.is_kept() || (exists && self.kept.contains(&id));
+        self.world.insert(id, Some(Live { kept }));
+    }
+
+    fn apply(&mut self, target: &Release) {
+        for object in &target.resources {
+            self.step(Action::Apply, object);
+            self.world.insert(
+                object.id.in_cluster(),
+                Some(Live {
+                    kept: object.is_kept(),
+                }),
+            );
+        }
+    }
+
+    fn prune(&mut self, current: Option<&Release>, target: &Release) {
+        let stay: BTreeSet<_> = target.resources.iter().map(|object| &object.id).collect();
+        for object in current.into_iter().flat_map(|current| &current.resources) {
+            if stay.contains(&object.id) {
+                continue;
+            }
+            match self.world.get(&object.id.in_cluster()) {
+                Some(Some(Live { kept: true })) => self.step(Action::Keep, object),
+                Some(Some(Live { kept: false })) => self.delete(Action::Prune, object),
+                // Helm reads the object before it deletes it, and passes over what is not there.
+                Some(None) | None => {}
+            }
+        }
+    }
+
+    fn delete(&mut self, action: Action, object: &Object) {
+        self.step(action, object);
+        self.world.insert(object.id.in_cluster(), None);
+    }
+
+    fn step(&mut self, action: Action, object: &Object) {
+        self.plan.steps.push(Step {
+            action,
+            object: object.id.clone(),
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! Who needs an object: the pods of the release that is to be.
+//!
+//! In: the target release. Out: each [`User`] with what it needs, in the order of the manifest.
+//! Refuses: a workload of Kubernetes itself whose pod template has the wrong shape.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    manifest::{Object, ObjectId},
+    plan::{Operation, Release, Stage},
+};
+use crate::pod_template::{self, Keys, Need};
+
+/// A need of the pods of one object.
+#[derive(Debug, Clone)]
+pub struct User<'a> {
+    pub object: &'a Object,
+    pub when: When,
+    pub needs: ObjectId,
+    /// The keys that the pods cannot start without. `None`: they use the object as a whole.
+    pub keys: Option<BTreeSet<String>>,
+    pub optional: bool,
+}
+
+/// When the pods run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// From the time at which the target's resources are applied.
+    Workload,
+    /// As a hook of this operation.
+    Hook(Stage),
+}
+
+/// The users in a release, for an operation.
+pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, String> {
+    let workloads = target
+        .resources
+        .iter()
+        .map(|object| (object, When::Workload));
+    let hooks = [Stage::Pre, Stage::Post].into_iter().flat_map(|stage| {
+        let hooks = target.hooks_at(operation, stage);
+        hooks
+            .into_iter()
+            .flat_map(|hook| &hook.objects)
+            .map(move |object| (object, When::Hook(stage)))
+    });
+    let mut users = Vec::new();
+    for (object, when) in workloads.chain(hooks) {
+        users.extend(needs(object)?.into_iter().map(|need| User {
+            object,
+            when,
+            needs: ObjectId {
+                group: String::new(),
+                kind: need.kind.to_string(),
+                namespace: object.id.namespace.clone(),
+                name: need.name,
+            },
+            optional: need.optional,
+            keys: match need.keys {
+                Keys::All => None,
+                Keys::Only(keys) => Some(keys),
+            },
+        }));
+    }
+    Ok(users)
+}
+
+/// What the pods of an object need; nothing, when it has none.
+pub fn needs(object: &Object) -> Result<Vec<Need>, String> {
+    let place = match (object.id.group.as_str(), object.id.kind.as_str()) {
+        ("", "Pod") => "",
+        ("batch", "CronJob") => "/spec/jobTemplate/spec/template",
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job")
+        | ("", "ReplicationController") => "/spec/template",
+        // Whatever other kinds have there is theirs to define: it counts where it reads as a template.
+        _ => {
+            let template = object
+                .body
+                .pointer("/spec/template")
+                .unwrap_or(&Value::Null);
+            let has_pods = template.pointer("/spec/containers").is_some();
+            let needs = has_pods
+                .then(|| pod_template::needs(template, "").ok())
+                .flatten();
+            return Ok(needs.unwrap_or_default());
+        }
+    };
+    let Some(template) = object.body.pointer(place) else {
+        return Ok(Vec::new());
+    };
+    let path = place.trim_start_matches('/').replace('/', ".");
+    pod_template::needs(template, &path).map_err(|error| format!("{}: {error}", object.id))
+}

@@ -1,0 +1,134 @@
+//! The admission request, as far as the policy looks at it.
+//!
+//! In: the bytes that the host sends to `validate`. Out: [`Payload`]. Refuses: anything that is not
+//! `{"request": AdmissionRequest, "settings": …}`.
+//!
+//! The SDK's own type is not used for two reasons: it refuses `null` where Kubernetes sends it
+//! (`options`, `userInfo.groups`), and its parse error quotes the whole payload, which may be a
+//! Secret.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::settings::Settings;
+
+/// What the host hands to `validate`.
+#[derive(Debug, Deserialize)]
+pub struct Payload {
+    pub request: Request,
+    #[serde(default)]
+    pub settings: Option<Settings>,
+}
+
+/// The fields of an `AdmissionRequest` that decisions are made of.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    #[serde(default)]
+    pub kind: Kind,
+    /// `status`, `scale`, …; empty for the object itself.
+    #[serde(default, alias = "sub_resource", deserialize_with = "null_is_empty")]
+    pub sub_resource: String,
+    /// Empty with `generateName`.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub name: String,
+    /// Empty for cluster-scoped objects.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub namespace: String,
+    pub operation: Operation,
+    #[serde(default)]
+    pub object: Value,
+    /// Present on UPDATE and DELETE.
+    #[serde(default, alias = "old_object")]
+    pub old_object: Value,
+}
+
+/// What is being done to the object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    #[default]
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+/// The type of the object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Kind {
+    /// Empty for the core group.
+    #[serde(default)]
+    pub group: String,
+    #[serde(default)]
+    pub kind: String,
+}
+
+impl Request {
+    /// `Deployment/web`, for messages. The name of an object that is still to be named by the API
+    /// server is shown as its prefix: `Deployment/web-*`.
+    pub fn subject(&self) -> String {
+        let metadata = self.object.get("metadata");
+        let text = |field| metadata.and_then(|m| m.get(field)).and_then(Value::as_str);
+        let name = match (self.name.as_str(), text("name"), text("generateName")) {
+            ("", None | Some(""), Some(prefix)) => format!("{prefix}*"),
+            ("", Some(name), _) => name.to_owned(),
+            (name, ..) => name.to_owned(),
+        };
+        format!("{}/{name}", self.kind.kind)
+    }
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nulls_that_kubernetes_sends_are_read() {
+        let request: Request = serde_json::from_value(json!({
+            "uid": "1", "operation": "DELETE", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+            "name": "web", "namespace": null, "subResource": null, "options": null, "userInfo": {"groups": null},
+            "object": null, "oldObject": {"a": 1},
+        }))
+        .unwrap();
+        assert_eq!(request.operation, Operation::Delete);
+        assert_eq!(
+            (request.namespace.as_str(), request.sub_resource.as_str()),
+            ("", "")
+        );
+        assert_eq!(request.old_object, json!({"a": 1}));
+    }
+
+    #[test]
+    fn subject_names_the_object() {
+        let named = |request: Value| {
+            serde_json::from_value::<Request>(request)
+                .unwrap()
+                .subject()
+        };
+        let kind = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+        assert_eq!(
+            named(json!({"operation": "CREATE", "kind": kind, "name": "web"})),
+            "Deployment/web"
+        );
+        assert_eq!(
+            named(
+                json!({"operation": "CREATE", "kind": kind, "object": {"metadata": {"name": "web"}}})
+            ),
+            "Deployment/web"
+        );
+        assert_eq!(
+            named(
+                json!({"operation": "CREATE", "kind": kind, "object": {"metadata": {"generateName": "web-"}}})
+            ),
+            "Deployment/web-*"
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! The answer of the policy: accepted, mutated or rejected, with the reasons told to people.
+//!
+//! In: what a pipeline decided. Out: the SDK's `ValidationResponse`, within the limits that the API
+//! server sets on warnings.
+
+use std::collections::BTreeMap;
+
+use kubewarden_policy_sdk::response::ValidationResponse;
+use serde_json::Value;
+
+/// The API server cuts a warning after this many characters.
+const MAX_WARNING: usize = 256;
+/// It cuts all warnings of one answer together after 4,096 characters, without saying so.
+const MAX_WARNINGS: usize = 15;
+
+/// One outcome with its reasons.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// Shown to the client, in this order.
+    pub warnings: Vec<String>,
+    /// Written to the audit log; the API server prefixes each key with the name of the webhook.
+    pub audit: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Outcome {
+    #[default]
+    Accept,
+    /// Accept this object instead of the one that was sent.
+    Mutate(Value),
+    Reject {
+        code: u16,
+        message: String,
+    },
+}
+
+impl Verdict {
+    pub fn accept() -> Self {
+        Self::default()
+    }
+
+    /// Forbidden by a rule of this policy.
+    pub fn reject(message: impl Into<String>) -> Self {
+        Self::rejected(403, message)
+    }
+
+    /// The object cannot be judged because of its own content.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::rejected(400, message)
+    }
+
+    /// The object cannot be judged because something that it depends on could not be read.
+    pub fn undecided(message: impl Into<String>) -> Self {
+        Self::rejected(500, message)
+    }
+
+    fn rejected(code: u16, message: impl Into<String>) -> Self {
+        let message = format!("rollout-guard: {}", message.into());
+        Self {
+            outcome: Outcome::Reject { code, message },
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn warn(mut self, warning: impl Into<String>) -> Self {
+        self.warnings
+            .push(format!("rollout-guard: {}", warning.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn audit(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.audit.insert(key, value.into());
+        self
+    }
+}
+
+impl From<Verdict> for ValidationResponse {
+    fn from(verdict: Verdict) -> Self {
+        let (accepted, code, message, mutated_object) = match verdict.outcome {
+            Outcome::Accept => (true, None, None, None),
+            Outcome::Mutate(object) => (true, None, None, Some(object)),
+            Outcome::Reject { code, message } => (false, Some(code), Some(message), None),
+        };
+        let audit = verdict
+            .audit
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        Self {
+            accepted,
+            message,
+            code,
+            mutated_object,
+            audit_annotations: Some(audit)
+                .filter(|audit: &std::collections::HashMap<_, _>| !audit.is_empty()),
+            warnings: Some(within_limits(verdict.warnings)).filter(|warnings| !warnings.is_empty()),
+        }
+    }
+}
+
+fn within_limits(mut warnings: Vec<String>) -> Vec<String> {
+    if warnings.len() > MAX_WARNINGS {
+        let left_out = warnings.len() - (MAX_WARNINGS - 1);
+        warnings.truncate(MAX_WARNINGS - 1);
+        warnings.push(format!("rollout-guard: and {left_out} more"));
+    }
+    warnings
+        .into_iter()
+        .map(|warning| shorten(warning, MAX_WARNING))
+        .collect()
+}
+
+fn shorten(text: String, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
+        return text;
+    }
+    let mut short: String = text.chars().take(max_chars - 1).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_stay_within_the_limits_of_the_api_server() {
+        let verdict = (0..20).fold(Verdict::accept(), |verdict, n| {
+            verdict.warn(format!("{n} {}", "ä".repeat(300)))
+        });
+        let warnings = ValidationResponse::from(verdict)
+            .warnings
+            .unwrap_or_default();
+        assert_eq!(warnings.len(), 15);
+        assert_eq!(
+            warnings.last().map(String::as_str),
+            Some("rollout-guard: and 6 more")
+        );
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.chars().count() <= 256),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings
+                .first()
+                .is_some_and(|warning| warning.ends_with("ä…")),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_reasons_has_none() {
+        let response = ValidationResponse::from(Verdict::accept());
+        assert!(response.accepted);
+        assert!(
+            response.warnings.is_none()
+                && response.audit_annotations.is_none()
+                && response.mutated_object.is_none()
+        );
+    }
+}
