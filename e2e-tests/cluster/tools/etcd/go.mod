@@ -2,6 +2,7 @@ module rollout-guard/tools/etcd
 
 go 1.26.0
 
+// Not the newest: the one that Kubernetes 1.36.1 itself requires and is tested with.
 tool go.etcd.io/etcd/server/v3
 
 require (

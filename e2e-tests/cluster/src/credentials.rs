@@ -1,0 +1,153 @@
+//! Keys, certificates and tokens of one cluster: made at its start, gone at its end.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::json;
+
+/// Who talks to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// May do everything: a member of `system:masters`.
+    Admin,
+    /// May do what the RBAC objects of a test allow to the user `restricted`, at first nothing.
+    Restricted,
+    /// The controllers. A name of their own keeps them apart in the audit log.
+    ControllerManager,
+}
+
+impl User {
+    const ALL: [User; 3] = [User::Admin, User::Restricted, User::ControllerManager];
+
+    /// The user name that RBAC objects and the audit log use.
+    pub fn name(self) -> &'static str {
+        match self {
+            User::Admin => "admin",
+            User::Restricted => "restricted",
+            User::ControllerManager => "system:kube-controller-manager",
+        }
+    }
+
+    fn groups(self) -> &'static str {
+        match self {
+            // The role that RBAC has for the controller manager lets it do little more than
+            // ask for a token for each controller, and there are none here.
+            User::Admin | User::ControllerManager => "system:masters",
+            User::Restricted => "",
+        }
+    }
+
+    fn file_stem(self) -> &'static str {
+        match self {
+            User::Admin => "admin",
+            User::Restricted => "restricted",
+            User::ControllerManager => "kube-controller-manager",
+        }
+    }
+}
+
+/// The files that the API server and its clients are configured with.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    folder: PathBuf,
+    admin_token: String,
+    restricted_token: String,
+    controller_manager_token: String,
+}
+
+impl Credentials {
+    /// Writes everything into `folder`, for an API server at `server`.
+    pub(crate) fn create(folder: &Path, server: &str) -> Result<Credentials> {
+        let credentials = Credentials {
+            folder: folder.to_owned(),
+            admin_token: random_token()?,
+            restricted_token: random_token()?,
+            controller_manager_token: random_token()?,
+        };
+        credentials.write_certificates()?;
+        let mut tokens = String::new();
+        for user in User::ALL {
+            let (token, name, groups) = (credentials.token(user), user.name(), user.groups());
+            writeln!(tokens, "{token},{name},{name},{groups}")?;
+            let kubeconfig = json!({
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "test", "cluster": {
+                    "server": server, "certificate-authority": credentials.ca_file(),
+                }}],
+                "users": [{"name": user.name(), "user": {"token": token}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": user.name()}}],
+                "current-context": "test",
+            });
+            fs::write(credentials.kubeconfig(user), kubeconfig.to_string())?;
+        }
+        fs::write(credentials.token_table(), tokens)?;
+        Ok(credentials)
+    }
+
+    fn write_certificates(&self) -> Result<()> {
+        let mut ca = CertificateParams::default();
+        ca.distinguished_name
+            .push(DnType::CommonName, "cluster-tests");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_key = KeyPair::generate()?;
+        fs::write(self.ca_file(), ca.self_signed(&ca_key)?.pem())?;
+
+        let key = KeyPair::generate()?;
+        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let certificate =
+            CertificateParams::new(names)?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+        fs::write(self.serving_certificate(), certificate.pem())?;
+        fs::write(self.serving_key(), key.serialize_pem())?;
+
+        let key = KeyPair::generate()?;
+        fs::write(self.service_account_key(), key.serialize_pem())?;
+        fs::write(self.service_account_public_key(), key.public_key_pem())?;
+        Ok(())
+    }
+
+    pub(crate) fn token(&self, user: User) -> &str {
+        match user {
+            User::Admin => &self.admin_token,
+            User::Restricted => &self.restricted_token,
+            User::ControllerManager => &self.controller_manager_token,
+        }
+    }
+
+    pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
+        self.folder.join(format!("{}.kubeconfig", user.file_stem()))
+    }
+
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    pub(crate) fn serving_certificate(&self) -> PathBuf {
+        self.folder.join("apiserver.crt")
+    }
+
+    pub(crate) fn serving_key(&self) -> PathBuf {
+        self.folder.join("apiserver.key")
+    }
+
+    pub(crate) fn service_account_key(&self) -> PathBuf {
+        self.folder.join("service-account.key")
+    }
+
+    pub(crate) fn service_account_public_key(&self) -> PathBuf {
+        self.folder.join("service-account.pub")
+    }
+
+    pub(crate) fn token_table(&self) -> PathBuf {
+        self.folder.join("tokens.csv")
+    }
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).context("no random bytes")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

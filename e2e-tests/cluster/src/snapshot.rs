@@ -1,0 +1,197 @@
+//! What is in the cluster at a moment, to compare with another moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::Result;
+use futures::future;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+
+/// An object as Helm tells objects apart: the API version does not count.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// Empty for the core group.
+    pub group: String,
+    /// `ConfigMap` for instance.
+    pub kind: String,
+    /// Empty for what is not in a namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+}
+
+/// An object at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectState {
+    /// Another one means that the object was deleted and made anew.
+    pub uid: String,
+    /// Another one means that something was written, be it only by a controller.
+    pub resource_version: String,
+    /// The object without what controllers write: no status, no managed fields.
+    pub content: Value,
+    has_status: bool,
+}
+
+/// The objects at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Each object that was there.
+    pub objects: BTreeMap<ObjectId, ObjectState>,
+}
+
+/// What became of an object between two snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It was not there before.
+    Added(ObjectId),
+    /// It is not there any more.
+    Removed(ObjectId),
+    /// It was deleted and made anew.
+    Replaced(ObjectId),
+    /// It is the same object with another content.
+    Changed(ObjectId),
+}
+
+impl Cluster {
+    /// All objects of a namespace, of the kinds that charts are made of.
+    ///
+    /// # Errors
+    /// The API server did not answer.
+    pub fn snapshot(&self, namespace: &str) -> Result<Snapshot> {
+        let kinds = [
+            ApiResource::erase::<ConfigMap>(&()),
+            ApiResource::erase::<Secret>(&()),
+            ApiResource::erase::<ServiceAccount>(&()),
+            ApiResource::erase::<PersistentVolumeClaim>(&()),
+            ApiResource::erase::<Role>(&()),
+            ApiResource::erase::<RoleBinding>(&()),
+            ApiResource::erase::<Deployment>(&()),
+            ApiResource::erase::<StatefulSet>(&()),
+            ApiResource::erase::<DaemonSet>(&()),
+            ApiResource::erase::<Job>(&()),
+            ApiResource::erase::<CronJob>(&()),
+        ];
+        self.list(&kinds, &ListParams::default(), |kind| {
+            Api::namespaced_with(self.client(), namespace, kind)
+        })
+    }
+
+    /// The ClusterRoles and ClusterRoleBindings that a label selector selects.
+    ///
+    /// # Errors
+    /// The API server did not answer.
+    pub fn snapshot_of_cluster_roles(&self, label_selector: &str) -> Result<Snapshot> {
+        let kinds = [
+            ApiResource::erase::<ClusterRole>(&()),
+            ApiResource::erase::<ClusterRoleBinding>(&()),
+        ];
+        let selected = ListParams::default().labels(label_selector);
+        self.list(&kinds, &selected, |kind| Api::all_with(self.client(), kind))
+    }
+
+    fn list(
+        &self,
+        kinds: &[ApiResource],
+        parameters: &ListParams,
+        api: impl Fn(&ApiResource) -> Api<DynamicObject>,
+    ) -> Result<Snapshot> {
+        let lists = kinds.iter().map(|kind| {
+            let api = api(kind);
+            async move { api.list(parameters).await.map(|list| (kind, list.items)) }
+        });
+        let lists = self.block_on(future::try_join_all(lists))?;
+        let objects = lists.into_iter().flat_map(|(kind, objects)| {
+            objects
+                .into_iter()
+                .map(|object| (ObjectId::new(kind, &object), ObjectState::new(object)))
+        });
+        Ok(Snapshot {
+            objects: objects.collect(),
+        })
+    }
+}
+
+impl Snapshot {
+    /// What is different in a later snapshot.
+    ///
+    /// Controllers write the status of workloads at any time, which is no change here. Objects
+    /// without a status count as changed with any write.
+    pub fn changes(&self, later: &Snapshot) -> Vec<Change> {
+        let ids: BTreeSet<_> = self.objects.keys().chain(later.objects.keys()).collect();
+        ids.into_iter()
+            .filter_map(|id| {
+                let change = match (self.objects.get(id), later.objects.get(id)) {
+                    (None, _) => Change::Added,
+                    (_, None) => Change::Removed,
+                    (Some(before), Some(after)) if before.uid != after.uid => Change::Replaced,
+                    (Some(before), Some(after)) if before.differs_from(after) => Change::Changed,
+                    _ => return None,
+                };
+                Some(change(id.clone()))
+            })
+            .collect()
+    }
+}
+
+impl ObjectId {
+    fn new(kind: &ApiResource, object: &DynamicObject) -> ObjectId {
+        ObjectId {
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl ObjectState {
+    fn new(mut object: DynamicObject) -> ObjectState {
+        let metadata = &mut object.metadata;
+        let uid = metadata.uid.take().unwrap_or_default();
+        let resource_version = metadata.resource_version.take().unwrap_or_default();
+        metadata.managed_fields = None;
+        // The deployment controller notes its revision here.
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.retain(|key, _| !key.starts_with("deployment.kubernetes.io/"));
+        let fields = object.data.as_object_mut();
+        let status = fields.and_then(|fields| fields.remove("status"));
+        ObjectState {
+            uid,
+            resource_version,
+            content: serde_json::to_value(object).unwrap_or_default(),
+            has_status: status.is_some(),
+        }
+    }
+
+    fn differs_from(&self, later: &ObjectState) -> bool {
+        if self.has_status || later.has_status {
+            self.content != later.content
+        } else {
+            self.resource_version != later.resource_version
+        }
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Added(id) => write!(f, "added {id}"),
+            Change::Removed(id) => write!(f, "removed {id}"),
+            Change::Replaced(id) => write!(f, "replaced {id}"),
+            Change::Changed(id) => write!(f, "changed {id}"),
+        }
+    }
+}

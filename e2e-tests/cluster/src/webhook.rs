@@ -1,0 +1,198 @@
+//! Sending admission requests of the cluster to a server on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
+    WebhookClientConfig,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+
+use crate::cluster::Cluster;
+use crate::poll::wait_until;
+
+/// The API server hears of a new configuration by a watch.
+const PROPAGATION_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where nobody listens.
+const CLOSED_PORT: u16 = 1;
+
+/// A mutating webhook at `https://127.0.0.1:PORT/validate`, which is the path of Kubewarden's
+/// policies. A request that it does not answer is refused.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// A DNS label; names the configuration. Cases use the name of their namespace.
+    pub name: String,
+    /// The server's port.
+    pub port: u16,
+    /// The certificate, in PEM, that signed the server's.
+    pub ca_bundle: String,
+    /// Which requests are sent.
+    pub rules: Vec<RuleWithOperations>,
+    /// Which of those are sent after all: CEL expressions that must all hold.
+    pub match_conditions: Vec<MatchCondition>,
+    /// Only requests of these namespaces; of all, if empty. Cases that share a cluster give
+    /// their own.
+    pub namespaces: Vec<String>,
+}
+
+/// A webhook that is in use until this is dropped.
+pub struct RegisteredWebhook<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl Cluster {
+    /// Registers a webhook and waits until the API server uses it.
+    ///
+    /// # Errors
+    /// The API server refused it, or did not begin to use it.
+    pub fn register_webhook(&self, webhook: &Webhook) -> Result<RegisteredWebhook<'_>> {
+        let configurations = Api::<MutatingWebhookConfiguration>::all(self.client());
+        let configuration = webhook.configuration();
+        self.block_on(configurations.create(&PostParams::default(), &configuration))
+            .with_context(|| format!("cannot register the webhook {}", webhook.name))?;
+        let registered = RegisteredWebhook {
+            cluster: self,
+            name: webhook.name.clone(),
+        };
+        registered.wait_until_in_use(true)?;
+        Ok(registered)
+    }
+}
+
+impl RegisteredWebhook<'_> {
+    /// Removes the webhook and waits until the API server no longer uses it.
+    ///
+    /// # Errors
+    /// The API server did not do so.
+    pub fn remove(self) -> Result<()> {
+        self.delete()?;
+        self.wait_until_in_use(false)
+    }
+
+    fn delete(&self) -> Result<()> {
+        let configurations = Api::<MutatingWebhookConfiguration>::all(self.cluster.client());
+        let parameters = DeleteParams::default();
+        let answer = self
+            .cluster
+            .block_on(configurations.delete(&self.name, &parameters));
+        match answer {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            answer => answer
+                .map(|_| ())
+                .with_context(|| format!("cannot remove the webhook {}", self.name)),
+        }
+    }
+
+    /// A configuration is taken up as a whole, so its probe shows the state of both webhooks.
+    fn wait_until_in_use(&self, expected: bool) -> Result<()> {
+        let config_maps = Api::<ConfigMap>::namespaced(self.cluster.client(), "default");
+        let probe = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(probe_name(&self.name)),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        let dry_run = PostParams {
+            dry_run: true,
+            field_manager: None,
+        };
+        let verb = if expected { "used" } else { "forgotten" };
+        let what = format!("the webhook {} is {verb}", self.name);
+        wait_until(&what, PROPAGATION_LIMIT, || {
+            let answer = self.cluster.block_on(config_maps.create(&dry_run, &probe));
+            Ok((answer.is_err() == expected).then_some(()))
+        })
+    }
+}
+
+impl Drop for RegisteredWebhook<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.delete() {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+impl Webhook {
+    fn configuration(&self) -> MutatingWebhookConfiguration {
+        let namespaces = LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "In".to_owned(),
+            values: Some(self.namespaces.clone()),
+        };
+        let selector = LabelSelector {
+            match_expressions: Some(vec![namespaces]),
+            ..LabelSelector::default()
+        };
+        let webhook = MutatingWebhook {
+            name: format!("{}.rollout-guard.test", self.name),
+            client_config: WebhookClientConfig {
+                ca_bundle: Some(ByteString(self.ca_bundle.clone().into_bytes())),
+                url: Some(url(self.port)),
+                service: None,
+            },
+            rules: Some(self.rules.clone()),
+            match_conditions: Some(self.match_conditions.clone()),
+            namespace_selector: (!self.namespaces.is_empty()).then_some(selector),
+            ..webhook_defaults()
+        };
+        MutatingWebhookConfiguration {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            },
+            webhooks: Some(vec![webhook, probe(&self.name)]),
+        }
+    }
+}
+
+/// A second webhook of the same configuration that refuses one object, which nobody wants, because
+/// nobody answers. It shows when the configuration is in use, without the server's help.
+fn probe(webhook: &str) -> MutatingWebhook {
+    let rule = RuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec!["CREATE".to_owned()]),
+        resources: Some(vec!["configmaps".to_owned()]),
+        scope: None,
+    };
+    let condition = MatchCondition {
+        name: "probe".to_owned(),
+        expression: format!("object.metadata.name == '{}'", probe_name(webhook)),
+    };
+    MutatingWebhook {
+        name: format!("probe.{webhook}.rollout-guard.test"),
+        client_config: WebhookClientConfig {
+            url: Some(url(CLOSED_PORT)),
+            ..WebhookClientConfig::default()
+        },
+        rules: Some(vec![rule]),
+        match_conditions: Some(vec![condition]),
+        ..webhook_defaults()
+    }
+}
+
+fn probe_name(webhook: &str) -> String {
+    format!("{webhook}-probe")
+}
+
+fn url(port: u16) -> String {
+    format!("https://127.0.0.1:{port}/validate")
+}
+
+fn webhook_defaults() -> MutatingWebhook {
+    MutatingWebhook {
+        admission_review_versions: vec!["v1".to_owned()],
+        failure_policy: Some("Fail".to_owned()),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(10),
+        ..MutatingWebhook::default()
+    }
+}
