@@ -1,0 +1,17 @@
+//! What the two Helms really do, and what the cluster helpers really see.
+
+use std::process::ExitCode;
+
+use cluster_tests::Suite;
+
+mod hook_table;
+mod library;
+mod seed;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    library::add_to(&mut suite);
+    seed::add_to(&mut suite);
+    hook_table::add_to(&mut suite);
+    suite.run()
+}
