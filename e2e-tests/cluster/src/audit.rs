@@ -280,7 +280,8 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// `delete configmaps/app`, with the code when it is not the usual one: `create configmaps/app 409`.
+/// `delete configmaps/app`, with the code when it is not the usual one, as in
+/// `create configmaps/app 409`.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.object)?;
