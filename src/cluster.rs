@@ -4,6 +4,9 @@
 //! things everywhere in this policy. The host's answer is text, so the texts that tell them apart are
 //! here, with their source.
 
+#[cfg(test)]
+pub(crate) mod double;
+
 use std::fmt;
 
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
