@@ -30,8 +30,11 @@ mod field_mask;
 mod host;
 mod policy;
 mod recording;
+mod replay;
+pub mod report;
 
 pub use cluster::{Cluster, HostError, Objects};
 pub use host::HostCall;
 pub use policy::{Evaluation, Policy};
 pub use recording::{Recording, read_objects};
+pub use replay::Replay;

@@ -1,7 +1,5 @@
 //! Runs a policy on recorded requests and prints what it answers, in words or as JSON.
 
-mod report;
-
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
-use testbed::{Objects, Policy, Recording, read_objects};
+use testbed::{Objects, Policy, Recording, read_objects, report};
 
 /// Run a Kubewarden policy as policy-server does, against a cluster made of files.
 #[derive(Parser)]

@@ -7,10 +7,11 @@ use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Value, json};
-use testbed::{Evaluation, HostCall, HostError};
+
+use crate::{Evaluation, HostCall, HostError};
 
 /// The verdict first, then a section for each thing that there is anything to say about.
-pub(crate) fn text(evaluation: &Evaluation) -> String {
+pub fn text(evaluation: &Evaluation) -> String {
     let response = &evaluation.response;
     let mut text = match (response.accepted, response.code) {
         (true, _) if evaluation.patch.is_empty() => "accepted, without changes\n".to_owned(),
@@ -43,7 +44,7 @@ pub(crate) fn text(evaluation: &Evaluation) -> String {
 ///                {"operation": "get_resource", "request": {}, "answer": "absent", "error": "…"}],
 ///  "logs": []}
 /// ```
-pub(crate) fn json(evaluation: &Evaluation) -> Value {
+pub fn json(evaluation: &Evaluation) -> Value {
     let response = &evaluation.response;
     let calls = evaluation.host_calls.iter().map(|call| {
         let (operation, request, answer) = (&call.operation, &call.request, answer(call));
@@ -69,7 +70,7 @@ pub(crate) fn json(evaluation: &Evaluation) -> Value {
     })
 }
 
-pub(crate) fn settings(check: &SettingsValidationResponse) -> String {
+pub fn settings(check: &SettingsValidationResponse) -> String {
     match (check.valid, &check.message) {
         (true, _) => "the settings are valid".to_owned(),
         (false, Some(message)) => format!("the settings are not valid: {message}"),

@@ -1,0 +1,68 @@
+SHELL := bash
+.DEFAULT_GOAL := help
+
+TARGET := wasm32-wasip1
+TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+# CI sets the Go and Rust caches; everything that is downloaded or built stays below these two.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# rustup may be told not to install anything by itself.
+.PHONY: toolchain
+toolchain:
+	@rustup target list --toolchain $(TOOLCHAIN) --installed 2>/dev/null | grep -qx $(TARGET) \
+		|| rustup toolchain install $(TOOLCHAIN) --profile minimal --component clippy,rustfmt \
+			--target $(TARGET) --no-self-update
+
+policy.wasm: $(SOURCES) | toolchain ## Build the policy
+	cargo build --locked --release --lib --target $(TARGET)
+	cp $(TARGET_DIR)/$(TARGET)/release/rollout_guard.wasm $@
+
+annotated-policy.wasm: policy.wasm metadata.yml README.md ## Build the policy with its metadata (needs kwctl)
+	kwctl annotate -m metadata.yml -u README.md -o $@ policy.wasm
+
+.PHONY: demo
+demo: policy.wasm ## Tell the story of the hook trap and of a config change, with recorded requests
+	cargo run --quiet --locked --example demo
+
+.PHONY: fmt
+fmt: | toolchain ## Check the formatting
+	cargo fmt --all -- --check
+
+.PHONY: lint
+lint: | toolchain ## Check with clippy, all targets and features
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+.PHONY: test
+test: fmt lint policy.wasm ## Formatting, clippy, unit, property and wasm tests
+	cargo test --locked --workspace --exclude cluster-tests
+
+.PHONY: golden
+golden: policy.wasm ## Write the golden answers anew, to be reviewed as a diff
+	INSTA_UPDATE=always cargo test --locked --test recordings
+
+.PHONY: e2e-tests
+e2e-tests: policy.wasm ## bats with kwctl, where it is installed, and real Helm on a real cluster
+	@if command -v kwctl >/dev/null && command -v bats >/dev/null; then \
+		$(MAKE) annotated-policy.wasm && bats e2e-tests; \
+	else \
+		echo "kwctl and bats are not both installed: e2e-tests/*.bats did not run"; \
+	fi
+	cargo test --locked --package cluster-tests
+
+.PHONY: differential
+differential: policy.wasm ## Compare N random releases with real Helm: make differential N=1000
+	CASES=$(or $(N),150) cargo test --locked --package cluster-tests --test differential
+
+.PHONY: bench
+bench: policy.wasm ## Measure the policy against one that does nothing
+	cargo bench --locked --bench policy
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -f policy.wasm annotated-policy.wasm

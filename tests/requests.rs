@@ -1,0 +1,217 @@
+//! Requests that nobody sends on purpose, through policy.wasm: each gets a clear answer.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testbed::{Objects, Recording};
+
+use crate::support::{policy, root};
+
+/// The answer to a request: `accepted`, or the code and the message.
+fn answer(request: &Value, settings: &Value, cluster: Objects) -> String {
+    let response = policy()
+        .validate(request, settings, Arc::new(cluster))
+        .unwrap()
+        .response;
+    match (response.accepted, response.warnings) {
+        (true, None) => "accepted".to_owned(),
+        (true, Some(warnings)) => format!("accepted, warning: {}", warnings.join(" | ")),
+        (false, _) => format!(
+            "{}: {}",
+            response.code.unwrap_or_default(),
+            response.message.unwrap_or_default()
+        ),
+    }
+}
+
+fn deployment(spec: Value) -> Value {
+    json!({
+        "uid": "1", "operation": "CREATE", "name": "web", "namespace": "shop",
+        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec},
+    })
+}
+
+fn uses_config() -> Value {
+    deployment(json!({"template": {"spec": {"containers": [
+        {"name": "a", "envFrom": [{"configMapRef": {"name": "app"}}]},
+    ]}}}))
+}
+
+/// The recorded trap, with the text of its record replaced.
+fn trap(data: impl FnOnce(&str) -> Value) -> (Value, Vec<Value>) {
+    let file = root().join("tests/recordings/helm3/2-upgrade-to-hook/01-create-secret-sh.helm.release.v1.yahoo.v2.json");
+    let Recording {
+        mut request,
+        cluster,
+    } = Recording::read(&file).unwrap();
+    let release = request.pointer_mut("/object/data/release").unwrap();
+    *release = data(release.as_str().unwrap());
+    (request, cluster)
+}
+
+#[track_caller]
+fn assert_answer(request: &Value, settings: Value, cluster: Objects, expected: &str) {
+    assert_eq!(answer(request, &settings, cluster), expected, "{request}");
+}
+
+#[test]
+fn malformed_requests_are_refused_with_their_place() {
+    let nothing = || Objects::new([]);
+    for (request, expected) in [
+        (
+            json!({}),
+            "400: rollout-guard: the request cannot be read: missing field `operation` at line 1 column 13",
+        ),
+        (
+            json!({"operation": "EAT"}),
+            "400: rollout-guard: the request cannot be read: unknown variant `EAT`, expected one of `CREATE`, `UPDATE`, `DELETE`, `CONNECT` at line 1 column 29",
+        ),
+        (
+            deployment(json!({"template": {"spec": {"containers": "none"}}})),
+            "400: rollout-guard: Deployment/web: spec.template.spec.containers: invalid type: string \"none\", expected a sequence",
+        ),
+        (
+            deployment(
+                json!({"template": {"spec": {"containers": [], "volumes": [{"name": "a", "configMap": {"name": 3}}]}}}),
+            ),
+            "400: rollout-guard: Deployment/web: spec.template.spec.volumes[0].configMap.name: invalid type: integer `3`, expected a string",
+        ),
+    ] {
+        assert_answer(&request, json!({}), nothing(), expected);
+    }
+}
+
+#[test]
+fn what_is_not_ours_passes() {
+    let other = |kind: Value, object: Value| json!({"uid": "1", "operation": "CREATE", "name": "x", "namespace": "shop", "kind": kind, "object": object});
+    for request in [
+        other(
+            json!({"group": "", "version": "v1", "kind": "Service"}),
+            json!({"spec": {"ports": []}}),
+        ),
+        other(
+            json!({"group": "example.com", "version": "v1", "kind": "Thing"}),
+            json!({"spec": "text"}),
+        ),
+        other(
+            json!({"group": "bitnami.com", "version": "v1alpha1", "kind": "SealedSecret"}),
+            json!({"spec": {"template": {"metadata": {}}}}),
+        ),
+        other(
+            json!({"group": "", "version": "v1", "kind": "Secret"}),
+            json!({"type": "Opaque", "data": {"release": "x"}}),
+        ),
+    ] {
+        assert_answer(&request, json!({}), Objects::new([]), "accepted");
+    }
+}
+
+#[test]
+fn a_failed_look_up_is_told_from_an_absent_object() {
+    let request = uses_config();
+    assert_answer(
+        &request,
+        json!({}),
+        Objects::new([]),
+        "accepted, warning: rollout-guard: Deployment/web: it needs ConfigMap app, which does not exist in namespace shop",
+    );
+    assert_answer(
+        &request,
+        json!({"configHash": {"missing": "ignore"}}),
+        Objects::new([]),
+        "accepted",
+    );
+    assert_answer(
+        &request,
+        json!({"configHash": {"missing": "reject"}}),
+        Objects::new([]),
+        "403: rollout-guard: Deployment/web cannot start: it needs ConfigMap app, which does not exist in namespace shop. Create it first, or mark the reference optional.",
+    );
+    assert_answer(
+        &request,
+        json!({}),
+        Objects::new([]).denied("v1", "ConfigMap"),
+        "500: rollout-guard: Deployment/web: its config cannot be hashed, since ConfigMap shop/app cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy. Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp.",
+    );
+    assert_answer(
+        &request,
+        json!({"lookupFailure": "warn"}),
+        Objects::new([]).failing("v1", "ConfigMap", "app", "ApiError: etcd is away"),
+        "accepted, warning: rollout-guard: Deployment/web keeps its old stamp: ConfigMap shop/app cannot be read: Host error: Callback evaluation failure: ApiError: etcd is away",
+    );
+}
+
+#[test]
+fn records_that_cannot_be_read_say_which_part() {
+    let judged = |data: &dyn Fn(&str) -> Value, settings: Value| {
+        let (request, cluster) = trap(data);
+        let answer = answer(&request, &settings, Objects::new(cluster));
+        answer
+            .split(". Nothing was changed")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let record = "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: data.release";
+    for (data, expected) in [
+        (
+            &(|_: &str| Value::Null) as &dyn Fn(&str) -> Value,
+            " is missing or not a string",
+        ),
+        (
+            &|_| json!("%"),
+            ": base64 of Kubernetes: Invalid symbol 37, offset 0.",
+        ),
+        (
+            &|_| json!("JSUlJQ=="),
+            ": base64 of Helm: Invalid symbol 37, offset 0.",
+        ),
+        (&|text| json!(&text[..text.len() / 8 * 4]), ": "),
+    ] {
+        let answer = judged(data, json!({}));
+        assert!(
+            answer.starts_with(&format!("{record}{expected}")),
+            "{answer}"
+        );
+    }
+    let answer = judged(
+        &|text| json!(text),
+        json!({"releaseGuard": {"maxRecordBytes": 100}}),
+    );
+    assert_eq!(
+        answer,
+        format!("{record}: the decoded record is larger than releaseGuard.maxRecordBytes (100)")
+    );
+}
+
+#[test]
+fn a_release_without_its_current_revision_is_not_guessed() {
+    let (request, _) = trap(|text| json!(text));
+    assert_answer(
+        &request,
+        json!({}),
+        Objects::new([]),
+        "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: release yahoo in namespace rec-helm3 has no revision to upgrade from. Nothing was changed. `lookupFailure: warn` would let such releases pass without being judged.",
+    );
+}
+
+#[test]
+fn settings_are_checked_before_the_policy_is_loaded() {
+    let check = |settings: Value| {
+        let check = policy().validate_settings(&settings).unwrap();
+        (check.valid, check.message)
+    };
+    assert_eq!(check(json!({})), (true, None));
+    assert_eq!(
+        check(json!({"releaseGard": {}})),
+        (
+            false,
+            Some("unknown setting `releaseGard`; did you mean `releaseGuard`?".to_owned())
+        )
+    );
+}
