@@ -43,7 +43,7 @@ test: fmt lint policy.wasm ## Formatting, clippy, unit, property and wasm tests
 
 .PHONY: golden
 golden: policy.wasm ## Write the golden answers anew, to be reviewed as a diff
-	INSTA_UPDATE=always cargo test --locked --test recordings
+	INSTA_UPDATE=always cargo test --locked --test recordings --test sessions
 
 .PHONY: e2e-tests
 e2e-tests: policy.wasm ## bats with kwctl, where it is installed, and real Helm on a real cluster
