@@ -1,5 +1,7 @@
 //! What the tests of whole requests share: the policy that a cluster would load.
 
+#![allow(unreachable_pub, reason = "the module is compiled into each test file")]
+
 use std::{
     path::{Path, PathBuf},
     sync::LazyLock,
