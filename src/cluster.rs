@@ -21,6 +21,7 @@ pub struct ObjectRef<'a> {
     /// `v1`, `apps/v1`, …
     pub api_version: &'a str,
     pub kind: &'a str,
+    /// Empty for cluster-scoped kinds.
     pub namespace: &'a str,
     pub name: &'a str,
 }
@@ -91,7 +92,7 @@ impl Cluster for Host {
             api_version: object.api_version.to_owned(),
             kind: object.kind.to_owned(),
             name: object.name.to_owned(),
-            namespace: Some(object.namespace.to_owned()),
+            namespace: Some(object.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
             // Config and workload are often applied within milliseconds of each other: the host's
             // cache of 5 seconds would hash the config of before.
             disable_cache: true,

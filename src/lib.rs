@@ -11,7 +11,8 @@
 //!        │                                      cluster    Verdict ──► ValidationResponse
 //!        │                                        ▲ │         ▲
 //!        │                                        │ ▼         │
-//!        ├───── pending release record ────────► release_guard┘
+//!        ├───── pending release record ────────► release_guard┤
+//!        ├───── hook, deletion of a release's object ──► hook_requests
 //!        │
 //!        └───── anything else ─────────────────► accept
 //! ```
@@ -34,6 +35,7 @@ use wapc_guest::{CallResult, register_function};
 
 use crate::{
     cluster::{Cluster, Host},
+    release_guard::hook_requests,
     request::{Payload, Request},
     settings::Settings,
     verdict::Verdict,
@@ -69,10 +71,13 @@ fn validate_settings(payload: &[u8]) -> CallResult {
 
 /// Answers one request.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
+    let guard = &settings.release_guard;
     if settings.config_hash.enabled && config_hash::concerns(request) {
         config_hash::judge(request, settings, cluster)
-    } else if settings.release_guard.enabled && release_guard::concerns(request) {
+    } else if guard.enabled && release_guard::concerns(request) {
         release_guard::judge(request, settings, cluster)
+    } else if guard.enabled && guard.hook_requests && hook_requests::concerns(request) {
+        hook_requests::judge(request, settings, cluster)
     } else {
         Verdict::accept()
     }

@@ -5,11 +5,13 @@
 //! history → current release┴→ plan: Helm's own steps, in order → findings → verdict
 //! ```
 //!
-//! In: CREATE of a pending release record. Out: a [`Verdict`]. Refuses: what the settings say about
+//! In: CREATE of a pending release record; the second line, [`hook_requests`], takes what Helm does
+//! afterwards. Out: a [`Verdict`]. Refuses: what the settings say about
 //! findings, and about records that cannot be read.
 
 pub mod findings;
 pub mod history;
+pub mod hook_requests;
 pub mod manifest;
 pub mod plan;
 pub mod record;
@@ -23,15 +25,19 @@ use serde_json::Value;
 use self::{
     findings::{Case, Finding, findings},
     history::History,
+    manifest::ObjectId,
     plan::{Operation, Plan, Release},
 };
 use crate::{
     annotations::ALLOW_REVISION,
-    cluster::Cluster,
+    cluster::{Cause, Cluster, LookupError, ObjectRef},
     request::{self, Request},
     settings::{Level, LookupFailure, ReleaseGuard, Settings},
     verdict::Verdict,
 };
+
+/// Each is a look-up within the two seconds that an evaluation has. Findings beyond stay as they are.
+const MAX_KEPT_LOOKUPS: usize = 32;
 
 /// Whether the request creates a release record in a pending state: what Helm does before anything
 /// else. Records in other states (a restored backup) change nothing.
@@ -105,19 +111,57 @@ fn assess(
         .map(Release::parse)
         .transpose()?;
     let target = Release::parse(target)?;
-    let plan = Plan::new(operation, current.as_ref(), &target, &BTreeSet::new());
-    let findings = findings(Case {
-        operation,
-        current: current.as_ref(),
-        target: &target,
-        plan: &plan,
-    })?;
+    let read = |kept: &BTreeSet<ObjectId>| {
+        let plan = Plan::new(operation, current.as_ref(), &target, kept);
+        let case = Case {
+            operation,
+            current: current.as_ref(),
+            target: &target,
+            plan: &plan,
+        };
+        findings(case)
+    };
+    let mut findings = read(&BTreeSet::new())?;
+    let kept = kept_live(&findings, cluster)?;
+    if !kept.is_empty() {
+        findings = read(&kept)?;
+    }
     Ok(Assessment {
         operation,
         current: current.map(|current| current.revision),
         target,
         findings,
     })
+}
+
+/// The objects, among those that a prune would take as they are, that Helm spares: what counts is the
+/// annotation on the live object, which no manifest tells.
+fn kept_live(findings: &[Finding], cluster: &dyn Cluster) -> Result<BTreeSet<ObjectId>, String> {
+    let mut kept = BTreeSet::new();
+    let candidates = findings
+        .iter()
+        .filter_map(|finding| Some((&finding.object, finding.spared_by_annotation.as_ref()?)));
+    for (id, api_version) in candidates.take(MAX_KEPT_LOOKUPS) {
+        let object = ObjectRef {
+            api_version,
+            kind: &id.kind,
+            namespace: &id.namespace,
+            name: &id.name,
+        };
+        match cluster.get(object, &["metadata.annotations"]) {
+            Ok(live) if live.as_ref().is_some_and(manifest::is_kept) => {
+                kept.insert(id.clone());
+            }
+            // Without the right to look, the object counts as its manifest says.
+            Ok(_)
+            | Err(LookupError {
+                cause: Cause::NotGranted { .. },
+                ..
+            }) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(kept)
 }
 
 impl Assessment {
@@ -127,11 +171,13 @@ impl Assessment {
                 .iter()
                 .filter(move |&finding| level(guard, finding) == wanted)
         };
-        let rejected: Vec<_> = of_level(Level::Reject).collect();
+        let rejected = self.rejected(guard);
         let verdict = match (rejected.is_empty(), allowed) {
             (true, _) => Verdict::accept(),
-            (false, false) => Verdict::reject(self.message(&rejected, guard))
-                .audit("release-findings", summary(&rejected)),
+            (false, false) => {
+                Verdict::reject(self.message(&rejected, guard, "Nothing was changed."))
+                    .audit("release-findings", summary(&rejected))
+            }
             (false, true) => rejected
                 .iter()
                 .fold(Verdict::accept(), |verdict, finding| {
@@ -146,12 +192,20 @@ impl Assessment {
                     ),
                 ),
         };
+        let verdict = of_level(Level::Rescue).fold(verdict, |verdict, finding| {
+            verdict.warn(format!("rescued, its hook is kept: {finding}"))
+        });
         of_level(Level::Warn).fold(verdict, |verdict, finding| {
             verdict.warn(finding.to_string())
         })
     }
 
-    fn message(&self, rejected: &[&Finding], guard: &ReleaseGuard) -> String {
+    fn rejected(&self, guard: &ReleaseGuard) -> Vec<&Finding> {
+        let rejected = |finding: &&Finding| level(guard, finding) == Level::Reject;
+        self.findings.iter().filter(rejected).collect()
+    }
+
+    fn message(&self, rejected: &[&Finding], guard: &ReleaseGuard, so_far: &str) -> String {
         let Self {
             operation,
             target:
@@ -168,7 +222,7 @@ impl Assessment {
             None => format!("as revision {revision}"),
         };
         let mut lines = vec![format!(
-            "helm {} of release {name} in namespace {namespace}, {step}, would lose what its pods need. Nothing was changed.",
+            "helm {} of release {name} in namespace {namespace}, {step}, would lose what its pods need. {so_far}",
             operation.name()
         )];
         for finding in rejected {
@@ -208,10 +262,12 @@ impl Assessment {
     }
 }
 
-/// Objects that something else may make anew are never a reason to reject.
+/// Objects that something else may make anew are never a reason to reject; those that no hook makes
+/// before the prune cannot be rescued.
 fn level(guard: &ReleaseGuard, finding: &Finding) -> Level {
     match guard.findings.of(finding.lint) {
         Level::Reject if finding.uncertain => Level::Warn,
+        Level::Rescue if !finding.rescuable => Level::Reject,
         level => level,
     }
 }

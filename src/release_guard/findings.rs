@@ -80,6 +80,11 @@ pub struct Finding {
     pub ways_out: Vec<String>,
     /// Something else may make the object anew: never more than a warning.
     pub uncertain: bool,
+    /// The hook runs before the prune, so that `helm.sh/resource-policy: keep` at its CREATE saves it.
+    pub rescuable: bool,
+    /// The API version of an object that the prune takes as it is, so that the annotation on the live
+    /// object saves it.
+    pub spared_by_annotation: Option<String>,
 }
 
 /// What findings are read off.
@@ -248,6 +253,8 @@ impl<'a> Reader<'a> {
                 "keep it a regular resource: remove the annotation helm.sh/hook".to_owned(),
                 way,
             ],
+            rescuable: runs,
+            spared_by_annotation: self.spared_by_annotation(id),
             ..Finding::new(lint, id, reason)
         })
     }
@@ -276,6 +283,7 @@ impl<'a> Reader<'a> {
                 self.keep_live(id),
             ],
             uncertain: maker.is_some(),
+            spared_by_annotation: self.spared_by_annotation(id),
             reason: match maker {
                 Some(maker) => format!("{reason}, unless {} makes it anew", maker.id),
                 None => reason,
@@ -484,6 +492,14 @@ impl<'a> Reader<'a> {
         names
     }
 
+    /// The API version of an object that is pruned as it is: not one that a hook has made anew.
+    fn spared_by_annotation(&self, id: &ObjectId) -> Option<String> {
+        let made_anew =
+            |action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_));
+        let api_version = self.object(id)?.body.get("apiVersion")?.as_str()?;
+        (!self.case.plan.actions(id).any(made_anew)).then(|| api_version.to_owned())
+    }
+
     fn keep_live(&self, id: &ObjectId) -> String {
         let namespace = match id.namespace.as_str() {
             "" => String::new(),
@@ -513,6 +529,8 @@ impl Finding {
             users: Vec::new(),
             ways_out: Vec::new(),
             uncertain: false,
+            rescuable: false,
+            spared_by_annotation: None,
         }
     }
 }

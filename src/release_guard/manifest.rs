@@ -69,14 +69,20 @@ pub struct Object {
 }
 
 impl Object {
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        crate::annotations::get(&self.body, crate::annotations::OBJECT, key)
-    }
-
     /// Whether Helm spares the object from deletion, once it is live with these annotations.
     pub fn is_kept(&self) -> bool {
-        self.annotation("helm.sh/resource-policy") == Some("keep")
+        is_kept(&self.body)
     }
+}
+
+/// Whether Helm spares a live object when it prunes (helm `pkg/kube/client.go`, update).
+pub fn is_kept(object: &Value) -> bool {
+    let policy = crate::annotations::get(
+        object,
+        crate::annotations::OBJECT,
+        "helm.sh/resource-policy",
+    );
+    policy == Some("keep")
 }
 
 /// Parses a manifest. `namespace` is the release's, for objects that name none.
