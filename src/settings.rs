@@ -291,6 +291,13 @@ fn check_glob(glob: &str) -> Result<(), String> {
 
 /// Serde's own error lists all fields; people want to know which one they meant.
 fn refuse_unknown_fields(given: &Value, known: &Value, path: &str) -> Result<(), String> {
+    // Serde reads a list as the fields of a struct in their order.
+    if let (Value::Array(_), Value::Object(_) | Value::Null) = (given, known) {
+        return Err(match path.trim_end_matches('.') {
+            "" => "the settings are a list, not fields with values".to_owned(),
+            path => format!("{path} is a list, not fields with values"),
+        });
+    }
     let (Value::Object(given), Value::Object(known)) = (given, known) else {
         return Ok(());
     };
@@ -393,9 +400,18 @@ mod tests {
             json!({"configHash": {"enabled": "yes"}}),
             "configHash.enabled: invalid type: string \"yes\", expected a boolean",
         );
+        assert_refused(json!([]), "the settings are a list, not fields with values");
         assert_refused(
-            json!([]),
-            "invalid type: sequence, expected struct Settings",
+            json!({"configHash": {"ignore": [["db"]]}}),
+            "configHash.ignore is a list, not fields with values",
+        );
+        assert_refused(
+            json!({"configHash": {"key": ["kubewarden", "hash-key", "key"]}}),
+            "configHash.key is a list, not fields with values",
+        );
+        assert_refused(
+            json!({"configHash": {"key": {"namespace": "a", "name": "b", "key": "c", "keys": "d"}}}),
+            "configHash.key.keys: unknown field `keys`, expected one of `namespace`, `name`, `key`",
         );
     }
 
