@@ -39,10 +39,14 @@ pub const TEMPLATE: &[&str] = &["spec", "template", "metadata"];
 
 /// The annotation `key` below `metadata_path`, if it is there and a string.
 pub fn get<'a>(object: &'a Value, metadata_path: &[&str], key: &str) -> Option<&'a str> {
+    find(object, metadata_path, key)?.as_str()
+}
+
+fn find<'a>(object: &'a Value, metadata_path: &[&str], key: &str) -> Option<&'a Value> {
     let metadata = metadata_path
         .iter()
         .try_fold(object, |value, field| value.get(field))?;
-    metadata.get("annotations")?.get(key)?.as_str()
+    metadata.get("annotations")?.get(key)
 }
 
 /// Whether the annotation is `"true"`, for those that the user sets. Any value but `"true"` and
@@ -66,7 +70,7 @@ pub fn set(
     key: &str,
     value: Option<String>,
 ) -> Result<(), String> {
-    if value.is_none() && get(object, metadata_path, key).is_none() {
+    if value.is_none() && find(object, metadata_path, key).is_none() {
         return Ok(());
     }
     let mut path = String::new();
@@ -137,6 +141,10 @@ mod tests {
         assert_eq!(set_a(without.clone(), None), Ok(without.clone()));
         let with = set_a(without.clone(), Some("1")).and_then(|with| set_a(with, None));
         assert_eq!(with.map(|value| value.to_string()), Ok(without.to_string()));
+        // Custom resources may hold what is no annotation.
+        let odd = json!({"spec": {"template": {"metadata": {"annotations": {"a": 1, "b": 2}}}}});
+        let left = json!({"spec": {"template": {"metadata": {"annotations": {"b": 2}}}}});
+        assert_eq!(set_a(odd, None), Ok(left));
     }
 
     #[test]
