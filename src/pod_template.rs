@@ -4,6 +4,9 @@
 //! [`Need`]s in the order of the template. Refuses: a template whose fields have the wrong shape, with
 //! their path; everything that is not looked at may be anything.
 
+#[cfg(test)]
+pub(crate) mod random;
+
 use std::{collections::BTreeSet, fmt};
 
 use serde::Deserialize;
@@ -57,19 +60,27 @@ pub enum Role {
 /// Reads the needs of the pod template at `template`; `path` is its place in the object, for errors
 /// (`spec.template`).
 pub fn needs(template: &Value, path: &str) -> Result<Vec<Need>, String> {
-    let template: Template = serde_path_to_error::deserialize(template).map_err(|error| {
-        let place = match error.path().to_string() {
-            inner if inner == "." => String::new(),
-            inner => format!(".{inner}"),
-        };
-        format!("{path}{place}: {}", error.inner())
-    })?;
+    let template: Option<Template> =
+        serde_path_to_error::deserialize(template).map_err(|error| {
+            let place = match error.path().to_string() {
+                inner if inner == "." => String::new(),
+                inner => format!(".{inner}"),
+            };
+            format!("{path}{place}: {}", error.inner())
+        })?;
     let mut needs = Vec::new();
-    if let Some(spec) = template.spec {
+    if let Some(spec) = template.and_then(|template| template.spec) {
         spec.collect(&mut needs);
     }
     needs.retain(|need| !need.name.is_empty());
     Ok(needs)
+}
+
+/// The API server reads a `null` in a list as an empty entry, and passes it in `imagePullSecrets`.
+type List<T> = Option<Vec<Option<T>>>;
+
+fn entries<T>(list: List<T>) -> impl Iterator<Item = T> {
+    list.into_iter().flatten().flatten()
 }
 
 #[derive(Deserialize)]
@@ -80,11 +91,13 @@ struct Template {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PodSpec {
-    volumes: Option<Vec<Volume>>,
-    init_containers: Option<Vec<Container>>,
-    containers: Option<Vec<Container>>,
-    image_pull_secrets: Option<Vec<Named>>,
+    volumes: List<Volume>,
+    init_containers: List<Container>,
+    containers: List<Container>,
+    image_pull_secrets: List<Named>,
     service_account_name: Option<String>,
+    /// The deprecated name of the same, which the API server still takes from a manifest.
+    service_account: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +124,7 @@ struct Volume {
 
 #[derive(Deserialize)]
 struct Projected {
-    sources: Option<Vec<Projection>>,
+    sources: List<Projection>,
 }
 
 #[derive(Deserialize)]
@@ -174,8 +187,8 @@ struct Named {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
-    env: Option<Vec<Env>>,
-    env_from: Option<Vec<EnvFrom>>,
+    env: List<Env>,
+    env_from: List<EnvFrom>,
 }
 
 #[derive(Deserialize)]
@@ -213,18 +226,13 @@ struct WholeRef {
 
 impl PodSpec {
     fn collect(self, needs: &mut Vec<Need>) {
-        for volume in self.volumes.into_iter().flatten() {
+        for volume in entries(self.volumes) {
             volume.collect(needs);
         }
-        for container in self
-            .init_containers
-            .into_iter()
-            .chain(self.containers)
-            .flatten()
-        {
+        for container in entries(self.init_containers).chain(entries(self.containers)) {
             container.collect(needs);
         }
-        for secret in self.image_pull_secrets.into_iter().flatten() {
+        for secret in entries(self.image_pull_secrets) {
             // A pod starts without its pull Secret; whether the image can be pulled is another matter.
             needs.push(need(
                 Kind::Secret,
@@ -236,7 +244,9 @@ impl PodSpec {
         }
         needs.push(need(
             Kind::ServiceAccount,
-            self.service_account_name,
+            self.service_account_name
+                .filter(|name| !name.is_empty())
+                .or(self.service_account),
             Keys::All,
             None,
             Role::Start,
@@ -264,12 +274,7 @@ impl Volume {
                 .need(Kind::Secret),
             );
         }
-        for projection in self
-            .projected
-            .and_then(|projected| projected.sources)
-            .into_iter()
-            .flatten()
-        {
+        for projection in entries(self.projected.and_then(|projected| projected.sources)) {
             needs.extend(
                 projection
                     .config_map
@@ -322,7 +327,7 @@ impl Source {
 
 impl Container {
     fn collect(self, needs: &mut Vec<Need>) {
-        for from in self.env_from.into_iter().flatten() {
+        for from in entries(self.env_from) {
             for (kind, whole) in [
                 (Kind::ConfigMap, from.config_map_ref),
                 (Kind::Secret, from.secret_ref),
@@ -334,12 +339,7 @@ impl Container {
                 );
             }
         }
-        for from in self
-            .env
-            .into_iter()
-            .flatten()
-            .filter_map(|env| env.value_from)
-        {
+        for from in entries(self.env).filter_map(|env| env.value_from) {
             for (kind, one) in [
                 (Kind::ConfigMap, from.config_map_key_ref),
                 (Kind::Secret, from.secret_key_ref),
@@ -363,3 +363,12 @@ fn need(kind: Kind, name: Option<String>, keys: Keys, optional: Option<bool>, ro
         role,
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;
