@@ -5,16 +5,16 @@
 //! AdmissionRequest, settings
 //!        │ parse (request, settings)
 //!        ▼
-//!      route ── object with a pod template ──► config_hash ───┐
-//!        │                                        │ ▲         │
-//!        │                                        ▼ │         ▼
-//!        │                                      cluster    Verdict ──► ValidationResponse
-//!        │                                        ▲ │         ▲
-//!        │                                        │ ▼         │
-//!        ├───── pending release record ────────► release_guard┤
-//!        ├───── hook, deletion of a release's object ──► hook_requests
-//!        │
-//!        └───── anything else ─────────────────► accept
+//!      route ── object with a pod template ─────────► config_hash ──────────┐
+//!        │                                             │ ▲                  ▼
+//!        │                                             ▼ │               Verdict ─► ValidationResponse
+//!        │                                           cluster                ▲
+//!        │                                             ▲ │                  │
+//!        │                                             │ ▼                  │
+//!        ├───── pending release record ─────────────► release_guard ────────┤
+//!        ├───── hook, or deletion in a release ─────►   └ hook_requests ────┤
+//!        │                                                                  │
+//!        └───── anything else ─────────────────────► accept ────────────────┘
 //! ```
 //!
 //! Decisions are pure functions of values; [`cluster`] is the only module that makes host calls.
