@@ -17,7 +17,8 @@ use crate::credentials::User;
 /// How much the audit log tells about each request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AuditLevel {
-    /// Who did what to which object, and the answer's code.
+    /// Who did what to which object, and the answer's code. Of new ConfigMaps and Secrets also what
+    /// was sent: a release record is overwritten soon, and what it held at first is seen only here.
     #[default]
     Metadata,
     /// Also the objects that were sent and answered.
@@ -26,9 +27,9 @@ pub enum AuditLevel {
 
 impl AuditLevel {
     pub(crate) fn policy(self) -> Value {
-        let level = match self {
-            AuditLevel::Metadata => "Metadata",
-            AuditLevel::RequestResponse => "RequestResponse",
+        let (level, records) = match self {
+            AuditLevel::Metadata => ("Metadata", "Request"),
+            AuditLevel::RequestResponse => ("RequestResponse", "RequestResponse"),
         };
         json!({
             "apiVersion": "audit.k8s.io/v1",
@@ -41,6 +42,9 @@ impl AuditLevel {
                     {"group": "", "resources": ["events"]},
                     {"group": "coordination.k8s.io"},
                     {"group": "events.k8s.io"},
+                ]},
+                {"level": records, "verbs": ["create"], "resources": [
+                    {"group": "", "resources": ["configmaps", "secrets"]},
                 ]},
                 {"level": level},
             ],
@@ -70,7 +74,7 @@ pub struct AuditEvent {
     pub object_ref: Option<ObjectRef>,
     /// The answer.
     pub response_status: Option<ResponseStatus>,
-    /// The object that was sent ([`AuditLevel::RequestResponse`] only).
+    /// The object that was sent, as far as the [`AuditLevel`] tells.
     pub request_object: Option<Value>,
     /// The object that was answered ([`AuditLevel::RequestResponse`] only).
     pub response_object: Option<Value>,

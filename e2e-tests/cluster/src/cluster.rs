@@ -227,8 +227,10 @@ fn apiserver_flags(credentials: &Credentials, etcd_port: u16, port: u16) -> Vec<
             credentials.service_account_public_key(),
         ),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        // It would refuse pods until a controller has made the namespace's service account.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        // ServiceAccount would refuse pods until a controller has made the namespace's service
+        // account. StorageObjectInUseProtection would hold deleted claims until a controller has
+        // seen that no pod uses them; none does, without a kubelet.
+        "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection".to_owned(),
         format!("--audit-policy-file={AUDIT_POLICY}"),
         format!("--audit-log-path={AUDIT_LOG}"),
         // A request is in the log before its answer is complete, and the log is never rotated away.

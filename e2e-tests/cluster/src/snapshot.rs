@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::Result;
 use futures::future;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -77,6 +78,7 @@ impl Cluster {
             ApiResource::erase::<DaemonSet>(&()),
             ApiResource::erase::<Job>(&()),
             ApiResource::erase::<CronJob>(&()),
+            ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         ];
         self.list(&kinds, &ListParams::default(), |kind| {
             Api::namespaced_with(self.client(), namespace, kind)

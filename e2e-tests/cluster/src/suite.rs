@@ -86,6 +86,20 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// The same, starting over: with another namespace and a folder of its own.
+    ///
+    /// # Errors
+    /// There is such a namespace already.
+    pub fn again(&self, number: usize) -> Result<Case<'a>> {
+        let namespace = format!("{}-{number}", self.namespace);
+        self.cluster.create_namespace(&namespace)?;
+        Ok(Case {
+            cluster: self.cluster,
+            namespace,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
     /// Runs Helm in the namespace of this case.
     ///
     /// # Errors
