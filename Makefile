@@ -59,10 +59,14 @@ differential: policy.wasm ## Compare N random releases with real Helm: make diff
 	CASES=$(or $(N),150) cargo test --locked --package cluster-tests --test differential
 
 .PHONY: bench
-bench: policy.wasm ## Measure the policy against one that does nothing
-	cargo bench --locked --bench policy
+bench: policy.wasm noop.wasm ## Measure the policy, as ratios in one run
+	cargo bench --locked --profile dev --bench policy
+
+noop.wasm: benches/noop/src/lib.rs benches/noop/Cargo.toml Cargo.lock | toolchain
+	cargo build --locked --release --package noop-policy --target $(TARGET)
+	cp $(TARGET_DIR)/$(TARGET)/release/noop_policy.wasm $@
 
 .PHONY: clean
 clean: ## Remove what was built
 	cargo clean
-	rm -f policy.wasm annotated-policy.wasm
+	rm -f policy.wasm annotated-policy.wasm noop.wasm
