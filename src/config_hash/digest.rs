@@ -9,6 +9,7 @@
 //! digest, with a key      = id ":" hex(HMAC-SHA-256(key, the same)[..16])
 //!   where id              = hex(HMAC-SHA-256(key, "rollout-guard/key-id")[..4])
 //! stamp                   = "sha256:" hex(SHA-256(canonical("rollout-guard/stamp", recorded digests)))
+//! stamp after a stamp     = the same, over one pair more: the empty key and the stamp of before
 //! ```
 //!
 //! `u64` is big-endian; pairs are in the byte order of their keys. Every part has its length in front,
@@ -58,9 +59,20 @@ impl Digester {
 
 /// The stamp over the recorded digests, by `configs` key.
 pub fn stamp(recorded: &BTreeMap<String, String>) -> String {
+    stamp_over(recorded, None)
+}
+
+/// Another stamp over the recorded digests, for a template whose stamp they gave before.
+pub fn stamp_after(before: &str, recorded: &BTreeMap<String, String>) -> String {
+    // No config has the empty key.
+    stamp_over(recorded, Some(("", before.as_bytes())))
+}
+
+fn stamp_over(recorded: &BTreeMap<String, String>, more: Option<(&str, &[u8])>) -> String {
     let pairs = recorded
         .iter()
         .map(|(key, digest)| (key.as_str(), digest.as_bytes()))
+        .chain(more)
         .collect();
     format!(
         "sha256:{}",
@@ -95,3 +107,12 @@ fn canonical(label: &str, pairs: &BTreeMap<&str, &[u8]>) -> Vec<u8> {
 fn hex_prefix(bytes: &[u8], len: usize) -> String {
     hex::encode(bytes.get(..len).unwrap_or(bytes))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;
