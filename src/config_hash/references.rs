@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    str::FromStr,
 };
 
 use serde_json::Value;
@@ -17,6 +16,9 @@ use crate::{
     pod_template::{self, Keys, Kind, Role},
     settings,
 };
+
+/// The keys that the kubelet reads of a pull Secret, one for each type of it.
+const IMAGE_PULL_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 
 /// Each config that a workload uses, and how.
 pub type References = BTreeMap<ConfigId, Use>;
@@ -39,24 +41,6 @@ impl ConfigId {
     /// For the `configs` annotation: `ConfigMap/basic-app-config`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.kind, self.name)
-    }
-}
-
-impl FromStr for ConfigId {
-    type Err = ();
-
-    fn from_str(key: &str) -> Result<Self, ()> {
-        match key.split_once('/') {
-            Some(("ConfigMap", name)) => Ok(Self {
-                kind: Kind::ConfigMap,
-                name: name.to_owned(),
-            }),
-            Some(("Secret", name)) => Ok(Self {
-                kind: Kind::Secret,
-                name: name.to_owned(),
-            }),
-            _ => Err(()),
-        }
     }
 }
 
@@ -108,14 +92,14 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             .add(keys, optional);
     };
     for need in pod_template::needs(template, "spec.template")? {
-        let counts = match (need.kind, need.role) {
-            (Kind::ConfigMap | Kind::Secret, Role::Config) => true,
-            (Kind::Secret, Role::ImagePull) => settings.image_pull_secrets,
-            _ => false,
+        let keys = match need.role {
+            Role::Config => need.keys,
+            Role::ImagePull if settings.image_pull_secrets => {
+                Keys::Only(IMAGE_PULL_KEYS.map(str::to_owned).into())
+            }
+            Role::ImagePull | Role::Start => continue,
         };
-        if counts {
-            add(need.kind, need.name, need.keys, need.optional);
-        }
+        add(need.kind, need.name, keys, need.optional);
     }
     for (kind, annotation) in [
         (Kind::ConfigMap, EXTRA_CONFIGMAPS),
@@ -151,3 +135,12 @@ fn extra_names(workload: &Value, annotation: &str) -> Result<Vec<String>, String
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;
