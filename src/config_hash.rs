@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use self::{
     configs::Configs,
-    references::{ConfigId, references},
+    references::{ConfigId, References, references},
     stamp::{Seen, Stamp},
 };
 use crate::{
@@ -42,6 +42,11 @@ use crate::{
 /// Whether the request writes a workload whose pods are rolled out when its pod template changes.
 pub fn concerns(request: &Request) -> bool {
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
+    // The updates that remove its finalizers must pass: its config may be gone already.
+    let is_deleted = request
+        .object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|timestamp| !timestamp.is_null());
     let kind = (request.kind.group.as_str(), request.kind.kind.as_str());
     // Their templates are never rolled out.
     let fixed = [
@@ -57,7 +62,11 @@ pub fn concerns(request: &Request) -> bool {
         .object
         .pointer("/spec/template/spec/containers")
         .is_some();
-    writes && request.sub_resource.is_empty() && !fixed.contains(&kind) && (known || has_pods)
+    writes
+        && !is_deleted
+        && request.sub_resource.is_empty()
+        && !fixed.contains(&kind)
+        && (known || has_pods)
 }
 
 /// Judges a workload.
@@ -91,17 +100,18 @@ fn stamped(
         .map_err(Trouble::Malformed)?
         .unwrap_or(false);
     let used = references(object, &settings.config_hash).map_err(Trouble::Malformed)?;
-    // What oldObject made of its annotations is past mending; then a change is measured by the use of now.
-    let used_before = old
-        .and_then(|old| references(old, &settings.config_hash).ok())
-        .unwrap_or_default();
+    let used_before = match settings.mode {
+        Mode::Enforce => old.map(|old| used_before(old, &settings.config_hash)),
+        // What the workload itself remembers is compared.
+        Mode::Verify => Some(used_before(object, &settings.config_hash)),
+    };
 
     let configs = Configs {
         cluster,
         namespace: &request.namespace,
         key: settings.config_hash.key.as_ref(),
     };
-    let (seen, missing) = match configs.look_at(&used, &used_before) {
+    let (seen, missing) = match configs.look_at(&used, &used_before.unwrap_or_default()) {
         Ok(seen) => seen,
         Err(error) if settings.lookup_failure == LookupFailure::Warn => {
             return keep_stamp(request, settings.mode, old, &error);
@@ -125,6 +135,20 @@ fn stamped(
             verdict.warn(format!("{}: {missing}", request.subject()))
         }),
     })
+}
+
+/// How a workload may have used its configs when they were recorded: `imagePullSecrets` may have been
+/// set otherwise then. Annotations that cannot be read are past mending; then the use of now counts.
+fn used_before(old: &Value, settings: &settings::ConfigHash) -> Vec<References> {
+    [false, true]
+        .map(|image_pull_secrets| {
+            let settings = settings::ConfigHash {
+                image_pull_secrets,
+                ..settings.clone()
+            };
+            references(old, &settings).unwrap_or_default()
+        })
+        .into()
 }
 
 fn enforce(
@@ -199,13 +223,16 @@ fn keep_stamp(
     old: Option<&Value>,
     error: &str,
 ) -> Result<Verdict, Trouble> {
-    let warning = format!("{} keeps its old stamp: {error}", request.subject());
     let mut object = request.object.clone();
-    if mode == Mode::Enforce {
-        stamp::keep(&mut object, old).map_err(Trouble::Malformed)?;
-    }
+    let outcome = match mode {
+        Mode::Enforce => {
+            stamp::keep(&mut object, old).map_err(Trouble::Malformed)?;
+            "keeps its old stamp"
+        }
+        Mode::Verify => "cannot be compared with the cluster",
+    };
     Ok(mutated_to(object, request)
-        .warn(warning)
+        .warn(format!("{} {outcome}: {error}", request.subject()))
         .audit("config-not-read", error))
 }
 
@@ -241,3 +268,12 @@ fn chosen(workload: &Value, workloads: settings::Workloads) -> Result<bool, Stri
         .any(|owner| owner.get("controller") == Some(&Value::Bool(true)));
     Ok(opted_in || (!controlled && workloads == settings::Workloads::All))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;

@@ -6,7 +6,7 @@
 //!
 //! Each object is read once, digested and dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{
@@ -42,8 +42,8 @@ pub struct Configs<'a> {
 }
 
 impl Configs<'_> {
-    /// Looks at every config in `used`. `used_before` is how `oldObject` used them.
-    pub fn look_at(&self, used: &References, used_before: &References) -> Result<View, String> {
+    /// Looks at every config in `used`. `used_before` is how `oldObject` may have used them.
+    pub fn look_at(&self, used: &References, used_before: &[References]) -> Result<View, String> {
         if used.len() > MAX_CONFIGS {
             return Err(format!(
                 "it uses {} ConfigMaps and Secrets, and at most {MAX_CONFIGS} are read",
@@ -64,10 +64,18 @@ impl Configs<'_> {
                 Content::Absent => ABSENT.to_owned(),
                 Content::Data(data) => digester.digest(&r#use.select(data)),
             };
+            let digest = |r#use: &Use| content.gap(r#use).is_none().then(|| digest(r#use));
+            let now = digest(r#use);
+            let as_before: BTreeSet<String> = used_before
+                .iter()
+                .map(|before| before.get(id).unwrap_or(r#use))
+                // Most uses do not change, and content may be large.
+                .filter_map(|before| match before == r#use {
+                    true => now.clone(),
+                    false => digest(before),
+                })
+                .collect();
             let gap = content.gap(r#use);
-            let before = used_before.get(id).unwrap_or(r#use);
-            let as_before = content.gap(before).is_none().then(|| digest(before));
-            let now = gap.is_none().then(|| digest(r#use));
             missing.extend(gap.map(|gap| gap.describe(id, self.namespace)));
             seen.insert(id.clone(), Seen { now, as_before });
         }
@@ -191,3 +199,12 @@ fn bytes(object: &Value, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>, String
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;

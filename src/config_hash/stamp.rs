@@ -8,7 +8,7 @@
 //! client sent. So the memory is `oldObject` alone, and templates are compared without our own
 //! annotations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -30,8 +30,10 @@ pub struct Seen {
     /// Its digest, over the keys that the workload uses now. `None`: the pods cannot start, since the
     /// config or a key that they require is missing.
     pub now: Option<String>,
-    /// Its digest, over the keys that `oldObject` used: what a change is measured by.
-    pub as_before: Option<String>,
+    /// Its digest, over the keys that `oldObject` used: what a change is measured by. There are two
+    /// when it depends on `imagePullSecrets`, which may have been set otherwise then. Empty: it is
+    /// missing, as above.
+    pub as_before: BTreeSet<String>,
 }
 
 /// What is to be done about the pod template.
@@ -56,8 +58,11 @@ pub fn remembered(old: Option<&Value>) -> Option<Recorded> {
 
 /// The configs, among those tracked both before and now, whose content has changed.
 pub fn changed(memory: &Recorded, seen: &BTreeMap<ConfigId, Seen>) -> Vec<ConfigId> {
-    let has_changed = |id: &ConfigId, seen: &Seen| match (memory.get(&id.key()), &seen.as_before) {
-        (Some(before), Some(now)) => before != now && comparable(before, now),
+    let has_changed = |id: &ConfigId, seen: &Seen| match memory.get(&id.key()) {
+        Some(before) if seen.now.is_some() => {
+            !seen.as_before.contains(before)
+                && seen.as_before.iter().any(|now| comparable(before, now))
+        }
         // Newly tracked; or required and gone, which no rollout would help.
         _ => false,
     };
@@ -109,7 +114,8 @@ pub fn apply(
         }
         (Stamp::Frozen { .. }, Some(old)) => keep(object, Some(old)),
         _ => {
-            write_stamp(object, old, recorded, strategy)?;
+            let rolls_out = matches!(stamp, Stamp::RollOut { .. });
+            write_stamp(object, old, recorded, strategy, rolls_out)?;
             remember(object, recorded)
         }
     }
@@ -121,8 +127,13 @@ pub fn keep(object: &mut Value, old: Option<&Value>) -> Result<(), String> {
         old.and_then(|old| annotations::get(old, path, key))
             .map(str::to_owned)
     };
-    for key in [CONFIG_HASH, CONFIG_VERSION] {
-        annotations::set(object, TEMPLATE, key, of_old(TEMPLATE, key))?;
+    match old {
+        Some(old) if bare_template(object) == bare_template(old) => restore_template(object, old),
+        _ => {
+            for key in [CONFIG_HASH, CONFIG_VERSION] {
+                annotations::set(object, TEMPLATE, key, of_old(TEMPLATE, key))?;
+            }
+        }
     }
     annotations::set(object, OBJECT, CONFIGS, of_old(OBJECT, CONFIGS))
 }
@@ -151,7 +162,8 @@ pub fn list(configs: &[ConfigId]) -> String {
         .join(", ")
 }
 
-/// The template that the controllers see, without what this policy wrote.
+/// The template that the controllers see, without what this policy wrote. No annotations and an empty
+/// map of them are the same to controllers; the API server keeps them apart in custom resources.
 fn bare_template(workload: &Value) -> Value {
     let mut template = workload
         .pointer("/spec/template")
@@ -161,7 +173,21 @@ fn bare_template(workload: &Value) -> Value {
         // A template of the wrong shape has no annotations to remove.
         _ = annotations::set(&mut template, &["metadata"], key, None);
     }
+    if let Some(metadata) = template.pointer_mut("/metadata") {
+        remove_if_empty(metadata, "annotations");
+    }
+    remove_if_empty(&mut template, "metadata");
     template
+}
+
+fn remove_if_empty(parent: &mut Value, field: &str) {
+    let is_empty = match parent.get(field) {
+        Some(Value::Object(fields)) => fields.is_empty(),
+        value => value.is_some_and(Value::is_null),
+    };
+    if let (true, Some(parent)) = (is_empty, parent.as_object_mut()) {
+        parent.shift_remove(field);
+    }
 }
 
 /// The templates are equal but for our own annotations: `oldObject`'s is the running one.
@@ -177,25 +203,42 @@ fn write_stamp(
     old: Option<&Value>,
     recorded: &Recorded,
     strategy: Strategy,
+    rolls_out: bool,
 ) -> Result<(), String> {
     let (hash, version) = match strategy {
         _ if recorded.is_empty() => (None, None),
-        Strategy::Hash => (Some(digest::stamp(recorded)), None),
-        Strategy::Version => (None, Some(next_version(old, recorded).to_string())),
+        Strategy::Hash => (Some(hash(old, recorded, rolls_out)), None),
+        Strategy::Version => {
+            let version = next_version(old, recorded, rolls_out);
+            (None, Some(version.to_string()))
+        }
     };
     annotations::set(object, TEMPLATE, CONFIG_HASH, hash)?;
     annotations::set(object, TEMPLATE, CONFIG_VERSION, version)
 }
 
+/// The stamp over the recorded digests. The configs may have changed back to what the running stamp
+/// stands for, unseen in between (ignored, say): to roll out, the stamp must differ even then.
+fn hash(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> String {
+    let running = old.and_then(|old| annotations::get(old, TEMPLATE, CONFIG_HASH));
+    let hash = digest::stamp(recorded);
+    if rolls_out && running == Some(&hash) {
+        digest::stamp_after(&hash, recorded)
+    } else {
+        hash
+    }
+}
+
 /// One more than the version of before, unless nothing that it stands for has changed.
-fn next_version(old: Option<&Value>, recorded: &Recorded) -> u64 {
+fn next_version(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> u64 {
     let before = old
         .and_then(|old| annotations::get(old, TEMPLATE, CONFIG_VERSION))
         .and_then(|version| version.parse::<u64>().ok());
     match before {
         None => 1,
-        Some(before) if remembered(old).as_ref() == Some(recorded) => before,
-        Some(before) => before.saturating_add(1),
+        Some(before) if !rolls_out && remembered(old).as_ref() == Some(recorded) => before,
+        // Nobody counts so far; someone may have written it.
+        Some(before) => before.checked_add(1).unwrap_or(1),
     }
 }
 

@@ -1,0 +1,180 @@
+//! `mode: verify`: compares and never mutates.
+
+use super::*;
+
+const STALE: &[&str] = &[
+    "rejected 403: Deployment/web runs stale config: ConfigMap app changed since its pods were rolled out. \
+     An update of the workload, even an empty patch, rolls it out.",
+    "audit config-stale: ConfigMap app",
+];
+
+/// A Deployment stamped for `mode=dark`, then judged by the second policy, as the audit scanner asks.
+#[track_caller]
+fn verify(shop: &mut Shop, expected: &[&str]) {
+    shop.settings.mode = Mode::Verify;
+    for operation in [Operation::Create, Operation::Update] {
+        let stored = shop.stored.clone();
+        let answer = shop.answer(operation, stored.clone());
+        assert_eq!(without_memory(&answer), expected, "{operation:?}");
+        assert_eq!(shop.stored, stored);
+    }
+    shop.settings.mode = Mode::Enforce;
+}
+
+/// The template and the annotations are what was sent, whatever they are.
+fn without_memory(answer: &[String]) -> Vec<&str> {
+    let told = |line: &&str| !line.starts_with("stamp: ") && !line.starts_with("configs: ");
+    let first = |line: &str| line.split(", template").next().map(str::len);
+    let mut lines: Vec<_> = answer.iter().map(String::as_str).filter(told).collect();
+    if let (Some(line), true) = (lines.first_mut(), answer[0].contains(", template")) {
+        *line = line.split_at(first(line).unwrap()).0;
+    }
+    lines
+}
+
+#[test]
+fn a_fresh_workload_passes() {
+    verify(&mut Shop::new(), &["accepted"]);
+}
+
+#[test]
+fn a_stale_workload_is_rejected() {
+    let mut shop = Shop::new();
+    shop.put("ConfigMap/app", "mode=light");
+    verify(&mut shop, STALE);
+    shop.answer(Operation::Update, shop.stored.clone());
+    verify(&mut shop, &["accepted"]);
+}
+
+#[test]
+fn a_frozen_stale_workload_is_told() {
+    let mut shop = Shop::new();
+    shop.answer(Operation::Update, {
+        let mut object = shop.stored.clone();
+        annotate(FREEZE, "true")(&mut object);
+        object
+    });
+    verify(&mut shop, &["accepted"]);
+    shop.put("ConfigMap/app", "mode=light");
+    verify(
+        &mut shop,
+        &[
+            "accepted",
+            "warning: Deployment/web is frozen (rollout-guard/freeze) and runs stale config: ConfigMap app",
+        ],
+    );
+}
+
+#[test]
+fn a_workload_never_seen_is_not_stale() {
+    let mut shop = Shop::empty();
+    shop.stored = web();
+    verify(&mut shop, &["accepted"]);
+}
+
+#[test]
+fn a_workload_that_is_not_chosen_passes() {
+    let mut shop = Shop::new();
+    shop.put("ConfigMap/app", "mode=light");
+    shop.update_unseen(annotate(ENABLED, "false"));
+    verify(&mut shop, &["accepted"]);
+}
+
+#[test]
+fn a_required_config_that_has_gone_is_missing_and_not_stale() {
+    let mut shop = Shop::new();
+    shop.remove("ConfigMap/app");
+    verify(
+        &mut shop,
+        &[
+            "accepted",
+            "warning: Deployment/web: it needs ConfigMap app, which does not exist in namespace shop",
+        ],
+    );
+    shop.put("ConfigMap/app", "mode=light");
+    verify(&mut shop, STALE);
+}
+
+#[test]
+fn an_optional_config_that_appeared_is_stale() {
+    let mut shop = Shop::empty();
+    shop.add(web_with(
+        json!({"envFrom": [{"configMapRef": {"name": "flags", "optional": true}}]}),
+    ));
+    verify(&mut shop, &["accepted"]);
+    shop.put("ConfigMap/flags", "beta=1");
+    verify(
+        &mut shop,
+        &[
+            "rejected 403: Deployment/web runs stale config: ConfigMap flags changed since its pods were rolled out. \
+             An update of the workload, even an empty patch, rolls it out.",
+            "audit config-stale: ConfigMap flags",
+        ],
+    );
+}
+
+/// The second policy sees the object that the first has stamped: its memory goes with its own use.
+#[test]
+fn an_update_that_uses_other_keys_is_measured_by_its_own_use() {
+    let mut shop = Shop::empty();
+    shop.put("ConfigMap/app", "mode=dark, other=1");
+    shop.add(web_with(env("configMapKeyRef", "app", "mode")));
+    let before = shop.stored.clone();
+    shop.answer(
+        Operation::Update,
+        web_with(env("configMapKeyRef", "app", "other")),
+    );
+    let after = std::mem::replace(&mut shop.stored, before);
+    shop.settings.mode = Mode::Verify;
+    let answer = shop.answer(Operation::Update, after);
+    assert_eq!(without_memory(&answer), ["accepted"]);
+}
+
+#[test]
+fn another_hash_key_or_newly_counted_pull_secrets_make_nothing_stale() {
+    let mut shop = Shop::empty();
+    shop.put("Secret/hub", "user=root, .dockerconfigjson=1");
+    let mut object = web_with(env("secretKeyRef", "hub", "user"));
+    object["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": "hub"}]);
+    shop.add(object);
+    shop.settings.config_hash.image_pull_secrets = true;
+    verify(&mut shop, &["accepted"]);
+    shop.rotate_key("first");
+    verify(&mut shop, &["accepted"]);
+}
+
+#[test]
+fn nothing_is_ever_mutated() {
+    let mut shop = Shop::new();
+    shop.settings.mode = Mode::Verify;
+    shop.settings.config_hash.change_cause = true;
+    shop.put("Secret/db", "user=root");
+    let mut forged = web();
+    forge(&mut forged);
+    for object in [
+        web(),
+        web_with(env("secretKeyRef", "db", "user")),
+        web_with(json!({})),
+        forged,
+    ] {
+        for operation in [Operation::Create, Operation::Update] {
+            let request = request(operation, object.clone(), shop.stored.clone());
+            let Verdict { outcome, .. } = judge(&request, &shop.settings, &shop.cluster);
+            assert!(!matches!(outcome, Outcome::Mutate(_)), "{object}");
+        }
+    }
+}
+
+#[test]
+fn missing_config_is_rejected_when_set() {
+    let mut shop = Shop::new();
+    shop.set(json!({"configHash": {"missing": "reject"}}));
+    shop.remove("ConfigMap/app");
+    verify(
+        &mut shop,
+        &[
+            "rejected 403: Deployment/web cannot start: it needs ConfigMap app, which does not exist in namespace shop. \
+           Create it first, or mark the reference optional.",
+        ],
+    );
+}
