@@ -1,8 +1,10 @@
 //! Whole judgements: the requests in the life of one workload, and what is answered to each.
 
 mod choosing;
+mod histories;
 mod lookups;
 mod missing;
+mod properties;
 mod stamping;
 mod verifying;
 
