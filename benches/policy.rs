@@ -36,7 +36,11 @@ struct Case {
 
 impl Case {
     fn new(name: impl Into<String>, run: impl Fn() + 'static) -> Self {
-        Self { name: name.into(), run: Box::new(run), times: Vec::new() }
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+            times: Vec::new(),
+        }
     }
 
     fn median(&self) -> Duration {
@@ -50,8 +54,14 @@ fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let load = |name: &str| Policy::load(&root.join(name)).unwrap();
     let (policy, noop) = (load("policy.wasm"), load("noop.wasm"));
-    for (name, file) in [("policy.wasm", "policy.wasm"), ("a policy that does nothing", "noop.wasm")] {
-        println!("{name}: {} kB", std::fs::metadata(root.join(file)).unwrap().len() / 1000);
+    for (name, file) in [
+        ("policy.wasm", "policy.wasm"),
+        ("a policy that does nothing", "noop.wasm"),
+    ] {
+        println!(
+            "{name}: {} kB",
+            std::fs::metadata(root.join(file)).unwrap().len() / 1000
+        );
     }
 
     println!("\nA Deployment, compared with a policy that does nothing");
@@ -59,11 +69,17 @@ fn main() {
     let mut cases = vec![Case::new("nothing", evaluation(&noop, request, cluster))];
     for configs in [0, 1, 4, 16] {
         let (request, cluster) = deployment(configs);
-        cases.push(Case::new(format!("{configs} configs"), evaluation(&policy, request, cluster)));
+        cases.push(Case::new(
+            format!("{configs} configs"),
+            evaluation(&policy, request, cluster),
+        ));
     }
     report(cases, 40);
 
-    for (shape, document) in [("dashboards", dashboard as fn(usize) -> String), ("CRDs", crd)] {
+    for (shape, document) in [
+        ("dashboards", dashboard as fn(usize) -> String),
+        ("CRDs", crd),
+    ] {
         for kilobytes in [10, 100, 1000] {
             let (request, cluster) = upgrade(document, kilobytes);
             println!(
@@ -71,7 +87,11 @@ fn main() {
                 record_size(&request) / 1000,
                 decode(&request).len() / 1000
             );
-            let records: Vec<_> = cluster.iter().chain([&request["object"]]).map(|o| json!({"object": o})).collect();
+            let records: Vec<_> = cluster
+                .iter()
+                .chain([&request["object"]])
+                .map(|o| json!({"object": o}))
+                .collect();
             let native = (request.clone(), cluster.clone());
             let cases = vec![
                 Case::new("base64 and gunzip", move || {
@@ -97,20 +117,31 @@ fn report(mut cases: Vec<Case>, repeats: u32) {
         }
     }
     // The first round warms up.
-    cases.iter_mut().for_each(|case| drop(case.times.remove(0)));
+    for case in &mut cases {
+        case.times.remove(0);
+    }
     let floor = cases.first().unwrap().median();
     for case in &cases {
         let (name, median) = (&case.name, case.median());
         let ratio = median.as_secs_f64() / floor.as_secs_f64();
-        println!("  {name:<20} {:>10.3} ms {ratio:>7.2} x", median.as_secs_f64() * 1000.0);
+        println!(
+            "  {name:<20} {:>10.3} ms {ratio:>7.2} x",
+            median.as_secs_f64() * 1000.0
+        );
     }
 }
 
 fn evaluation(policy: &Policy, request: Value, cluster: Vec<Value>) -> impl Fn() + 'static {
     let (policy, cluster) = (policy.clone(), Arc::new(Objects::new(cluster)));
     move || {
-        let evaluation = policy.validate(&request, &json!({}), cluster.clone()).unwrap();
-        assert!(evaluation.response.accepted, "{:?}", evaluation.response.message);
+        let evaluation = policy
+            .validate(&request, &json!({}), cluster.clone())
+            .unwrap();
+        assert!(
+            evaluation.response.accepted,
+            "{:?}",
+            evaluation.response.message
+        );
     }
 }
 
@@ -120,7 +151,9 @@ fn deployment(configs: usize) -> (Value, Vec<Value>) {
     let cluster = (0..configs)
         .map(|n| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(&name(n)), "data": {"app.yaml": "a: b\n".repeat(200)}}))
         .collect();
-    let from: Vec<_> = (0..configs).map(|n| json!({"configMapRef": {"name": name(n)}})).collect();
+    let from: Vec<_> = (0..configs)
+        .map(|n| json!({"configMapRef": {"name": name(n)}}))
+        .collect();
     let request = json!({
         "uid": "1", "operation": "CREATE", "name": "web", "namespace": "shop",
         "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
@@ -134,9 +167,16 @@ fn deployment(configs: usize) -> (Value, Vec<Value>) {
 
 /// A ConfigMap with one large block of text, as charts have them for Grafana.
 fn dashboard(n: usize) -> String {
-    let mut text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: dashboard-{n}\ndata:\n  dashboard.json: |\n");
+    let mut text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: dashboard-{n}\ndata:\n  dashboard.json: |\n"
+    );
     for line in 0..600 {
-        writeln!(text, "    {{\"id\": {line}, \"panel\": \"{:x}\"}},", mix(n * 1000 + line)).unwrap();
+        writeln!(
+            text,
+            "    {{\"id\": {line}, \"panel\": \"{:x}\"}},",
+            mix(n * 1000 + line)
+        )
+        .unwrap();
     }
     text
 }
@@ -148,14 +188,21 @@ fn crd(n: usize) -> String {
     );
     for field in 0..300 {
         let id = mix(n * 1000 + field);
-        writeln!(text, "    field{id:x}:\n      description: The field {field} of a thing\n      type: string").unwrap();
+        writeln!(
+            text,
+            "    field{id:x}:\n      description: The field {field} of a thing\n      type: string"
+        )
+        .unwrap();
     }
     text
 }
 
 /// Text that does not compress too well.
 fn mix(n: usize) -> u64 {
-    (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    (n as u64 + 1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(17)
+        .wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// An upgrade whose records are about so large.
@@ -181,7 +228,10 @@ fn upgrade(document: fn(usize) -> String, kilobytes: usize) -> (Value, Vec<Value
     };
     while {
         for _ in 0..(kilobytes / 20).max(1) {
-            manifest += &format!("---\n# Source: big/templates/{documents}.yaml\n{}", document(documents));
+            manifest += &format!(
+                "---\n# Source: big/templates/{documents}.yaml\n{}",
+                document(documents)
+            );
             documents += 1;
         }
         record_size(&json!({"object": record(&manifest, 1, "deployed")})) < kilobytes * 1000
@@ -201,10 +251,14 @@ fn record_size(request: &Value) -> usize {
 
 /// The floor: what no reader of the record can do without.
 fn decode(request: &Value) -> Vec<u8> {
-    let helm = BASE64_STANDARD.decode(request["object"]["data"]["release"].as_str().unwrap()).unwrap();
+    let helm = BASE64_STANDARD
+        .decode(request["object"]["data"]["release"].as_str().unwrap())
+        .unwrap();
     let gzip = BASE64_STANDARD.decode(helm).unwrap();
     let mut json = Vec::new();
-    MultiGzDecoder::new(gzip.as_slice()).read_to_end(&mut json).unwrap();
+    MultiGzDecoder::new(gzip.as_slice())
+        .read_to_end(&mut json)
+        .unwrap();
     json
 }
 
@@ -214,14 +268,29 @@ fn natively(request: &Value, cluster: &[Value]) {
 
     impl Cluster for Given<'_> {
         fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
-            Ok(self.0.iter().find(|given| given["metadata"]["name"] == object.name).cloned())
+            Ok(self
+                .0
+                .iter()
+                .find(|given| given["metadata"]["name"] == object.name)
+                .cloned())
         }
 
-        fn list(&self, _: &str, _: &str, _: &str, _: &str, _: &[&str]) -> Result<Vec<Value>, LookupError> {
+        fn list(
+            &self,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
             Ok(Vec::new())
         }
     }
 
     let request: Request = serde_json::from_value(request.clone()).unwrap();
-    black_box(rollout_guard::judge(&request, &Settings::default(), &Given(cluster)));
+    black_box(rollout_guard::judge(
+        &request,
+        &Settings::default(),
+        &Given(cluster),
+    ));
 }

@@ -3,6 +3,9 @@
 //! In: the text of one document. Out: its value. Refuses: text that is not YAML, nesting deeper than
 //! [`MAX_DEPTH`], aliases that unfold to more than [`MAX_ALIASED`] nodes.
 //!
+//! Of a CustomResourceDefinition, `spec` and what follows it are left out: they are the largest part of
+//! many releases, no plan needs them, and the parser works through a text only as far as it is asked.
+//!
 //! The parser is `saphyr-parser`; here its events become a value, with the rules of Helm's parser
 //! (sigs.k8s.io/yaml over go-yaml v2) where they differ from YAML 1.2: `yes`, `no`, `on` and `off` are
 //! booleans, the last of two equal keys wins, `<<` merges. Numbers only ever pass through, so that
@@ -31,6 +34,9 @@ pub fn parse(text: &str) -> Result<Value, String> {
                 span.start.col() + 1
             )
         })?;
+        if composer.is_at_schema() {
+            return Ok(composer.cut());
+        }
     }
     Ok(composer.root.unwrap_or_default())
 }
@@ -132,6 +138,36 @@ impl Composer {
             }
         };
         self.value(value, anchor)
+    }
+
+    /// Whether the next value is the `spec` of a CustomResourceDefinition whose head is complete.
+    fn is_at_schema(&self) -> bool {
+        let [
+            Open {
+                collection:
+                    Collection::Mapping {
+                        fields,
+                        key: Some(Key::Field(key)),
+                        ..
+                    },
+                ..
+            },
+        ] = self.open.as_slice()
+        else {
+            return false;
+        };
+        key == "spec"
+            && fields.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition")
+            && fields.contains_key("apiVersion")
+            && fields.contains_key("metadata")
+    }
+
+    /// Ends the outermost mapping here.
+    fn cut(mut self) -> Value {
+        match self.open.pop().map(|open| open.collection) {
+            Some(Collection::Mapping { fields, .. }) => Value::Object(fields),
+            _ => Value::Null,
+        }
     }
 
     fn awaits_key(&self) -> bool {
@@ -254,13 +290,27 @@ mod tests {
     #[test]
     fn merges_give_way_to_written_keys() {
         assert_parsed(
-            "base: &b {x: 1, y: 2}\nmore: &m {y: 3, z: 4}\none:\n  <<: *b\n  y: 9\ntwo:\n  <<: [*m, *b]",
+            "base: &b {p: 1, q: 2}\nmore: &m {q: 3, r: 4}\none:\n  <<: *b\n  q: 9\ntwo:\n  <<: [*m, *b]",
             json!({
-                "base": {"x": 1, "y": 2}, "more": {"y": 3, "z": 4},
-                "one": {"y": 9, "x": 1}, "two": {"y": 3, "z": 4, "x": 1},
+                "base": {"p": 1, "q": 2}, "more": {"q": 3, "r": 4},
+                "one": {"q": 9, "p": 1}, "two": {"q": 3, "r": 4, "p": 1},
             }),
         );
         assert_parsed("'<<': 1", json!({"<<": 1}));
+    }
+
+    #[test]
+    fn the_schema_of_a_crd_is_not_read() {
+        let kind = "kind: CustomResourceDefinition";
+        let head = json!({"apiVersion": "v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a"}});
+        assert_parsed(
+            &format!("apiVersion: v1\n{kind}\nmetadata: {{name: a}}\nspec: [not, {{read"),
+            head,
+        );
+        // Without its head, a document is read to the end.
+        let late =
+            json!({"apiVersion": "v1", "spec": {"a": 1}, "kind": "CustomResourceDefinition"});
+        assert_parsed(&format!("apiVersion: v1\nspec: {{a: 1}}\n{kind}"), late);
     }
 
     #[test]
@@ -279,7 +329,7 @@ mod tests {
     #[test]
     fn bombs_are_refused() {
         assert_refused(
-            &"[".repeat(1000),
+            &"[".repeat(220),
             "nested deeper than 200 levels at line 1 column 201",
         );
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
