@@ -100,18 +100,22 @@ fn stamped(
         .map_err(Trouble::Malformed)?
         .unwrap_or(false);
     let used = references(object, &settings.config_hash).map_err(Trouble::Malformed)?;
-    let used_before = match settings.mode {
-        Mode::Enforce => old.map(|old| used_before(old, &settings.config_hash)),
+    let measures = match settings.mode {
+        Mode::Enforce => old.map(|old| vec![old, object]).unwrap_or_default(),
         // What the workload itself remembers is compared.
-        Mode::Verify => Some(used_before(object, &settings.config_hash)),
+        Mode::Verify => vec![object],
     };
+    let used_before: Vec<_> = measures
+        .into_iter()
+        .flat_map(|workload| used_before(workload, &settings.config_hash))
+        .collect();
 
     let configs = Configs {
         cluster,
         namespace: &request.namespace,
         key: settings.config_hash.key.as_ref(),
     };
-    let (seen, missing) = match configs.look_at(&used, &used_before.unwrap_or_default()) {
+    let (seen, missing) = match configs.look_at(&used, &used_before) {
         Ok(seen) => seen,
         Err(error) if settings.lookup_failure == LookupFailure::Warn => {
             return keep_stamp(request, settings.mode, old, &error);
@@ -138,17 +142,15 @@ fn stamped(
 }
 
 /// How a workload may have used its configs when they were recorded: `imagePullSecrets` may have been
-/// set otherwise then. Annotations that cannot be read are past mending; then the use of now counts.
-fn used_before(old: &Value, settings: &settings::ConfigHash) -> Vec<References> {
-    [false, true]
-        .map(|image_pull_secrets| {
-            let settings = settings::ConfigHash {
-                image_pull_secrets,
-                ..settings.clone()
-            };
-            references(old, &settings).unwrap_or_default()
-        })
-        .into()
+/// set otherwise then. What `oldObject` made of its annotations is past mending.
+fn used_before(workload: &Value, settings: &settings::ConfigHash) -> [References; 2] {
+    [false, true].map(|image_pull_secrets| {
+        let settings = settings::ConfigHash {
+            image_pull_secrets,
+            ..settings.clone()
+        };
+        references(workload, &settings).unwrap_or_default()
+    })
 }
 
 fn enforce(

@@ -42,7 +42,7 @@ pub struct Configs<'a> {
 }
 
 impl Configs<'_> {
-    /// Looks at every config in `used`. `used_before` is how `oldObject` may have used them.
+    /// Looks at every config in `used`. `used_before` is how they may have been used when recorded.
     pub fn look_at(&self, used: &References, used_before: &[References]) -> Result<View, String> {
         if used.len() > MAX_CONFIGS {
             return Err(format!(
@@ -61,10 +61,10 @@ impl Configs<'_> {
                 continue;
             };
             let digest = |r#use: &Use| match &content {
-                Content::Absent => ABSENT.to_owned(),
-                Content::Data(data) => digester.digest(&r#use.select(data)),
+                _ if content.gap(r#use).is_some() => None,
+                Content::Absent => Some(ABSENT.to_owned()),
+                Content::Data(data) => Some(digester.digest(&r#use.select(data))),
             };
-            let digest = |r#use: &Use| content.gap(r#use).is_none().then(|| digest(r#use));
             let now = digest(r#use);
             let as_before: BTreeSet<String> = used_before
                 .iter()

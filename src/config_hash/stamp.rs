@@ -30,9 +30,9 @@ pub struct Seen {
     /// Its digest, over the keys that the workload uses now. `None`: the pods cannot start, since the
     /// config or a key that they require is missing.
     pub now: Option<String>,
-    /// Its digest, over the keys that `oldObject` used: what a change is measured by. There are two
-    /// when it depends on `imagePullSecrets`, which may have been set otherwise then. Empty: it is
-    /// missing, as above.
+    /// The digests that mean that it has not changed. Which keys they were made of is not remembered, so
+    /// these are the digests over the keys that `oldObject` used and over those of now, each with
+    /// `imagePullSecrets` and without. Empty: none can be made, as above.
     pub as_before: BTreeSet<String>,
 }
 
@@ -209,7 +209,7 @@ fn write_stamp(
         _ if recorded.is_empty() => (None, None),
         Strategy::Hash => (Some(hash(old, recorded, rolls_out)), None),
         Strategy::Version => {
-            let version = next_version(old, recorded, rolls_out);
+            let version = next_version(old, recorded);
             (None, Some(version.to_string()))
         }
     };
@@ -230,13 +230,13 @@ fn hash(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> String {
 }
 
 /// One more than the version of before, unless nothing that it stands for has changed.
-fn next_version(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> u64 {
+fn next_version(old: Option<&Value>, recorded: &Recorded) -> u64 {
     let before = old
         .and_then(|old| annotations::get(old, TEMPLATE, CONFIG_VERSION))
         .and_then(|version| version.parse::<u64>().ok());
     match before {
         None => 1,
-        Some(before) if !rolls_out && remembered(old).as_ref() == Some(recorded) => before,
+        Some(before) if remembered(old).as_ref() == Some(recorded) => before,
         // Nobody counts so far; someone may have written it.
         Some(before) => before.checked_add(1).unwrap_or(1),
     }

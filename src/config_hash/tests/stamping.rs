@@ -973,31 +973,27 @@ fn the_extra_annotation_adds_and_drops_a_config() {
     );
 }
 
-/// By the use of before the config changed, by the use of now it has the digest that is remembered.
+/// What changed is in use no more, and the rest is what is remembered.
 #[test]
-fn a_use_that_narrows_while_the_config_changes_rolls_out() {
-    for strategy in ["hash", "version"] {
-        let mut shop = Shop::empty();
-        shop.set(json!({"configHash": {"strategy": strategy}}));
-        let mut object = web_with(env("configMapKeyRef", "app", "mode"));
-        annotate(EXTRA_CONFIGMAPS, "app")(&mut object);
-        shop.add(object);
-        shop.put("ConfigMap/app", "mode=dark, other=1");
-        let stamp = match strategy {
-            "hash" => "stamp: again ConfigMap/app mode=dark",
-            _ => "version: 2",
-        };
-        shop.update(
-            remove_annotation(EXTRA_CONFIGMAPS),
-            &[
-                "mutated, template changed",
-                stamp,
-                "configs: ConfigMap/app mode=dark",
-                WARNING,
-                AUDIT,
-            ],
-        );
-    }
+fn a_use_that_narrows_to_what_has_not_changed_changes_nothing() {
+    let mut shop = Shop::empty();
+    let mut object = web_with(env("configMapKeyRef", "app", "mode"));
+    annotate(EXTRA_CONFIGMAPS, "app")(&mut object);
+    shop.add(object);
+    shop.put("ConfigMap/app", "mode=dark, other=1");
+    shop.update(remove_annotation(EXTRA_CONFIGMAPS), SAME);
+}
+
+/// The memory of a config that has gone is of the keys that were used then.
+#[test]
+fn a_config_that_is_back_is_measured_by_the_use_of_now_too() {
+    let mut shop = Shop::empty();
+    shop.put("ConfigMap/app", "mode=dark, other=1");
+    shop.add(web_with(env("configMapKeyRef", "app", "mode")));
+    shop.remove("ConfigMap/app");
+    shop.update(annotate(EXTRA_CONFIGMAPS, "app"), GONE);
+    shop.put("ConfigMap/app", "mode=dark, other=1");
+    shop.update(remove_annotation(EXTRA_CONFIGMAPS), SAME);
 }
 
 #[test]
