@@ -17,7 +17,8 @@
 //!
 //! # What it leaves out
 //!
-//! - No time limit: policy-server interrupts a guest after two seconds, here it may run for ever.
+//! - No time limit unless [`Policy::with_time_limit`] sets one: policy-server interrupts a guest
+//!   after two seconds.
 //! - No cache: policy-server answers `get_resource` from a cache of five seconds unless
 //!   `disable_cache` is set. [`HostCall::request`] shows whether it was.
 //! - No other host capability than the three look-ups and logging: no `can_i`, `oci`, `net` or
@@ -25,6 +26,7 @@
 //! - The request reaches the guest as it was given, while policy-server drops the fields that an
 //!   AdmissionRequest does not have.
 
+mod clock;
 mod cluster;
 mod field_mask;
 mod host;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use json_patch::Patch;
@@ -10,8 +11,10 @@ use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Value, json};
 use wapc::WapcHost;
-use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
+use wasmtime_provider::wasmtime::{self, Engine};
+use wasmtime_provider::{EpochDeadlines, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
+use crate::clock::{self, Clock};
 use crate::host::{Host, Record};
 use crate::{Cluster, HostCall, Objects};
 
@@ -19,6 +22,8 @@ use crate::{Cluster, HostCall, Objects};
 #[derive(Clone)]
 pub struct Policy {
     compiled: WasmtimeEngineProviderPre,
+    clock: Clock,
+    ticks: u64,
 }
 
 /// What became of a request.
@@ -43,11 +48,29 @@ impl Policy {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let module =
             fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+        // Also where nothing is limited, so that the same code is run and measured everywhere.
+        let mut config = wasmtime::Config::default();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).map_err(wasmtime_provider::errors::Error::from)?;
         let compiled = WasmtimeEngineProviderBuilder::new()
+            .engine(engine.clone())
             .module_bytes(&module)
             .build_pre()
             .with_context(|| format!("{} is not a policy that can be run", path.display()))?;
-        Ok(Self { compiled })
+        Ok(Self {
+            compiled,
+            clock: Clock::new(engine),
+            ticks: clock::FOREVER,
+        })
+    }
+
+    /// Limits how long each call may take, host calls included: policy-server allows two seconds
+    /// unless it is told otherwise. Other clones keep their limits, at first none.
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.clock.start();
+        self.ticks = clock::ticks(limit);
+        self
     }
 
     /// Has the policy judge an AdmissionRequest.
@@ -57,6 +80,7 @@ impl Policy {
     /// | what happened | code | message |
     /// | --- | --- | --- |
     /// | the policy returned an error, panicked or trapped | 500 | `internal server error: Guest call failure: …` |
+    /// | it took longer than its [limit](Self::with_time_limit) | 500 | `Policy execution interrupted because it exceeded the allowed execution time` |
     /// | its answer is not a ValidationResponse | 500 | `internal server error: invalid response from policy: …` |
     /// | it mutates a request without an object (DELETE) | none | `Incoming object is null, …` |
     ///
@@ -128,14 +152,20 @@ impl Policy {
         payload: &[u8],
         host: &Arc<Host>,
     ) -> anyhow::Result<Result<Vec<u8>, wapc::errors::Error>> {
-        let engine = self.compiled.rehydrate(None)?;
+        let engine = self.compiled.rehydrate(Some(EpochDeadlines {
+            wapc_init: self.ticks,
+            wapc_func: self.ticks,
+        }))?;
         let host = Arc::clone(host);
         let callback =
             move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
                 Ok(host.answer(binding, namespace, operation, payload)?)
             };
-        let guest = WapcHost::new(Box::new(engine), Some(Box::new(callback)))
-            .context("the policy cannot be instantiated")?;
+        let guest = match WapcHost::new(Box::new(engine), Some(Box::new(callback))) {
+            // Its own code went on for too long: that is its failure, not the host's.
+            Err(error) if is_interruption(&error.to_string()) => return Ok(Err(error)),
+            guest => guest.context("the policy cannot be instantiated")?,
+        };
         Ok(guest.call(function, payload))
     }
 }
@@ -149,6 +179,11 @@ fn read_response(
             let message = format!("internal server error: invalid response from policy: {error}");
             rejection(message, Some(500))
         }),
+        Err(error) if is_interruption(&error.to_string()) => {
+            let message =
+                "Policy execution interrupted because it exceeded the allowed execution time";
+            rejection(message.to_owned(), Some(500))
+        }
         Err(error) => rejection(format!("internal server error: {error}"), Some(500)),
     };
 
@@ -164,6 +199,11 @@ fn read_response(
             (rejection(message.to_owned(), None), Patch::default())
         }
     }
+}
+
+/// The engine has no type for it, only this text: policy-server looks for it, too.
+fn is_interruption(error: &str) -> bool {
+    error.contains("interrupted, execution deadline exceeded")
 }
 
 fn rejection(message: String, code: Option<u16>) -> ValidationResponse {

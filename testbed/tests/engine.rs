@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::{Evaluation, HostError, Objects, Policy};
@@ -107,6 +108,31 @@ fn a_trap_is_a_rejection() {
         message.starts_with("internal server error: Guest call failure: "),
         "{message}"
     );
+}
+
+#[test]
+fn a_guest_that_takes_too_long_is_a_rejection() {
+    for guest in ["endless.wat", "endless_start.wat"] {
+        let policy = load(guest).with_time_limit(Duration::from_millis(1));
+        let response = validate(&policy, Objects::default()).response;
+        assert!(!response.accepted);
+        assert_eq!(response.code, Some(500));
+        assert_eq!(
+            response.message.as_deref(),
+            Some("Policy execution interrupted because it exceeded the allowed execution time"),
+            "{guest}"
+        );
+    }
+}
+
+#[test]
+fn a_time_limit_is_of_one_evaluation() {
+    let limited = load("endless.wat").with_time_limit(Duration::from_millis(1));
+    for _ in 0..3 {
+        assert!(!validate(&limited, Objects::default()).response.accepted);
+        let check = limited.validate_settings(&json!({})).unwrap();
+        assert!(check.valid);
+    }
 }
 
 #[test]

@@ -1,0 +1,15 @@
+;; A guest that never answers, save that its settings are valid.
+(module
+  (import "wapc" "__guest_response" (func $guest_response (param i32 i32)))
+
+  (memory (export "memory") 1)
+  (data (i32.const 0) "{\"valid\":true}")
+
+  (func (export "__guest_call") (param $function_length i32) (param i32) (result i32)
+    ;; `validate_settings` is the one function with so long a name.
+    (if (i32.eq (local.get $function_length) (i32.const 17))
+      (then
+        (call $guest_response (i32.const 0) (i32.const 14))
+        (return (i32.const 1))))
+    (loop $again (br $again))
+    (i32.const 0)))
