@@ -1,15 +1,21 @@
 //! What a policy can ask of a cluster, and the words in which policy-server refuses.
 
+#[cfg(feature = "serve")]
+mod live;
 mod objects;
 mod selector;
 
 use std::fmt;
+use std::str::FromStr;
 
+use anyhow::{Context, ensure};
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
     GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde_json::Value;
 
+#[cfg(feature = "serve")]
+pub use live::LiveCluster;
 pub use objects::Objects;
 
 /// Objects to be looked up: made of files ([`Objects`]), or those of a live cluster.
@@ -28,6 +34,43 @@ pub trait Cluster: Send + Sync {
         &self,
         request: &ListAllResourcesRequest,
     ) -> Result<Vec<Value>, HostError>;
+}
+
+/// A kind of objects, in the words of a look-up: `v1/ConfigMap`, `apps/v1/Deployment`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    pub api_version: String,
+    pub kind: String,
+}
+
+impl Kind {
+    pub fn new(api_version: &str, kind: &str) -> Self {
+        Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.api_version, self.kind)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let error = || format!("'{text}' is not a kind like v1/ConfigMap or apps/v1/Deployment");
+        let (api_version, kind) = text.rsplit_once('/').with_context(error)?;
+        let mut parts = api_version.split('/').chain([kind]);
+        ensure!(
+            parts.clone().count() <= 3 && parts.all(|part| !part.is_empty()),
+            error()
+        );
+        Ok(Self::new(api_version, kind))
+    }
 }
 
 /// A host call that was not answered. The text is all that the guest gets to see of it.
@@ -96,3 +139,31 @@ impl fmt::Display for HostError {
 }
 
 impl std::error::Error for HostError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_written_with_their_version() {
+        let read = |text: &str| text.parse::<Kind>().map_err(|error| error.to_string());
+
+        assert_eq!(read("v1/Secret"), Ok(Kind::new("v1", "Secret")));
+        assert_eq!(
+            read("apps/v1/Deployment"),
+            Ok(Kind::new("apps/v1", "Deployment"))
+        );
+        assert_eq!(
+            Kind::new("apps/v1", "Deployment").to_string(),
+            "apps/v1/Deployment"
+        );
+        for text in ["Secret", "/Secret", "v1/", "apps//Deployment", "a/b/c/d"] {
+            assert_eq!(
+                read(text),
+                Err(format!(
+                    "'{text}' is not a kind like v1/ConfigMap or apps/v1/Deployment"
+                ))
+            );
+        }
+    }
+}

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
     GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
-use serde::Deserialize;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::{Cluster, HostError, field_mask};
@@ -25,6 +26,34 @@ pub struct HostCall {
     pub request: Value,
     /// The size of the answer in bytes, or what the policy was told instead.
     pub answer: Result<usize, HostError>,
+}
+
+impl HostCall {
+    /// What became of it: `found`, `absent`, `denied` or `failed`.
+    pub fn outcome(&self) -> &'static str {
+        match &self.answer {
+            Ok(_) => "found",
+            Err(HostError::Absent(_)) => "absent",
+            Err(HostError::Denied(_)) => "denied",
+            Err(HostError::Failed(_)) => "failed",
+        }
+    }
+}
+
+/// `{"operation": "get_resource", "request": {}, "answer": "found", "bytes": 12}` or
+/// `{"operation": "get_resource", "request": {}, "answer": "absent", "error": "…"}`.
+impl Serialize for HostCall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("operation", &self.operation)?;
+        map.serialize_entry("request", &self.request)?;
+        map.serialize_entry("answer", self.outcome())?;
+        match &self.answer {
+            Ok(bytes) => map.serialize_entry("bytes", bytes)?,
+            Err(error) => map.serialize_entry("error", &error.to_string())?,
+        }
+        map.end()
+    }
 }
 
 /// One for each evaluation.

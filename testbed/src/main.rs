@@ -1,4 +1,8 @@
-//! Runs a policy on recorded requests and prints what it answers, in words or as JSON.
+//! Runs a policy: on recorded requests, printing what it answers in words or as JSON, or as the
+//! webhook of a live cluster.
+
+#[cfg(feature = "serve")]
+mod serving;
 
 use std::fs;
 use std::io::Write as _;
@@ -11,9 +15,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 use testbed::{Objects, Policy, Recording, read_objects, report};
 
-/// Run a Kubewarden policy as policy-server does, against a cluster made of files.
+/// Run a Kubewarden policy as policy-server does.
 #[derive(Parser)]
-#[command(after_help = "Exit codes: 0 accepted or valid, 1 rejected or not valid, 2 not run.")]
+#[command(
+    after_help = "Exit codes: 0 accepted, valid or stopped, 1 rejected or not valid, 2 not run."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +45,14 @@ enum Command {
     Settings {
         #[command(flatten)]
         policy: PolicyArgs,
+    },
+    /// Have the policy judge the requests of a live cluster, until SIGTERM or SIGINT
+    #[cfg(feature = "serve")]
+    Serve {
+        #[command(flatten)]
+        policy: PolicyArgs,
+        #[command(flatten)]
+        server: serving::ServerArgs,
     },
 }
 
@@ -103,6 +117,12 @@ fn run(command: Command) -> anyhow::Result<bool> {
             let (policy, settings) = policy.load()?;
             let check = policy.validate_settings(&settings)?;
             (check.valid, report::settings(&check))
+        }
+        #[cfg(feature = "serve")]
+        Command::Serve { policy, server } => {
+            let (policy, settings) = policy.load()?;
+            server.serve(policy, settings)?;
+            return Ok(true);
         }
     };
     writeln!(std::io::stdout(), "{}", report.trim_end())?;

@@ -46,18 +46,6 @@ pub fn text(evaluation: &Evaluation) -> String {
 /// ```
 pub fn json(evaluation: &Evaluation) -> Value {
     let response = &evaluation.response;
-    let calls = evaluation.host_calls.iter().map(|call| {
-        let (operation, request, answer) = (&call.operation, &call.request, answer(call));
-        match &call.answer {
-            Ok(bytes) => json!({
-                "operation": operation, "request": request, "answer": answer, "bytes": bytes,
-            }),
-            Err(error) => json!({
-                "operation": operation, "request": request, "answer": answer,
-                "error": error.to_string(),
-            }),
-        }
-    });
     json!({
         "accepted": response.accepted,
         "code": response.code,
@@ -65,7 +53,7 @@ pub fn json(evaluation: &Evaluation) -> Value {
         "warnings": response.warnings.as_deref().unwrap_or_default(),
         "auditAnnotations": audit_annotations(evaluation),
         "patch": evaluation.patch,
-        "hostCalls": calls.collect::<Vec<_>>(),
+        "hostCalls": evaluation.host_calls,
         "logs": evaluation.logs,
     })
 }
@@ -144,22 +132,13 @@ fn call(call: &HostCall) -> String {
     if let Some(selector) = about("field_selector") {
         let _ = write!(line, ", fields {selector}");
     }
-    let _ = write!(line, ": {}", answer(call));
+    let _ = write!(line, ": {}", call.outcome());
     let _ = match &call.answer {
         Ok(bytes) => write!(line, ", {bytes} bytes"),
         Err(HostError::Absent(_) | HostError::Denied(_)) => Ok(()),
         Err(HostError::Failed(text)) => write!(line, ", {text}"),
     };
     line
-}
-
-fn answer(call: &HostCall) -> &'static str {
-    match &call.answer {
-        Ok(_) => "found",
-        Err(HostError::Absent(_)) => "absent",
-        Err(HostError::Denied(_)) => "denied",
-        Err(HostError::Failed(_)) => "failed",
-    }
 }
 
 #[cfg(test)]

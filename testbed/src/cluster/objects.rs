@@ -8,7 +8,7 @@ use kubewarden_policy_sdk::host_capabilities::kubernetes::{
 use serde_json::Value;
 
 use super::selector::{FieldSelector, LabelSelector};
-use super::{Cluster, HostError};
+use super::{Cluster, HostError, Kind};
 
 /// A cluster made of JSON objects.
 ///
@@ -27,12 +27,6 @@ pub struct Objects {
     objects: BTreeMap<Identity, Value>,
     denied: BTreeSet<Kind>,
     failures: Vec<Failure>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
-    api_version: String,
-    kind: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,15 +146,6 @@ impl Cluster for Objects {
             request.label_selector.as_deref(),
             request.field_selector.as_deref(),
         )
-    }
-}
-
-impl Kind {
-    fn new(api_version: &str, kind: &str) -> Self {
-        Self {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        }
     }
 }
 

@@ -1,0 +1,202 @@
+//! A policy as the admission webhook of a live cluster.
+//!
+//! ```text
+//! API server ─ POST /validate, AdmissionReview ─> Server ─ Policy, on a thread of its own
+//!     ^  ^                                          │         │ host calls
+//!     │  └───────────── AdmissionReview ────────────┤         v
+//!     └──────────────── gets and watches ───────────│──── LiveCluster
+//!                                                   v
+//!                                  Decision: in memory, and a line in the log
+//! ```
+//!
+//! Reviews that are not judged are answered as policy-server answers them, with
+//! `{"message": "…", "status": 413}`:
+//!
+//! | status | |
+//! | --- | --- |
+//! | 400 | it is not JSON |
+//! | 413 | it has more than 2 MiB |
+//! | 415 | its content type is not `application/json` |
+//! | 422 | it is JSON, but no AdmissionReview |
+//! | 500 | the policy could not be run, or its decision not be logged; policy-server does not tell why |
+//!
+//! # What it leaves out
+//!
+//! There is one policy, always in the mode `protect` and allowed to mutate. `/audit`,
+//! `/validate_raw` and `/readiness` are not there.
+
+mod certificate;
+mod decision;
+mod webhook;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::tls_rustls::RustlsConfig;
+use serde_json::{Value, json};
+use tokio::runtime::{self, Runtime};
+use tokio::task::JoinHandle;
+
+use self::certificate::Tls;
+pub use self::decision::Decision;
+use self::decision::Decisions;
+use self::webhook::Webhook;
+use crate::{Kind, LiveCluster, Policy, report};
+
+/// How long reviews that are being judged may take when the server stops: more than an evaluation.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What to serve, and where.
+pub struct Options {
+    pub policy: Policy,
+    pub settings: Value,
+    /// The cluster that the policy asks, as the user of the current context.
+    pub kubeconfig: PathBuf,
+    /// The kinds that the policy may ask for: its `contextAwareResources`.
+    pub grants: Vec<Kind>,
+    /// Of the IPv4 loopback interface, which is what the certificate is for. Port 0 is any free one.
+    pub listen: SocketAddr,
+    /// Where to write the decisions, one JSON object in each line. What was there is overwritten.
+    pub log: Option<PathBuf>,
+    /// How long an evaluation may take; of that, three quarters for the first list of a watch.
+    pub time_limit: Duration,
+}
+
+/// A policy that answers the API server of a cluster, until this is dropped.
+///
+/// It works on threads of its own. To start, stop or drop it takes a while and must not be done by
+/// a task of an async runtime.
+pub struct Server {
+    address: SocketAddr,
+    ca_pem: String,
+    decisions: Arc<Decisions>,
+    handle: axum_server::Handle<SocketAddr>,
+    running: Option<Running>,
+}
+
+struct Running {
+    runtime: Runtime,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Options {
+    /// The settings `{}`, any free port of 127.0.0.1, two seconds for an evaluation, nothing granted
+    /// and no log.
+    pub fn new(policy: Policy, kubeconfig: impl Into<PathBuf>) -> Self {
+        Self {
+            policy,
+            settings: json!({}),
+            kubeconfig: kubeconfig.into(),
+            grants: Vec::new(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            log: None,
+            time_limit: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Server {
+    /// Starts to listen: when this returns, reviews are answered.
+    ///
+    /// # Errors
+    ///
+    /// When the policy refuses its settings, the kubeconfig or the address cannot be used, or the
+    /// log cannot be written.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let check = options.policy.validate_settings(&options.settings)?;
+        if !check.valid {
+            bail!(report::settings(&check));
+        }
+        let decisions = Arc::new(Decisions::new(options.log.as_deref())?);
+        let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+        let cluster = LiveCluster::connect(
+            &options.kubeconfig,
+            runtime.handle().clone(),
+            options.grants,
+        )?
+        .with_list_limit(options.time_limit / 4 * 3);
+        let router = Webhook::new(
+            options.policy.with_time_limit(options.time_limit),
+            options.settings,
+            Arc::new(cluster),
+            Arc::clone(&decisions),
+        )
+        .router();
+
+        let tls = Tls::create()?;
+        let listener = TcpListener::bind(options.listen)
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let handle = axum_server::Handle::new();
+        let server = {
+            let _inside = runtime.enter();
+            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls.config))?
+        };
+        let task = runtime.spawn(
+            server
+                .handle(handle.clone())
+                .serve(router.into_make_service()),
+        );
+        Ok(Self {
+            address,
+            ca_pem: tls.ca_pem,
+            decisions,
+            handle,
+            running: Some(Running { runtime, task }),
+        })
+    }
+
+    /// Where to send reviews: `https://127.0.0.1:PORT/validate`.
+    pub fn url(&self) -> String {
+        format!("https://{}/validate", self.address)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The certificate, in PEM, that clients must trust: the `caBundle` of a webhook.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The decisions so far, in the order in which they were made. That of a request is among them
+    /// before the API server has the answer.
+    pub fn decisions(&self) -> Vec<Decision> {
+        self.decisions.all()
+    }
+
+    /// Accepts no more reviews, answers those that it has, and ends. Dropping does the same.
+    ///
+    /// # Errors
+    ///
+    /// When it ended earlier, by an error of the network.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        let Some(Running { runtime, task }) = self.running.take() else {
+            return Ok(());
+        };
+        self.handle.graceful_shutdown(Some(GRACE));
+        let ended = runtime.block_on(task);
+        // An evaluation that waits for the API server for even longer is left to itself.
+        runtime.shutdown_background();
+        ended??;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error has been seen by the clients already.
+        let _ = self.end();
+    }
+}

@@ -1,0 +1,103 @@
+//! The command `serve`.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{self, Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+use testbed::serve::{Options, Server};
+use testbed::{Kind, Policy};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// The cluster that the policy asks, as the user of the current context
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where to write ca.pem; a temporary folder unless given
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// A kind that the policy may ask for; may be given more than once
+    #[arg(long, value_name = "VERSION/KIND")]
+    grant: Vec<Kind>,
+    /// Where to write the decisions, one JSON object in each line
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Prints `{"url": "https://127.0.0.1:PORT/validate", "ca": "PATH"}` when ready, and returns
+    /// when a signal says so.
+    pub(crate) fn serve(self, policy: Policy, settings: Value) -> anyhow::Result<()> {
+        // Before anybody can know that the program is there to be stopped.
+        let mut signals = Signals::catch()?;
+        let server = Server::start(Options {
+            settings,
+            grants: self.grant,
+            listen: self.listen,
+            log: self.log,
+            ..Options::new(policy, self.kubeconfig)
+        })?;
+        // Removed at the end.
+        let temporary = tempfile::Builder::new().prefix("testbed-").tempdir()?;
+        let folder = self.cert_dir.as_deref().unwrap_or(temporary.path());
+        let ca = write_ca(folder, server.ca_pem())?;
+
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "{}", json!({"url": server.url(), "ca": ca}))?;
+        stdout.flush()?;
+        signals.wait();
+        server.stop()
+    }
+}
+
+/// Gives the absolute path of the file.
+fn write_ca(folder: &Path, ca_pem: &str) -> anyhow::Result<PathBuf> {
+    let file = path::absolute(folder.join("ca.pem"))?;
+    let context = || format!("cannot write {}", file.display());
+    fs::create_dir_all(folder).with_context(context)?;
+    fs::write(&file, ca_pem).with_context(context)?;
+    Ok(file)
+}
+
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let [terminate, interrupt] = {
+            let _inside = runtime.enter();
+            [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            ]
+        };
+        Ok(Self {
+            runtime,
+            terminate,
+            interrupt,
+        })
+    }
+
+    fn wait(&mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+    }
+}
