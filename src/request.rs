@@ -107,6 +107,31 @@ mod tests {
     }
 
     #[test]
+    fn the_payload_may_lack_settings_and_no_more() {
+        let payload = |payload: Value| {
+            serde_json::from_value::<Payload>(payload)
+                .map(|payload| payload.settings)
+                .map_err(|error| error.to_string())
+        };
+        let request = json!({"operation": "CREATE"});
+        for settings in [json!(null), json!({})] {
+            let read = payload(json!({"request": request, "settings": settings}));
+            assert_eq!(read.map(Option::unwrap_or_default), Ok(Settings::default()));
+        }
+        assert_eq!(payload(json!({"request": request})), Ok(None));
+        for (odd, expected) in [
+            (json!({}), "missing field `request`"),
+            (json!({"request": {}}), "missing field `operation`"),
+            (
+                json!({"request": {"operation": "create"}}),
+                "unknown variant `create`, expected one of `CREATE`, `UPDATE`, `DELETE`, `CONNECT`",
+            ),
+        ] {
+            assert_eq!(payload(odd), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
     fn subject_names_the_object() {
         let named = |request: Value| {
             serde_json::from_value::<Request>(request)

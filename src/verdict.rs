@@ -154,6 +154,53 @@ mod tests {
     }
 
     #[test]
+    fn each_outcome_has_its_answer() {
+        let object = Value::from("object");
+        let mutated = Verdict {
+            outcome: Outcome::Mutate(object.clone()),
+            ..Verdict::default()
+        };
+        let message = "rollout-guard: why";
+        for (case, verdict, accepted, code, message, mutated_object) in [
+            ("accepted", Verdict::accept(), true, None, None, None),
+            ("mutated", mutated, true, None, None, Some(object)),
+            (
+                "rejected",
+                Verdict::reject("why"),
+                false,
+                Some(403),
+                Some(message),
+                None,
+            ),
+            (
+                "malformed",
+                Verdict::malformed("why"),
+                false,
+                Some(400),
+                Some(message),
+                None,
+            ),
+            (
+                "undecided",
+                Verdict::undecided("why"),
+                false,
+                Some(500),
+                Some(message),
+                None,
+            ),
+        ] {
+            let response = ValidationResponse::from(verdict.warn("w").audit("key", "value"));
+            assert_eq!(response.accepted, accepted, "{case}");
+            assert_eq!(response.code, code, "{case}");
+            assert_eq!(response.message.as_deref(), message, "{case}");
+            assert_eq!(response.mutated_object, mutated_object, "{case}");
+            assert_eq!(response.warnings, Some(vec!["rollout-guard: w".to_owned()]));
+            let audit = [("key".to_owned(), "value".to_owned())].into();
+            assert_eq!(response.audit_annotations, Some(audit), "{case}");
+        }
+    }
+
+    #[test]
     fn an_answer_without_reasons_has_none() {
         let response = ValidationResponse::from(Verdict::accept());
         assert!(response.accepted);
