@@ -4,9 +4,13 @@
 //! manifests, at most one for each object and lint. Refuses: a workload whose pod template cannot be
 //! read.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use serde_json::Value;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value};
 
 use super::{
     manifest::{Object, ObjectId},
@@ -148,6 +152,42 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// What is in a ConfigMap or Secret before and after the operation.
+    fn data(self, id: &ObjectId) -> Option<(Data, Data)> {
+        let (before, after) = (self.content_before(id)?, self.content_after(id)?);
+        let mut after = data(after);
+        let before_data = data(before);
+        let mut actions = self.plan.actions(id);
+        if !actions.any(|action| matches!(action, Action::CreateHook(_))) {
+            // The API server adds what is in stringData to data, and takes nothing away.
+            for key in strings(before).into_iter().flatten().map(|(key, _)| key) {
+                let value = before_data.get(key).cloned().unwrap_or_default();
+                after.entry(key.clone()).or_insert(value);
+            }
+        }
+        Some((before_data, after))
+    }
+
+    /// The ConfigMap or Secret as the current revision has written it.
+    fn content_before(self, id: &ObjectId) -> Option<&'a Value> {
+        let current = self.current?;
+        let hooks = current.hooks.iter().filter(|hook| hook.has_run());
+        let hooks = hooks.flat_map(|hook| &hook.objects);
+        config(current.resources.iter().chain(hooks), id)
+    }
+
+    /// The same as this operation writes it last. A hook that does not run writes nothing.
+    fn content_after(self, id: &ObjectId) -> Option<&'a Value> {
+        match self.plan.actions(id).last()? {
+            Action::Apply => config(self.target.resources.iter(), id),
+            Action::CreateHook(stage) | Action::PatchHook(stage) => {
+                let hooks = self.target.hooks_at(self.operation, stage).into_iter();
+                config(hooks.rev().flat_map(|hook| &hook.objects), id)
+            }
+            _ => None,
+        }
+    }
+
     /// `revision 3`
     fn before(self) -> String {
         self.current
@@ -174,11 +214,12 @@ impl<'a> Reader<'a> {
     fn read(&self, id: &ObjectId) -> Vec<Finding> {
         let plan = self.case.plan;
         let last = plan.actions(id).last();
-        if plan.fails() {
-            return last
-                .and_then(|action| self.conflict(id, action))
-                .into_iter()
-                .collect();
+        if let Some(Action::Conflict(stage)) = last {
+            return vec![self.conflict(id, stage)];
+        }
+        // Nothing is pruned then. A failure in the post-hooks comes too late for that.
+        if plan.fails_at() == Some(Stage::Pre) {
+            return Vec::new();
         }
         let lost = plan.at_end(id) == Presence::Absent;
         match last {
@@ -191,6 +232,7 @@ impl<'a> Reader<'a> {
                 self.self_deleted(id, stage).into_iter().collect()
             }
             _ => [
+                self.may_conflict(id),
                 self.too_late(id),
                 self.dangling_key(id),
                 self.recreates_storage(id),
@@ -294,9 +336,8 @@ impl<'a> Reader<'a> {
 
     /// The object stays, and a key that pods need goes.
     fn dangling_key(&self, id: &ObjectId) -> Option<Finding> {
-        let before = self.case.current.and_then(|current| content(current, id))?;
-        let after = content(self.case.target, id)?;
-        let gone = |key: &String| has_key(before, key) && !has_key(after, key);
+        let (before, after) = self.case.data(id)?;
+        let gone = |key: &String| before.contains_key(key) && !after.contains_key(key);
         let lost_key = |user: &User<'_>| user.keys.iter().flatten().find(|key| gone(key)).cloned();
         let needs = |user: &User<'_>| {
             !user.optional && user.when != When::Hook(Stage::Pre) && lost_key(user).is_some()
@@ -358,18 +399,55 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn conflict(&self, id: &ObjectId, action: Action) -> Option<Finding> {
-        let Action::Conflict(stage) = action else {
-            return None;
-        };
+    fn conflict(&self, id: &ObjectId, stage: Stage) -> Finding {
+        let Case {
+            operation, target, ..
+        } = self.case;
+        if operation == Operation::Install && resource(target, id).is_some() {
+            let reason = "the chart has it twice (as a pre-install hook and a regular resource, or in two documents): creating it again fails, and with it the install";
+            return Finding {
+                ways_out: vec!["have it once".to_owned()],
+                ..Finding::new(Lint::HookConflict, id, reason.to_owned())
+            };
+        }
         let reason = format!(
             "it exists, and its {}-{} hook has no before-hook-creation: creating it fails, and with it the {1}",
             stage.name(),
-            self.case.operation.name()
+            operation.name()
         );
-        Some(Finding {
+        Finding {
             ways_out: vec!["add before-hook-creation to its helm.sh/hook-delete-policy".to_owned()],
             ..Finding::new(Lint::HookConflict, id, reason)
+        }
+    }
+
+    /// The current revision has made it, and nothing deletes it since: whether it is still there is not
+    /// in the records.
+    fn may_conflict(&self, id: &ObjectId) -> Option<Finding> {
+        let Case {
+            current, target, ..
+        } = self.case;
+        let Some(Action::CreateHook(stage)) = self.case.plan.actions(id).next() else {
+            return None;
+        };
+        let mut left = current?.hooks.iter().filter(|hook| {
+            hook.has_run()
+                && !hook.has_policy("hook-succeeded")
+                && hook.objects.iter().any(|o| o.id.in_cluster() == *id)
+        });
+        let may_be_left = left.next().is_some() || self.case.was_regular(id);
+        (!target.server_side_apply && may_be_left).then(|| {
+            let reason = format!(
+                "{} has made it, and its {}-{} hook has no before-hook-creation: if it is still there, creating it fails, and with it the {2}",
+                self.case.before(),
+                stage.name(),
+                self.case.operation.name()
+            );
+            Finding {
+                reason,
+                uncertain: true,
+                ..self.conflict(id, stage)
+            }
         })
     }
 
@@ -401,15 +479,13 @@ impl<'a> Reader<'a> {
         else {
             return None;
         };
-        if target.server_side_apply {
+        if target.server_side_apply || !current.is_live_before(target) {
             return None;
         }
-        let (before, after) = (content(current, id)?, content(target, id)?);
+        let (before, after) = self.case.data(id)?;
         let changed = |user: &User<'_>| match &user.keys {
-            None => data_fields().any(|field| before.get(field) != after.get(field)),
-            Some(keys) => keys
-                .iter()
-                .any(|key| values(before, key).ne(values(after, key))),
+            None => before != after,
+            Some(keys) => keys.iter().any(|key| before.get(key) != after.get(key)),
         };
         let stays = |user: &User<'_>| {
             user.when == When::Workload
@@ -535,10 +611,8 @@ impl Finding {
     }
 }
 
-/// The ConfigMap or Secret as a release writes it, as a resource or as a hook.
-fn content<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Value> {
-    let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
-    let mut objects = release.resources.iter().chain(hooks);
+/// The first of the objects that is this ConfigMap or Secret.
+fn config<'a>(mut objects: impl Iterator<Item = &'a Object>, id: &ObjectId) -> Option<&'a Value> {
     let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
     is_config.then(|| {
         objects
@@ -547,16 +621,25 @@ fn content<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Value> {
     })?
 }
 
-fn data_fields() -> impl Iterator<Item = &'static str> {
-    ["data", "binaryData", "stringData"].into_iter()
+/// The values of a ConfigMap or Secret, by key.
+type Data = BTreeMap<String, String>;
+
+fn data(config: &Value) -> Data {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let fields = ["data", "binaryData"].into_iter();
+    let data = fields
+        .filter_map(|field| config.get(field)?.as_object())
+        .flatten()
+        .map(|(key, value)| (key.clone(), text(value)));
+    let strings = strings(config)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(text(value))));
+    data.chain(strings).collect()
 }
 
-fn values<'a>(config: &'a Value, key: &'a str) -> impl Iterator<Item = Option<&'a Value>> {
-    data_fields().map(move |field| config.get(field)?.get(key))
-}
-
-fn has_key(config: &Value, key: &str) -> bool {
-    values(config, key).any(|value| value.is_some())
+fn strings(config: &Value) -> Option<&Map<String, Value>> {
+    config.get("stringData")?.as_object()
 }
 
 fn binds(object: &Object, role: &ObjectId) -> bool {

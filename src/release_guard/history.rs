@@ -66,7 +66,7 @@ impl History<'_> {
         let oldest = last.saturating_sub(MAX_REVISIONS - 1).max(1);
         for revision in (oldest..last).rev() {
             let labels = self.read(name, revision, &["metadata.labels"])?;
-            if !labels.is_some_and(|record| status(&record) == "deployed") {
+            if labels.is_none_or(|record| status(&record) != "deployed") {
                 continue;
             }
             let record = self.read(name, revision, &DATA)?;

@@ -16,7 +16,7 @@ use super::yaml;
 pub struct ObjectId {
     pub group: String,
     pub kind: String,
-    /// Empty for cluster-scoped kinds, but for a stray `metadata.namespace`, which Helm compares too.
+    /// Empty for cluster-scoped kinds, also when the manifest names one.
     pub namespace: String,
     pub name: String,
 }
@@ -42,7 +42,8 @@ impl ObjectId {
     }
 
     /// Whether the kind is known not to live in a namespace. Custom kinds count as namespaced: both
-    /// revisions then get the same namespace, and match as they do in Helm.
+    /// revisions then get the same namespace, and match as they do in Helm, unless only one of them
+    /// names a namespace.
     pub fn is_cluster_scoped(&self) -> bool {
         CLUSTER_SCOPED.contains(&(self.group.as_str(), self.kind.as_str()))
     }
@@ -126,7 +127,10 @@ fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Resul
     if id.kind.is_empty() {
         return Err("an object without a kind".to_owned());
     }
-    if id.namespace.is_empty() && !id.is_cluster_scoped() {
+    // As Helm's builder does (cli-runtime, resource/visitor.go, SetNamespace and FilterNamespace).
+    if id.is_cluster_scoped() {
+        id.namespace.clear();
+    } else if id.namespace.is_empty() {
         id.namespace = namespace.to_owned();
     }
     objects.push(Object { id, body });

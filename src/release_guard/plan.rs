@@ -11,6 +11,13 @@
 //! helm `pkg/action/upgrade.go` (releasingUpgrade), `rollback.go`, `hooks.go` (execHook) and
 //! `pkg/kube/client.go` (update). Helm takes the same steps for `--no-hooks`, without the hooks; the
 //! record does not tell (facts about Helm, 14).
+//!
+//! What the plan cannot know, since no record tells: whether a hook fails while it runs, whether the
+//! API server refuses an object, and what hooks of earlier revisions left behind. That a hook of the
+//! current revision ran does not mean that its object is there: its own upgrade may have pruned it
+//! (the hook trap), and the record of a rollback tells of the runs of the revision that it copies.
+//! After an operation that failed, live objects may be as neither its manifest nor the one of before
+//! says: then `keep` counts only where it was seen, and nothing is known to exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,6 +85,8 @@ pub struct Release {
     pub revision: u64,
     pub resources: Vec<Object>,
     pub hooks: Vec<ParsedHook>,
+    /// Its operation went through.
+    pub deployed: bool,
     /// Applied by the API server, which patches a hook onto an object that exists.
     pub server_side_apply: bool,
 }
@@ -90,6 +99,12 @@ pub struct ParsedHook {
 }
 
 impl Release {
+    /// Whether the live objects are as this release's manifest says, when `next` begins: no failed
+    /// operation came between.
+    pub fn is_live_before(&self, next: &Self) -> bool {
+        self.deployed && self.revision.checked_add(1) == Some(next.revision)
+    }
+
     /// Parses the manifests of a record.
     pub fn parse(record: record::Release) -> Result<Self, String> {
         let namespace = record.namespace;
@@ -114,6 +129,7 @@ impl Release {
             revision,
             resources,
             hooks,
+            deployed: record.info.status == "deployed",
             server_side_apply,
         })
     }
@@ -139,6 +155,11 @@ impl Release {
 }
 
 impl ParsedHook {
+    /// In this revision, or in the one that it is a rollback to.
+    pub fn has_run(&self) -> bool {
+        self.hook.last_run.phase == "Succeeded"
+    }
+
     /// Helm's default, when no policy is given, is to delete the old object before the hook.
     pub fn has_policy(&self, policy: &str) -> bool {
         let policies = &self.hook.delete_policies;
@@ -165,7 +186,7 @@ pub enum Action {
     CreateHook(Stage),
     /// The hook meets an object that exists, and is patched onto it (server-side apply).
     PatchHook(Stage),
-    /// The same with client-side apply: the API server answers 409 and the operation ends here.
+    /// The same with client-side apply: the API server answers 409, and the operation fails.
     Conflict(Stage),
     /// hook-succeeded.
     DeleteAfterHook(Stage),
@@ -237,15 +258,16 @@ impl Plan {
         player.plan
     }
 
-    /// The operation ends before it is done.
+    /// The operation ends before it is done: in the hooks of this stage.
+    pub fn fails_at(&self) -> Option<Stage> {
+        self.steps.iter().find_map(|step| match step.action {
+            Action::Conflict(stage) => Some(stage),
+            _ => None,
+        })
+    }
+
     pub fn fails(&self) -> bool {
-        matches!(
-            self.steps.last(),
-            Some(Step {
-                action: Action::Conflict(_),
-                ..
-            })
-        )
+        self.fails_at().is_some()
     }
 
     pub fn at_start(&self, object: &ObjectId) -> Presence {
@@ -275,43 +297,49 @@ type World = BTreeMap<ObjectId, Option<Live>>;
 #[derive(Debug, Clone, Copy)]
 struct Live {
     kept: bool,
+    /// After an operation that failed, an object of the manifest may not be there.
+    certain: bool,
 }
 
 fn presence(world: &World, object: &ObjectId) -> Presence {
     match world.get(&object.in_cluster()) {
-        Some(Some(_)) => Presence::Present,
+        Some(Some(Live { certain: true, .. })) => Presence::Present,
         Some(None) => Presence::Absent,
-        None => Presence::Unknown,
+        Some(Some(_)) | None => Presence::Unknown,
     }
 }
 
-struct Player<'a> {
+struct Player {
     plan: Plan,
     world: World,
-    kept: &'a BTreeSet<ObjectId>,
+    /// Somebody else than Helm has annotated them with `keep`.
+    kept_by_others: BTreeSet<ObjectId>,
     server_side_apply: bool,
 }
 
-impl<'a> Player<'a> {
-    fn new(current: Option<&Release>, target: &Release, kept: &'a BTreeSet<ObjectId>) -> Self {
+impl Player {
+    fn new(current: Option<&Release>, target: &Release, kept: &BTreeSet<ObjectId>) -> Self {
         let mut world = World::new();
-        for hook in current.into_iter().flat_map(|current| &current.hooks) {
-            if hook.hook.last_run.phase == "Succeeded" {
-                let stays = !hook.has_policy("hook-succeeded");
-                for object in &hook.objects {
-                    let kept = object.is_kept() || kept.contains(&object.id.in_cluster());
-                    world.insert(object.id.in_cluster(), stays.then_some(Live { kept }));
-                }
-            }
-        }
+        let certain = current.is_some_and(|current| current.is_live_before(target));
         for object in current.into_iter().flat_map(|current| &current.resources) {
-            let kept = object.is_kept() || kept.contains(&object.id.in_cluster());
-            world.insert(object.id.in_cluster(), Some(Live { kept }));
+            let id = object.id.in_cluster();
+            let kept = (certain && object.is_kept()) || kept.contains(&id);
+            world.insert(id, Some(Live { kept, certain }));
+        }
+        // What it has applied and does not apply any more, server-side apply takes away.
+        let mut kept_by_others = kept.clone();
+        for object in current
+            .filter(|current| current.server_side_apply)
+            .into_iter()
+            .flat_map(|current| &current.resources)
+            .filter(|object| object.is_kept())
+        {
+            kept_by_others.remove(&object.id.in_cluster());
         }
         Self {
             plan: Plan::default(),
             world,
-            kept,
+            kept_by_others,
             server_side_apply: target.server_side_apply,
         }
     }
@@ -319,7 +347,9 @@ impl<'a> Player<'a> {
     fn play(&mut self, operation: Operation, current: Option<&Release>, target: &Release) {
         self.hooks(operation, Stage::Pre, target);
         if !self.plan.fails() {
-            self.apply(target);
+            self.apply(operation, target);
+        }
+        if !self.plan.fails() {
             self.prune(current, target);
         }
         self.plan.at_start = self.world.clone();
@@ -337,11 +367,12 @@ impl<'a> Player<'a> {
                     .iter()
                     .for_each(|object| self.delete(Action::DeleteBeforeHook(stage), object));
             }
-            for object in &hook.objects {
-                self.create_hook(stage, object);
-                if self.plan.fails() {
-                    return;
-                }
+            // Those of a list are all sent, whatever becomes of the others.
+            hook.objects
+                .iter()
+                .for_each(|object| self.create_hook(stage, object));
+            if self.plan.fails() {
+                return;
             }
         }
         for hook in hooks
@@ -357,7 +388,7 @@ impl<'a> Player<'a> {
 
     fn create_hook(&mut self, stage: Stage, object: &Object) {
         let id = object.id.in_cluster();
-        let exists = matches!(self.world.get(&id), Some(Some(_)));
+        let exists = self.exists(&id);
         let action = match (exists, self.server_side_apply) {
             (false, _) => Action::CreateHook(stage),
             (true, true) => Action::PatchHook(stage),
@@ -365,19 +396,21 @@ impl<'a> Player<'a> {
         };
         self.step(action, object);
         // A patch leaves annotations that somebody else has set.
-        let kept = object.is_kept() || (exists && self.kept.contains(&id));
-        self.world.insert(id, Some(Live { kept }));
+        let kept = object.is_kept() || (exists && self.kept_by_others.contains(&id));
+        self.put(id, kept);
     }
 
-    fn apply(&mut self, target: &Release) {
+    fn apply(&mut self, operation: Operation, target: &Release) {
         for object in &target.resources {
+            let id = object.id.in_cluster();
+            // An installation creates, without a look at what is there (install.go, performInstall);
+            // all is sent, as with a list.
+            if operation == Operation::Install && !self.server_side_apply && self.exists(&id) {
+                self.step(Action::Conflict(Stage::Pre), object);
+                continue;
+            }
             self.step(Action::Apply, object);
-            self.world.insert(
-                object.id.in_cluster(),
-                Some(Live {
-                    kept: object.is_kept(),
-                }),
-            );
+            self.put(id, object.is_kept());
         }
     }
 
@@ -388,12 +421,22 @@ impl<'a> Player<'a> {
                 continue;
             }
             match self.world.get(&object.id.in_cluster()) {
-                Some(Some(Live { kept: true })) => self.step(Action::Keep, object),
-                Some(Some(Live { kept: false })) => self.delete(Action::Prune, object),
+                Some(Some(Live { kept: true, .. })) => self.step(Action::Keep, object),
+                Some(Some(Live { kept: false, .. })) => self.delete(Action::Prune, object),
                 // Helm reads the object before it deletes it, and passes over what is not there.
                 Some(None) | None => {}
             }
         }
+    }
+
+    /// For certain.
+    fn exists(&self, id: &ObjectId) -> bool {
+        matches!(self.world.get(id), Some(Some(Live { certain: true, .. })))
+    }
+
+    fn put(&mut self, id: ObjectId, kept: bool) {
+        let certain = true;
+        self.world.insert(id, Some(Live { kept, certain }));
     }
 
     fn delete(&mut self, action: Action, object: &Object) {

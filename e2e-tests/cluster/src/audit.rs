@@ -168,14 +168,17 @@ impl Cluster {
     /// # Errors
     /// The log cannot be read.
     pub fn audit_between(&self, from: AuditMark, to: AuditMark) -> Result<AuditTrail> {
+        // A mark may be within a line that was being written then. That event is nothing that the
+        // caller waited for, before or after the mark: those lines are left out.
+        let start = from.0.saturating_sub(1);
         let mut log = File::open(self.audit_log())?;
-        log.seek(SeekFrom::Start(from.0))?;
+        log.seek(SeekFrom::Start(start))?;
         let mut text = Vec::new();
-        log.take(to.0.saturating_sub(from.0))
+        log.take(to.0.saturating_sub(start))
             .read_to_end(&mut text)?;
         let mut events = Vec::new();
-        // The last line may still be being written; it is nothing that the caller waited for.
         let lines = text.split_inclusive(|byte| *byte == b'\n');
+        let lines = lines.skip(usize::from(from.0 > 0));
         for line in lines.filter(|line| line.ends_with(b"\n")) {
             let event = serde_json::from_slice(line)
                 .with_context(|| format!("audit log: {}", String::from_utf8_lossy(line)))?;

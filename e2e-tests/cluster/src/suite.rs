@@ -155,7 +155,7 @@ fn namespace_for(case: &str, number: usize) -> String {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())
         .collect();
-    let name: String = words.join("-").to_lowercase().chars().take(50).collect();
+    let name: String = words.join("-").to_lowercase().chars().take(40).collect();
     format!("case-{number}-{name}")
         .trim_end_matches('-')
         .to_owned()

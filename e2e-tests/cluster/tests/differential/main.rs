@@ -1,0 +1,160 @@
+//! The plan equals Helm: random scenarios, run with real Helm and planned by the policy.
+//!
+//! ```text
+//! generator ─► charts and commands ─┬─► run: real Helm ─► requests, before, after ─┐
+//!                                   │            │                                 ├─► compare
+//!                                   │            ▼ records                         │   damage
+//!                                   └─────────► expect: plan, findings ────────────┘
+//! ```
+//!
+//! `CASES` is how many scenarios there are, half of them for each Helm. `SEED` chooses them; case and
+//! seed together are a scenario. One that fails is shrunk, which runs Helm up to `SHRINK` times.
+//!
+//! ```sh
+//! CASES=2000 SEED=7 cargo test -p cluster-tests --test differential
+//! SEED=7 cargo test -p cluster-tests --test differential -- 'helm3: case 12'
+//! ```
+
+use std::env;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use cluster_tests::{Case, HelmVersion, Suite};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::generator::scenarios;
+use crate::judge::judge;
+use crate::scenario::Scenario;
+use crate::tally::Tally;
+
+mod compare;
+mod damage;
+mod expect;
+mod generator;
+mod judge;
+mod objects;
+mod regressions;
+mod run;
+mod scenario;
+mod tally;
+
+/// Takes some three minutes.
+const DEFAULT_CASES: usize = 150;
+const DEFAULT_SEED: u64 = 3;
+const DEFAULT_SHRINK: usize = 60;
+
+fn main() -> ExitCode {
+    match suite() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn suite() -> Result<ExitCode> {
+    let cases = from_environment("CASES", DEFAULT_CASES)?;
+    let seed = from_environment("SEED", DEFAULT_SEED)?;
+    let shrink = from_environment("SHRINK", DEFAULT_SHRINK)?;
+    let tally = Arc::new(Tally::default());
+    let mut suite = Suite::new();
+    for number in 0..cases {
+        let helm = if number % 2 == 0 {
+            HelmVersion::V3
+        } else {
+            HelmVersion::V4
+        };
+        let number = number / 2;
+        let tally = Arc::clone(&tally);
+        suite.case(format!("{helm}: case {number}"), move |case| {
+            random(case, helm, seed, number, shrink, &tally)
+        });
+    }
+    regressions::add_to(&mut suite);
+    println!("SEED={seed} CASES={cases}");
+    let code = suite.run();
+    print!("{tally}");
+    let missing = tally.missing();
+    if tally.cases() == cases && cases >= DEFAULT_CASES && !missing.is_empty() {
+        println!("findings that never occurred: {missing:?}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(code)
+}
+
+fn from_environment<T: FromStr>(variable: &str, default: T) -> Result<T> {
+    match env::var(variable) {
+        Err(_) => Ok(default),
+        Ok(text) => {
+            let value = text.parse().ok();
+            value.with_context(|| format!("{variable}={text} is not a number"))
+        }
+    }
+}
+
+fn random(
+    case: &Case,
+    helm: HelmVersion,
+    seed: u64,
+    number: usize,
+    shrink: usize,
+    tally: &Tally,
+) -> Result<()> {
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng(helm, seed, number));
+    let tree = scenarios(helm).new_tree(&mut runner);
+    let mut tree = tree.map_err(|reason| anyhow!("{reason}"))?;
+    match judge(case, &tree.current())? {
+        Ok(agreed) => {
+            tally.add(helm, &agreed);
+            Ok(())
+        }
+        Err(disagreement) => {
+            let smallest = smallest(case, &mut tree, shrink, disagreement.0)?;
+            bail!("SEED={seed}: {smallest}")
+        }
+    }
+}
+
+/// Each case has numbers of its own, whichever others run.
+fn rng(helm: HelmVersion, seed: u64, number: usize) -> TestRng {
+    let mut bytes = [0; 32];
+    let parts = seed.to_le_bytes().into_iter().chain(number.to_le_bytes());
+    let parts = parts.chain([u8::from(helm == HelmVersion::V4)]);
+    bytes.iter_mut().zip(parts).for_each(|(b, part)| *b = part);
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
+
+/// The report of the smallest scenario that still shows a disagreement.
+fn smallest(
+    case: &Case,
+    tree: &mut impl ValueTree<Value = Scenario>,
+    runs: usize,
+    mut report: String,
+) -> Result<String> {
+    let mut has_simpler = tree.simplify();
+    // Many choices change nothing in the charts: the answer is known then.
+    let mut last: Option<(Scenario, bool)> = None;
+    let mut run = 0;
+    while has_simpler && run < runs {
+        let scenario = tree.current();
+        let fails = match &last {
+            Some((same, fails)) if *same == scenario => *fails,
+            _ => {
+                run += 1;
+                let judged = judge(&case.again(run)?, &scenario)?;
+                judged.map_err(|smaller| report = smaller.0).is_err()
+            }
+        };
+        last = Some((scenario, fails));
+        has_simpler = if fails {
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+    }
+    Ok(report)
+}

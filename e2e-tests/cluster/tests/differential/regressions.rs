@@ -1,0 +1,631 @@
+//! Scenarios that policy and Helm once did not agree on.
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster_tests::{HelmVersion, Suite};
+
+use crate::judge::{Agreed, judge};
+use crate::scenario::{Command, Driver, Scenario};
+
+struct Regression {
+    name: &'static str,
+    /// The documents of each chart.
+    charts: &'static [&'static [&'static str]],
+    commands: &'static [&'static str],
+    /// Of the last command, by Helm: `helm3: hook-conflict Job a`.
+    findings: &'static [&'static str],
+}
+
+/// A Deployment that needs the ConfigMap `a`.
+const WEB: &str = "\
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+        - name: app
+          image: app
+          envFrom:
+            - configMapRef: {name: a}
+";
+
+/// A Deployment that needs a key of the Secret `b`.
+const WEB_WITH_KEY: &str = "\
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+        - name: app
+          image: app
+          env:
+            - name: USER
+              valueFrom: {secretKeyRef: {name: b, key: user}}
+";
+
+const FAILING_JOB: &str = "\
+---
+kind: Job
+apiVersion: batch/v1
+metadata:
+  name: migrate
+  annotations:
+    helm.sh/hook: pre-upgrade
+    cluster-tests/fail: 'true'
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: app, image: app}
+";
+
+const REGRESSIONS: &[Regression] = &[
+    // An installation creates without a look at what is there, with client-side apply, and sends all that
+    // it has of a kind.
+    Regression {
+        name: "a hook and a regular resource at once, installed",
+        charts: &[&["\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-install
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: b
+"]],
+        commands: &["install v1"],
+        findings: &["helm3: hook-conflict ConfigMap a"],
+    },
+    Regression {
+        name: "two documents for one object, installed",
+        charts: &[&["\
+---
+kind: HorizontalPodAutoscaler
+apiVersion: autoscaling/v1
+metadata:
+  name: a
+spec:
+  maxReplicas: 2
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+---
+kind: HorizontalPodAutoscaler
+apiVersion: autoscaling/v2
+metadata:
+  name: a
+spec:
+  maxReplicas: 3
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+"]],
+        commands: &["install v1"],
+        findings: &["helm3: hook-conflict HorizontalPodAutoscaler a"],
+    },
+    // The object that the hook of v2 has made is gone, and no record says so but that of v1.
+    Regression {
+        name: "a hook that its own upgrade has pruned meets nothing",
+        charts: &[
+            &["\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: a
+"],
+            &["\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+"],
+            &["\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-delete-policy: hook-failed
+"],
+        ],
+        commands: &["install v1", "upgrade v2", "upgrade v3"],
+        findings: &["helm3: hook-conflict Secret a"],
+    },
+    // The new record has the hooks of revision 1, which succeeded: once, back then.
+    Regression {
+        name: "the hooks of a rollback tell of an older run",
+        charts: &[
+            &["\
+---
+kind: Role
+apiVersion: rbac.authorization.k8s.io/v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-install
+    helm.sh/hook-delete-policy: hook-succeeded
+rules: []
+"],
+            &["\
+---
+kind: Role
+apiVersion: rbac.authorization.k8s.io/v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+rules: []
+"],
+            &["\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: other
+"],
+        ],
+        commands: &["install v1", "upgrade v2", "rollback 1", "upgrade v3"],
+        findings: &[],
+    },
+    Regression {
+        name: "a hook that does not run changes no config",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-install
+data:
+  url: '1'
+  user: admin
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-install
+data:
+  url: '2'
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[],
+    },
+    // The API server adds what is in stringData to data, and takes nothing away.
+    Regression {
+        name: "what stringData leaves out stays",
+        charts: &[
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+stringData:
+  url: '1'
+  user: admin
+",
+                WEB_WITH_KEY,
+            ],
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+stringData:
+  url: '1'
+",
+                WEB_WITH_KEY,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[],
+    },
+    Regression {
+        name: "what data leaves out goes",
+        charts: &[
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+data:
+  url: MQ==
+  user: MQ==
+",
+                WEB_WITH_KEY,
+            ],
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+data:
+  url: MQ==
+",
+                WEB_WITH_KEY,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: dangling-reference Secret b",
+            "helm3: no-rollout Secret b",
+            "helm4: dangling-reference Secret b",
+        ],
+    },
+    // Revision 3 never came to apply its `keep`.
+    Regression {
+        name: "keep in the manifest of a revision that failed",
+        charts: &[
+            &[WEB],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/resource-policy: keep
+",
+                WEB,
+                FAILING_JOB,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2", "upgrade v3", "rollback 1"],
+        findings: &[
+            "helm3: dangling-reference ConfigMap a",
+            "helm4: dangling-reference ConfigMap a",
+        ],
+    },
+    // The hook of revision 2 has made the ConfigMap anew, without the `keep` that revision 1 has.
+    Regression {
+        name: "keep that an operation took away before it failed",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/resource-policy: keep
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-weight: '-5'
+",
+                WEB,
+                FAILING_JOB,
+            ],
+            &[WEB],
+        ],
+        commands: &["install v1", "upgrade v2", "upgrade v3"],
+        findings: &[
+            "helm3: dangling-reference ConfigMap a",
+            "helm4: dangling-reference ConfigMap a",
+        ],
+    },
+    // Revision 2 never came to apply the ConfigMap: no hook meets it, and it is pruned all the same.
+    Regression {
+        name: "what a failed revision would have made",
+        charts: &[
+            &[WEB],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+",
+                WEB,
+                FAILING_JOB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-rollback
+    helm.sh/hook-delete-policy: hook-failed
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v3", "upgrade v2", "rollback 1"],
+        findings: &[
+            "helm3: hook-pruned ConfigMap a",
+            "helm4: hook-pruned ConfigMap a",
+        ],
+    },
+    // Helm 4 patches the hook onto the object; it owned the annotation, and does not send it any more.
+    Regression {
+        name: "server-side apply takes away its own keep",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/resource-policy: keep
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-delete-policy: hook-failed
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: hook-conflict ConfigMap a",
+            "helm4: hook-pruned ConfigMap a",
+        ],
+    },
+    Regression {
+        name: "server-side apply leaves the keep of others",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-delete-policy: hook-failed
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v1", "keep configmap/a", "upgrade v2"],
+        findings: &["helm3: hook-conflict ConfigMap a"],
+    },
+    // Helm's builder drops it: it is the same ClusterRole in both.
+    Regression {
+        name: "a stray namespace is none",
+        charts: &[
+            &["\
+---
+kind: ClusterRole
+apiVersion: rbac.authorization.k8s.io/v1
+metadata:
+  name: '{{ .Release.Namespace }}.a'
+  labels: {case: '{{ .Release.Namespace }}'}
+rules: []
+"],
+            &["\
+---
+kind: ClusterRole
+apiVersion: rbac.authorization.k8s.io/v1
+metadata:
+  name: '{{ .Release.Namespace }}.a'
+  labels: {case: '{{ .Release.Namespace }}'}
+  namespace: '{{ .Release.Namespace }}'
+rules: []
+"],
+        ],
+        commands: &["install v1", "upgrade v2", "upgrade v1"],
+        findings: &[],
+    },
+    // The upgrade fails, and the ConfigMap is lost all the same.
+    Regression {
+        name: "a conflict in the post-hooks comes after the prune",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: b
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: b
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: b
+  annotations:
+    helm.sh/hook: post-upgrade
+    helm.sh/hook-delete-policy: hook-failed
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: dangling-reference ConfigMap a",
+            "helm3: hook-conflict ConfigMap b",
+            "helm4: dangling-reference ConfigMap a",
+        ],
+    },
+    Regression {
+        name: "a list is sent in full, whatever exists of it",
+        charts: &[
+            &["\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+"],
+            &["\
+---
+kind: List
+apiVersion: v1
+metadata:
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-delete-policy: hook-failed
+items:
+  - kind: ConfigMap
+    apiVersion: v1
+    metadata:
+      name: a
+  - kind: ConfigMap
+    apiVersion: v1
+    metadata:
+      name: b
+"],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: hook-conflict ConfigMap a",
+            "helm4: hook-pruned ConfigMap a",
+        ],
+    },
+];
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    for regression in REGRESSIONS {
+        for helm in HelmVersion::ALL {
+            let name = format!("{helm}: {}", regression.name);
+            suite.case(name, move |case| {
+                let agreed = match judge(case, &regression.scenario(helm)?)? {
+                    Ok(agreed) => agreed,
+                    Err(disagreement) => bail!("{}", disagreement.0),
+                };
+                regression.check_findings(helm, &agreed)
+            });
+        }
+    }
+}
+
+impl Regression {
+    fn scenario(&self, helm: HelmVersion) -> Result<Scenario> {
+        let commands = self.commands.iter();
+        let commands = commands.map(|command| Command::parse(command, helm));
+        Ok(Scenario {
+            driver: Driver::Secret,
+            charts: self.charts.iter().map(|chart| chart.concat()).collect(),
+            commands: commands.collect::<Result<_>>()?,
+        })
+    }
+
+    fn check_findings(&self, helm: HelmVersion, agreed: &[Agreed]) -> Result<()> {
+        let Agreed::Planned { findings, .. } = agreed.last().context("nothing was run")? else {
+            bail!("Helm refused");
+        };
+        let found: Vec<_> = findings
+            .iter()
+            .map(|(lint, object)| format!("{helm}: {lint} {object}"))
+            .collect();
+        let expected = self.findings.iter();
+        let expected: Vec<_> = expected
+            .filter(|finding| finding.starts_with(&helm.to_string()))
+            .copied()
+            .collect();
+        ensure!(found == expected, "found {found:?}, and not {expected:?}");
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Running a scenario: real Helm, without the policy, watched from all sides.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use cluster_tests::{
+    AuditEvent, AuditTrail, Case, HelmVersion, ObjectState, Output, Snapshot, User, Verb,
+};
+use rollout_guard::release_guard::manifest::ObjectId;
+use serde_json::Value;
+
+use crate::scenario::{Action, Command, Driver, Scenario};
+
+/// The objects of a release at a moment, without its records.
+pub(crate) type Objects = BTreeMap<ObjectId, ObjectState>;
+
+/// One command of Helm, and what it did.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) command: Command,
+    pub(crate) driver: Driver,
+    pub(crate) namespace: String,
+    pub(crate) before: Objects,
+    pub(crate) after: Objects,
+    /// The records before, by name.
+    pub(crate) records: BTreeMap<String, Value>,
+    /// The new record as Helm first wrote it. `None`: Helm refused before it wrote one.
+    pub(crate) pending: Option<Value>,
+    /// What Helm asked for, in order, but for records.
+    pub(crate) requests: Vec<Request>,
+    /// The names of the records that Helm wrote, in order.
+    pub(crate) written_records: Vec<String>,
+    pub(crate) output: Output,
+}
+
+/// A change that Helm asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) verb: Verb,
+    pub(crate) object: ObjectId,
+    pub(crate) code: u16,
+}
+
+/// Runs all commands of a scenario.
+pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
+    case.cluster.create_namespace(&other_namespace(case))?;
+    let charts = scenario.charts.iter().enumerate().map(|(index, text)| {
+        let version = format!("{}.0.0", index + 1);
+        case.chart(&version, &[("objects.yaml", text)])
+    });
+    let charts = charts.collect::<Result<Vec<_>>>()?;
+    let mut recorded = Vec::new();
+    for command in &scenario.commands {
+        match command {
+            Command::Keep(object) => keep(case, object)?,
+            Command::Helm { .. } => {
+                recorded.push(watch(case, scenario.driver, command, &charts)?);
+            }
+        }
+    }
+    Ok(recorded)
+}
+
+/// A chart may put objects there.
+fn other_namespace(case: &Case) -> String {
+    format!("{}-other", case.namespace)
+}
+
+/// If there is such an object.
+fn keep(case: &Case, object: &str) -> Result<()> {
+    let object = object.replace("clusterrole/", &format!("clusterrole/{}.", case.namespace));
+    let keep = "helm.sh/resource-policy=keep";
+    let output = case.kubectl(&["annotate", "--overwrite", &object, keep])?;
+    if !output.status.success() && !output.stderr.contains("NotFound") {
+        bail!("{output}");
+    }
+    Ok(())
+}
+
+fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> Result<Recorded> {
+    let (before, records) = snapshot(case)?;
+    let mark = case.cluster.audit_mark()?;
+
+    let output = helm(case, driver, command, charts)?;
+
+    let trail = case.cluster.audit_since(mark)?.by_agent("Helm/");
+    let (after, _) = snapshot(case)?;
+    let mut recorded = Recorded {
+        command: command.clone(),
+        driver,
+        namespace: case.namespace.clone(),
+        before,
+        after,
+        records,
+        pending: None,
+        requests: Vec::new(),
+        written_records: Vec::new(),
+        output,
+    };
+    recorded.sort_out(&trail)?;
+    Ok(recorded)
+}
+
+fn snapshot(case: &Case) -> Result<(Objects, BTreeMap<String, Value>)> {
+    let mut objects = Objects::new();
+    let mut records = BTreeMap::new();
+    let of_cluster = format!("case={}", case.namespace);
+    let Snapshot { objects: roles } = case.cluster.snapshot_of_cluster_roles(&of_cluster)?;
+    objects.extend(roles.into_iter().map(|(id, state)| (plan_id(id), state)));
+    for namespace in [&case.namespace, &other_namespace(case)] {
+        for (id, state) in case.cluster.snapshot(namespace)?.objects {
+            if is_record(&id.name) {
+                records.insert(id.name, state.content);
+            } else {
+                objects.insert(plan_id(id), state);
+            }
+        }
+    }
+    Ok((objects, records))
+}
+
+fn helm(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> Result<Output> {
+    let Command::Helm {
+        version,
+        action,
+        flags,
+    } = command
+    else {
+        bail!("{command} is not for Helm");
+    };
+    let chart = |number: usize| {
+        let chart = number.checked_sub(1).and_then(|index| charts.get(index));
+        chart.with_context(|| format!("there is no v{number}"))
+    };
+    let mut helm = case.cluster.helm_command(*version, User::Admin);
+    match action {
+        Action::Install(number) => helm.args(["install", "app"]).arg(chart(*number)?),
+        Action::Upgrade(number) => helm.args(["upgrade", "app"]).arg(chart(*number)?),
+        Action::Rollback(revision) => helm.args(["rollback", "app"]).arg(revision.to_string()),
+    };
+    helm.args(flags)
+        .args(["--namespace", &case.namespace, "--timeout=60s"])
+        .env("HELM_DRIVER", driver.kind().to_lowercase());
+    if *version == HelmVersion::V4 {
+        // What Helm 4 says in color is hard to read in a report.
+        helm.env("NO_COLOR", "1");
+    }
+    case.cluster.run(&mut helm)
+}
+
+impl Recorded {
+    fn sort_out(&mut self, trail: &AuditTrail) -> Result<()> {
+        for event in trail.events() {
+            let Some(step) = event.step() else { continue };
+            let object = step.object;
+            let is_mine = if object.namespace.is_empty() {
+                object.name.starts_with(&format!("{}.", self.namespace))
+            } else {
+                object.namespace == self.namespace
+                    || object.namespace == format!("{}-other", self.namespace)
+            };
+            if !is_mine {
+                continue;
+            }
+            if is_record(&object.name) {
+                self.note_record(event, step.verb, object.name);
+                continue;
+            }
+            let id = ObjectId {
+                kind: kind_of(&object.resource)
+                    .with_context(|| format!("{object} is of no kind that charts have here"))?
+                    .to_owned(),
+                group: object.group,
+                namespace: object.namespace,
+                name: object.name,
+            };
+            self.requests.push(Request {
+                verb: step.verb,
+                object: id,
+                code: step.code,
+            });
+        }
+        Ok(())
+    }
+
+    fn note_record(&mut self, event: &AuditEvent, verb: Verb, name: String) {
+        if verb == Verb::Create {
+            self.pending.clone_from(&event.request_object);
+        }
+        self.written_records.push(name);
+    }
+}
+
+/// The plan's name for an object of the cluster.
+fn plan_id(id: cluster_tests::ObjectId) -> ObjectId {
+    ObjectId {
+        group: id.group,
+        kind: id.kind,
+        namespace: id.namespace,
+        name: id.name,
+    }
+}
+
+fn is_record(name: &str) -> bool {
+    name.starts_with("sh.helm.release.v1.")
+}
+
+fn kind_of(resource: &str) -> Option<&'static str> {
+    Some(match resource {
+        "configmaps" => "ConfigMap",
+        "secrets" => "Secret",
+        "serviceaccounts" => "ServiceAccount",
+        "persistentvolumeclaims" => "PersistentVolumeClaim",
+        "roles" => "Role",
+        "rolebindings" => "RoleBinding",
+        "clusterroles" => "ClusterRole",
+        "horizontalpodautoscalers" => "HorizontalPodAutoscaler",
+        "deployments" => "Deployment",
+        "statefulsets" => "StatefulSet",
+        "daemonsets" => "DaemonSet",
+        "cronjobs" => "CronJob",
+        "jobs" => "Job",
+        _ => return None,
+    })
+}

@@ -1,0 +1,124 @@
+//! What is done to one release: charts as text, and commands in order.
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+use cluster_tests::HelmVersion;
+
+/// A story about one release, from its first install on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scenario {
+    pub(crate) driver: Driver,
+    /// The only template of each chart; `v1` is the first.
+    pub(crate) charts: Vec<String>,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// Where Helm keeps the release records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Secret,
+    ConfigMap,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    Helm {
+        version: HelmVersion,
+        action: Action,
+        flags: Vec<String>,
+    },
+    /// Somebody annotates a live object (`configmap/a`) with `helm.sh/resource-policy: keep`.
+    Keep(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Of a chart, counted from 1.
+    Install(usize),
+    /// To a chart, counted from 1.
+    Upgrade(usize),
+    /// To a revision.
+    Rollback(usize),
+}
+
+impl Driver {
+    /// The kind of the objects that hold records, which `HELM_DRIVER` names in lower case.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Driver::Secret => "Secret",
+            Driver::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+impl Command {
+    /// Reads what is displayed. Helm may be left out: then it is this one.
+    pub(crate) fn parse(text: &str, helm: HelmVersion) -> Result<Command> {
+        let mut words = text.split_whitespace().peekable();
+        if words.next_if_eq(&"keep").is_some() {
+            let object = words.next().with_context(|| format!("{text}: what?"))?;
+            return Ok(Command::Keep(object.to_owned()));
+        }
+        let named = HelmVersion::ALL.into_iter().find(|version| {
+            let name = version.to_string();
+            words.next_if(|word| **word == name).is_some()
+        });
+        let verb = words.next().unwrap_or_default();
+        let number = words.next().unwrap_or_default().trim_start_matches('v');
+        let number = number
+            .parse()
+            .with_context(|| format!("{text}: a number?"))?;
+        let action = match verb {
+            "install" => Action::Install(number),
+            "upgrade" => Action::Upgrade(number),
+            "rollback" => Action::Rollback(number),
+            _ => bail!("{text}: {verb} is not known"),
+        };
+        Ok(Command::Helm {
+            version: named.unwrap_or(helm),
+            action,
+            flags: words.map(str::to_owned).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Keep(object) => write!(f, "keep {object}"),
+            Command::Helm {
+                version,
+                action,
+                flags,
+            } => {
+                write!(f, "{version} {action}")?;
+                flags.iter().try_for_each(|flag| write!(f, " {flag}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Install(chart) => write!(f, "install v{chart}"),
+            Action::Upgrade(chart) => write!(f, "upgrade v{chart}"),
+            Action::Rollback(revision) => write!(f, "rollback {revision}"),
+        }
+    }
+}
+
+/// All of it, to be read or to become a regression case.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# records in {}s", self.driver.kind())?;
+        for command in &self.commands {
+            writeln!(f, "{command}")?;
+        }
+        for (index, chart) in self.charts.iter().enumerate() {
+            writeln!(f, "# v{}\n{}", index + 1, chart.trim_end())?;
+        }
+        Ok(())
+    }
+}
