@@ -9,6 +9,9 @@
 //! afterwards. Out: a [`Verdict`]. Refuses: what the settings say about
 //! findings, and about records that cannot be read.
 
+#[cfg(test)]
+#[allow(dead_code, clippy::indexing_slicing, clippy::unwrap_used)]
+mod builders;
 pub mod findings;
 pub mod history;
 pub mod hook_requests;

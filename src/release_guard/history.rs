@@ -7,6 +7,9 @@
 //! `deployed`, else the newest `deployed` one, else the last one when it is `failed` or `superseded`
 //! (helm `pkg/action/upgrade.go`, prepareUpgrade). The new revision is always the last one plus one,
 //! so records are read by name: a list would come from a cache that may not know the last one yet.
+//!
+//! The status of the last revision is the one in its content; `deployed` ones are found by label
+//! (`pkg/storage/storage.go`, Last and Deployed). The two differ where somebody has edited the label.
 
 use k8s_openapi::{
     Resource,
@@ -56,17 +59,21 @@ impl History<'_> {
     }
 
     fn current_of_upgrade(&self, name: &str, last: u64) -> Result<Release, String> {
-        let last_record = self.read(name, last, &DATA)?;
-        if let Some(record) = last_record
+        let record = self.read(name, last, &DATA)?;
+        let is_labelled = record.as_ref().is_some_and(is_deployed);
+        let last_release = record
+            .map(|record| self.decode(name, last, &record))
+            .transpose()?;
+        if let Some(release) = last_release
             .as_ref()
-            .filter(|record| status(record) == "deployed")
+            .filter(|release| is_labelled || release.info.status == "deployed")
         {
-            return self.decode(name, last, record);
+            return Ok(release.clone());
         }
         let oldest = last.saturating_sub(MAX_REVISIONS - 1).max(1);
         for revision in (oldest..last).rev() {
             let labels = self.read(name, revision, &["metadata.labels"])?;
-            if labels.is_none_or(|record| status(&record) != "deployed") {
+            if !labels.as_ref().is_some_and(is_deployed) {
                 continue;
             }
             let record = self.read(name, revision, &DATA)?;
@@ -74,14 +81,14 @@ impl History<'_> {
                 .ok_or_else(|| format!("{} has just been deleted", self.record(name, revision)))?;
             return self.decode(name, revision, &record);
         }
-        match last_record {
-            Some(record) if matches!(status(&record), "failed" | "superseded") => {
-                self.decode(name, last, &record)
-            }
+        match last_release {
             _ if oldest > 1 => Err(format!(
                 "none of the last {MAX_REVISIONS} revisions of release {name} in namespace {} is deployed",
                 self.namespace
             )),
+            Some(release) if matches!(release.info.status.as_str(), "failed" | "superseded") => {
+                Ok(release)
+            }
             _ => Err(format!(
                 "release {name} in namespace {} has no revision to upgrade from",
                 self.namespace
@@ -128,9 +135,16 @@ fn record_name(release: &str, revision: u64) -> String {
     format!("sh.helm.release.v1.{release}.v{revision}")
 }
 
-fn status(record: &Value) -> &str {
-    record
-        .pointer("/metadata/labels/status")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+fn is_deployed(record: &Value) -> bool {
+    let status = record.pointer("/metadata/labels/status");
+    status.and_then(Value::as_str) == Some("deployed")
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

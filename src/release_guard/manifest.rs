@@ -16,19 +16,25 @@ use super::yaml;
 pub struct ObjectId {
     pub group: String,
     pub kind: String,
-    /// Empty for cluster-scoped kinds, also when the manifest names one.
+    /// Empty for cluster-scoped kinds: Helm passes over a `metadata.namespace` there (cli-runtime
+    /// `pkg/resource/visitor.go`, FilterNamespace).
     pub namespace: String,
+    /// Empty when the API server makes one up (`generateName`): such an object is never the same as
+    /// another.
     pub name: String,
 }
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
+        match self.name.as_str() {
+            "" => write!(f, "{} (generated name)", self.kind),
+            name => write!(f, "{} {name}", self.kind),
+        }
     }
 }
 
 impl ObjectId {
-    /// The same object as the API server knows it: without a stray namespace.
+    /// The same object as the API server knows it; the ids of [`parse`] are so already.
     pub fn in_cluster(&self) -> Self {
         let namespace = if self.is_cluster_scoped() {
             String::new()
@@ -106,11 +112,18 @@ fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Resul
     if body.is_null() {
         return Ok(());
     }
-    // Whatever has items is a list to Helm's builder, `kind: List` or not.
-    if let Some(Value::Array(items)) = body.get_mut("items") {
-        return std::mem::take(items)
-            .into_iter()
-            .try_for_each(|item| flatten(item, namespace, objects));
+    // Whatever has items is a list to Helm's builder, `kind: List` or not (apimachinery
+    // `unstructured/helpers.go`, decode).
+    match body.get_mut("items") {
+        Some(Value::Array(items)) => {
+            let items = std::mem::take(items);
+            return items.into_iter().try_for_each(|mut item| {
+                inherit_type(&mut item, &body);
+                flatten(item, namespace, objects)
+            });
+        }
+        Some(Value::Null) => return Ok(()),
+        _ => {}
     }
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let api_version = text(body.get("apiVersion"));
@@ -137,6 +150,22 @@ fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Resul
     Ok(())
 }
 
+/// The items of a `ConfigMapList` need not say that each is a ConfigMap (apimachinery
+/// `unstructured/helpers.go`, decodeToList).
+fn inherit_type(item: &mut Value, list: &Value) {
+    let text = |field| list.get(field).and_then(Value::as_str).unwrap_or_default();
+    let has = |item: &Value, field| item.get(field).is_some_and(|value| value != "");
+    if has(item, "kind") || has(item, "apiVersion") {
+        return;
+    }
+    if let Value::Object(fields) = item {
+        let kind = text("kind");
+        let kind = kind.strip_suffix("List").unwrap_or(kind);
+        fields.insert("kind".to_owned(), kind.into());
+        fields.insert("apiVersion".to_owned(), text("apiVersion").into());
+    }
+}
+
 /// The documents of a manifest: what is between lines that start with `---`.
 fn documents(manifest: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(manifest);
@@ -150,10 +179,21 @@ fn documents(manifest: &str) -> impl Iterator<Item = &str> {
             rest = None;
             return Some(text);
         };
-        rest = text.get(at..).map(|text| text.trim_start_matches('-'));
+        rest = text.get(at..).map(behind_separator);
         text.get(..at)
     })
     .filter(|text| !text.trim().is_empty())
+}
+
+/// What follows a separator: its line may hold blanks and a comment besides (apimachinery `util/yaml`,
+/// YAMLReader).
+fn behind_separator(text: &str) -> &str {
+    let text = text.trim_start_matches('-');
+    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+    match line.trim_start().chars().next() {
+        None | Some('#') => rest,
+        _ => text,
+    }
 }
 
 /// The template that Helm names in the first comment of each document.
@@ -212,3 +252,12 @@ const CLUSTER_SCOPED: [(&str, &str); 33] = [
     ("internal.apiserver.k8s.io", "StorageVersion"),
     ("storagemigration.k8s.io", "StorageVersionMigration"),
 ];
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

@@ -10,13 +10,15 @@
 //! ```
 //!
 //! Records of early Helm 3 are not compressed; as in Helm, gzip is told by its magic bytes.
+//!
+//! A record holds the Secrets of the release, so an error never quotes what it stumbled over.
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{DecodeError, Engine, prelude::BASE64_STANDARD};
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, error::Category};
 
 /// The type of the Secrets that hold records.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
@@ -25,6 +27,7 @@ const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
 
 /// One revision of a release, as far as the plan needs it (helm `pkg/release/v1/release.go`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Release {
     pub name: String,
     #[serde(default)]
@@ -42,12 +45,30 @@ pub struct Release {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Info {
     pub status: String,
+    #[serde(default)]
+    description: String,
+    /// What a rollback goes back to; 0 otherwise, and in Helm 3.
+    #[serde(default)]
+    rollback_revision: u64,
+}
+
+impl Info {
+    /// The revision that a rollback goes back to. Helm 3 has it in the description only, which is a
+    /// fixed text there (`pkg/action/rollback.go`).
+    pub fn goes_back_to(&self) -> Option<u64> {
+        match self.rollback_revision {
+            0 => self.description.strip_prefix("Rollback to ")?.parse().ok(),
+            revision => Some(revision),
+        }
+    }
 }
 
 /// A hook (helm `pkg/release/v1/hook.go`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Hook {
     #[serde(default)]
     pub name: String,
@@ -69,6 +90,7 @@ pub struct Hook {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct LastRun {
     /// `Succeeded`, `Failed`, `Running`, or empty when this revision has not run the hook.
     #[serde(default)]
@@ -81,34 +103,37 @@ pub fn decode(object: &Value, kind: &str, max_bytes: u64) -> Result<Release, Str
         .pointer("/data/release")
         .and_then(Value::as_str)
         .ok_or("data.release is missing or not a string")?;
-    let kubernetes;
     let helm = match kind {
-        "Secret" => {
-            kubernetes = BASE64_STANDARD
-                .decode(text)
-                .map_err(|e| format!("data.release: base64 of Kubernetes: {e}"))?;
-            kubernetes.as_slice()
-        }
-        _ => text.as_bytes(),
+        "Secret" => base64_of("Kubernetes", text.as_bytes())?.into(),
+        _ => Cow::Borrowed(text.as_bytes()),
     };
-    let bytes = BASE64_STANDARD
-        .decode(helm)
-        .map_err(|e| format!("data.release: base64 of Helm: {e}"))?;
+    let bytes = base64_of("Helm", &helm)?;
     let json = match bytes.starts_with(&GZIP_MAGIC) {
         true => gunzip(&bytes, max_bytes)?,
         false if bytes.len() as u64 > max_bytes => return Err(too_large(max_bytes)),
         false => bytes,
     };
-    // The position alone: the text around it may hold secrets.
-    let mut reader = serde_json::Deserializer::from_slice(&json);
-    let release = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let at = error.path().to_string();
-        format!("data.release: JSON: at {at}: {}", error.inner())
-    })?;
-    reader
-        .end()
-        .map_err(|error| format!("data.release: JSON: {error}"))?;
-    Ok(release)
+    parse(&json).map_err(|error| format!("data.release: JSON: {error}"))
+}
+
+fn base64_of(whose: &str, text: &[u8]) -> Result<Vec<u8>, String> {
+    // Go passes over line breaks, and a record that was edited by hand has them (`… | gzip | base64`).
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let text = match text.iter().any(is_break) {
+        true => Cow::Owned(text.iter().copied().filter(|b| !is_break(b)).collect()),
+        false => Cow::Borrowed(text),
+    };
+    BASE64_STANDARD.decode(text.as_ref()).map_err(|error| {
+        let problem = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => {
+                format!("wrong symbol at byte {at}")
+            }
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => {
+                "it ends too early".to_owned()
+            }
+        };
+        format!("data.release: base64 of {whose}: {problem}")
+    })
 }
 
 fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
@@ -124,6 +149,31 @@ fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
+fn parse(json: &[u8]) -> Result<Release, String> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let release = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.inner());
+        match error.classify() {
+            Category::Data if path == "." => without_content(error),
+            Category::Data => format!("at {path}: {}", without_content(error)),
+            // These texts are fixed; the path may lead into the values of the chart.
+            _ => error.to_string(),
+        }
+    })?;
+    reader.end().map_err(|error| error.to_string())?;
+    Ok(release)
+}
+
+/// Of `invalid type: string "…", expected u64 at line 1 column 7`, what comes after the content.
+fn without_content(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        // `missing field …` and `duplicate field …` name fields of ours.
+        None => text,
+    }
+}
+
 fn too_large(max_bytes: u64) -> String {
     format!(
         "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({max_bytes})"
@@ -137,3 +187,12 @@ where
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

@@ -1,0 +1,341 @@
+//! Charts, releases and records for tests, in a few words.
+//!
+//! [`Doc`]s are what a chart renders; [`chart`] sorts them into manifest and hooks as Helm does
+//! (`pkg/releaseutil/manifest_sorter.go`), and a [`Revision`] stores them as a record.
+
+use std::{fmt, io::Write};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+
+use super::{plan::Release, record, yaml};
+
+pub(super) const NAMESPACE: &str = "shop";
+
+/// One rendered document.
+#[derive(Clone)]
+pub(super) struct Doc {
+    api_version: String,
+    kind: String,
+    name: String,
+    namespace: Option<String>,
+    annotations: Vec<(String, String)>,
+    /// Further fields, in the flow style of YAML: `data: {k: v}`.
+    fields: String,
+}
+
+pub(super) fn doc(api_version: &str, kind: &str, name: &str) -> Doc {
+    Doc {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        namespace: None,
+        annotations: Vec::new(),
+        fields: String::new(),
+    }
+}
+
+pub(super) fn config(name: &str) -> Doc {
+    doc("v1", "ConfigMap", name).fields("data: {key: value}")
+}
+
+pub(super) fn secret(name: &str) -> Doc {
+    doc("v1", "Secret", name)
+}
+
+pub(super) fn account(name: &str) -> Doc {
+    doc("v1", "ServiceAccount", name)
+}
+
+pub(super) fn claim(name: &str) -> Doc {
+    doc("v1", "PersistentVolumeClaim", name)
+}
+
+pub(super) fn role(name: &str) -> Doc {
+    doc("rbac.authorization.k8s.io/v1", "Role", name)
+}
+
+pub(super) fn binding(name: &str, role: &str, accounts: &[&str]) -> Doc {
+    let subjects: Vec<_> = accounts
+        .iter()
+        .map(|account| format!("{{kind: ServiceAccount, name: {account}}}"))
+        .collect();
+    doc("rbac.authorization.k8s.io/v1", "RoleBinding", name).fields(&format!(
+        "roleRef: {{kind: Role, name: {role}}}, subjects: [{}]",
+        subjects.join(", ")
+    ))
+}
+
+/// A Deployment, StatefulSet or Job whose pod spec has these fields besides its containers.
+pub(super) fn pods(kind: &str, name: &str, spec: &str) -> Doc {
+    let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+    doc(api_version, kind, name).fields(&format!(
+        "spec: {{template: {{spec: {{containers: [{{name: main}}], {spec}}}}}}}"
+    ))
+}
+
+/// A pod spec that mounts these: `config_map("a")`, …
+pub(super) fn volumes(sources: &[&str]) -> String {
+    let volumes: Vec<_> = sources
+        .iter()
+        .map(|source| format!("{{name: v, {source}}}"))
+        .collect();
+    format!("volumes: [{}]", volumes.join(", "))
+}
+
+pub(super) fn deployment(name: &str, spec: &str) -> Doc {
+    pods("Deployment", name, spec)
+}
+
+/// A Deployment that mounts a ConfigMap.
+pub(super) fn mounts(name: &str, config: &str) -> Doc {
+    deployment(name, &volumes(&[&format!("configMap: {{name: {config}}}")]))
+}
+
+impl Doc {
+    pub(super) fn hook(self, events: &str) -> Self {
+        self.annotation("helm.sh/hook", events)
+    }
+
+    pub(super) fn policy(self, policies: &str) -> Self {
+        self.annotation("helm.sh/hook-delete-policy", policies)
+    }
+
+    pub(super) fn weight(self, weight: &str) -> Self {
+        self.annotation("helm.sh/hook-weight", weight)
+    }
+
+    pub(super) fn keep(self) -> Self {
+        self.annotation("helm.sh/resource-policy", "keep")
+    }
+
+    pub(super) fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn namespace(self, namespace: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            ..self
+        }
+    }
+
+    /// Replaces the fields besides metadata.
+    pub(super) fn fields(self, fields: &str) -> Self {
+        Self {
+            fields: fields.to_owned(),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Doc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut metadata = Vec::new();
+        if !self.name.is_empty() {
+            metadata.push(format!("name: {}", self.name));
+        }
+        metadata.extend(self.namespace.iter().map(|n| format!("namespace: {n}")));
+        if !self.annotations.is_empty() {
+            let annotations = self.annotations.iter();
+            let annotations: Vec<_> = annotations.map(|(k, v)| format!("{k}: \"{v}\"")).collect();
+            metadata.push(format!("annotations: {{{}}}", annotations.join(", ")));
+        }
+        write!(
+            f,
+            "{{apiVersion: {}, kind: {}, metadata: {{{}}}, {}}}",
+            self.api_version,
+            self.kind,
+            metadata.join(", "),
+            self.fields
+        )
+    }
+}
+
+/// What a chart renders, in any order. A [`Doc`] or YAML as it is.
+pub(super) type Docs<'a> = &'a [&'a dyn fmt::Display];
+
+/// The manifest and the hooks that Helm makes of it.
+fn chart(docs: Docs<'_>) -> (String, Vec<Value>) {
+    let mut regular: Vec<(String, String)> = Vec::new();
+    let mut hooks: Vec<(String, Value)> = Vec::new();
+    for text in docs.iter().map(ToString::to_string) {
+        let head = yaml::parse(&text).unwrap_or_default();
+        let string = |path| {
+            head.pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let annotation = |key: &str| head.pointer("/metadata/annotations")?.get(key)?.as_str();
+        let list = |value: &str| -> Vec<String> {
+            value
+                .split(',')
+                .map(|item| item.trim().to_lowercase())
+                .collect()
+        };
+        let kind = string("/kind").to_owned();
+        let Some(events) = annotation("helm.sh/hook") else {
+            regular.push((
+                kind,
+                format!("---\n# Source: app/templates/all.yaml\n{text}\n"),
+            ));
+            continue;
+        };
+        let events = list(events);
+        if events.iter().any(|event| !EVENTS.contains(&event.as_str())) {
+            continue;
+        }
+        let hook = json!({
+            "name": string("/metadata/name"),
+            "kind": kind,
+            "path": "app/templates/hooks.yaml",
+            "manifest": text,
+            "events": events,
+            "weight": annotation("helm.sh/hook-weight").and_then(|weight| weight.parse::<i64>().ok()).unwrap_or(0),
+            "delete_policies": annotation("helm.sh/hook-delete-policy").map(list).unwrap_or_default(),
+            "last_run": {"phase": ""},
+        });
+        hooks.push((kind, hook));
+    }
+    let rank = |kind: &str| {
+        ORDER
+            .iter()
+            .position(|known| *known == kind)
+            .unwrap_or(ORDER.len())
+    };
+    regular.sort_by_key(|(kind, _)| rank(kind));
+    hooks.sort_by_key(|(kind, _)| rank(kind));
+    (
+        regular.into_iter().map(|(_, text)| text).collect(),
+        hooks.into_iter().map(|(_, hook)| hook).collect(),
+    )
+}
+
+const EVENTS: [&str; 9] = [
+    "pre-install",
+    "post-install",
+    "pre-delete",
+    "post-delete",
+    "pre-upgrade",
+    "post-upgrade",
+    "pre-rollback",
+    "post-rollback",
+    "test",
+];
+
+/// Some of Helm's order (`pkg/releaseutil/kind_sorter.go`, InstallOrder).
+const ORDER: [&str; 14] = [
+    "Namespace",
+    "ServiceAccount",
+    "Secret",
+    "ConfigMap",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "Job",
+];
+
+/// One revision of the release `web`.
+#[derive(Clone)]
+pub(super) struct Revision {
+    /// The JSON of the record.
+    pub(super) content: Value,
+}
+
+/// A deployed revision, applied client-side.
+pub(super) fn revision(number: u64, docs: Docs<'_>) -> Revision {
+    let (manifest, hooks) = chart(docs);
+    Revision {
+        content: json!({
+            "name": "web",
+            "namespace": NAMESPACE,
+            "version": number,
+            "info": {"status": "deployed", "description": "Install complete"},
+            "manifest": manifest,
+            "hooks": hooks,
+            "chart": {"metadata": {"name": "app"}},
+        }),
+    }
+}
+
+impl Revision {
+    pub(super) fn status(self, status: &str) -> Self {
+        self.with("/info/status", status)
+    }
+
+    pub(super) fn server_side(mut self) -> Self {
+        if let Value::Object(fields) = &mut self.content {
+            fields.insert("apply_method".to_owned(), "ssa".into());
+        }
+        self
+    }
+
+    /// Sets a field that is there.
+    #[track_caller]
+    pub(super) fn with(mut self, path: &str, value: impl Into<Value>) -> Self {
+        *self.content.pointer_mut(path).unwrap() = value.into();
+        self
+    }
+
+    /// All its hooks have run.
+    pub(super) fn ran(mut self) -> Self {
+        for hook in self.content["hooks"].as_array_mut().unwrap() {
+            hook["last_run"]["phase"] = "Succeeded".into();
+        }
+        self
+    }
+
+    pub(super) fn release(&self) -> Release {
+        let record: record::Release = serde_json::from_value(self.content.clone()).unwrap();
+        Release::parse(record).unwrap()
+    }
+
+    /// The record as Helm stores it in a Secret.
+    pub(super) fn secret(&self) -> Value {
+        let data = BASE64_STANDARD.encode(encode(&self.content));
+        let mut object = self.object("Secret", data.into());
+        object["type"] = record::SECRET_TYPE.into();
+        object
+    }
+
+    /// The same of the ConfigMap driver.
+    pub(super) fn config_map(&self) -> Value {
+        self.object("ConfigMap", encode(&self.content).into())
+    }
+
+    fn object(&self, kind: &str, data: Value) -> Value {
+        let content = &self.content;
+        let number = content["version"].to_string();
+        json!({
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {
+                "name": format!("sh.helm.release.v1.web.v{number}"),
+                "namespace": NAMESPACE,
+                "labels": {
+                    "name": content["name"], "owner": "helm", "status": content["info"]["status"], "version": number,
+                },
+            },
+            "data": {"release": data},
+        })
+    }
+}
+
+/// base64 of gzip of JSON.
+pub(super) fn encode(content: &Value) -> String {
+    BASE64_STANDARD.encode(gzip(content.to_string().as_bytes()))
+}
+
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

@@ -1,0 +1,382 @@
+use serde_json::json;
+
+use super::{
+    super::builders::{encode, gzip, revision},
+    *,
+};
+
+const PLENTY: u64 = 1 << 20;
+
+/// A Secret with this in `data.release`.
+fn secret_of(helm: &str) -> Value {
+    json!({"data": {"release": BASE64_STANDARD.encode(helm)}})
+}
+
+fn config_map_of(helm: &str) -> Value {
+    json!({"data": {"release": helm}})
+}
+
+fn minimal() -> Value {
+    json!({"name": "web", "version": 3, "info": {"status": "deployed"}})
+}
+
+fn decode_json(json: &str) -> Result<Release, String> {
+    decode(
+        &secret_of(&BASE64_STANDARD.encode(gzip(json.as_bytes()))),
+        "Secret",
+        PLENTY,
+    )
+}
+
+#[track_caller]
+fn assert_refused(object: &Value, kind: &str, expected: &str) {
+    assert_eq!(decode(object, kind, PLENTY), Err(expected.to_owned()));
+}
+
+#[test]
+fn both_drivers_store_the_same() {
+    let stored = revision(3, &[]).server_side();
+    let expected: Release = serde_json::from_value(stored.content.clone()).unwrap();
+    assert_eq!(expected.apply_method.as_deref(), Some("ssa"));
+    assert_eq!(
+        decode(&stored.secret(), "Secret", PLENTY),
+        Ok(expected.clone())
+    );
+    assert_eq!(
+        decode(&stored.config_map(), "ConfigMap", PLENTY),
+        Ok(expected)
+    );
+}
+
+#[test]
+fn records_of_early_helm_3_are_not_compressed() {
+    let plain = BASE64_STANDARD.encode(minimal().to_string());
+    for decoded in [
+        decode(&secret_of(&plain), "Secret", PLENTY),
+        decode(&config_map_of(&plain), "ConfigMap", PLENTY),
+    ] {
+        assert_eq!(decoded.map(|release| release.version), Ok(3));
+    }
+}
+
+#[test]
+fn line_breaks_in_base64_are_passed_over_as_in_go() {
+    let wrapped = |text: &str| {
+        let lines: Vec<_> = text.as_bytes().chunks(76).collect();
+        String::from_utf8(lines.join(&b"\r\n"[..])).unwrap() + "\n"
+    };
+    let record = encode(&revision(3, &[]).content);
+    let edited = secret_of(&wrapped(&record));
+    assert!(decode(&edited, "Secret", PLENTY).is_ok());
+    assert!(decode(&config_map_of(&wrapped(&record)), "ConfigMap", PLENTY).is_ok());
+    let folded = json!({"data": {"release": wrapped(&BASE64_STANDARD.encode(&record))}});
+    assert!(decode(&folded, "Secret", PLENTY).is_ok());
+}
+
+#[test]
+fn missing_fields_have_their_defaults() {
+    let release = decode_json(&minimal().to_string()).unwrap();
+    assert_eq!(
+        release,
+        Release {
+            name: "web".to_owned(),
+            namespace: String::new(),
+            version: 3,
+            manifest: String::new(),
+            hooks: Vec::new(),
+            info: Info {
+                status: "deployed".to_owned(),
+                description: String::new(),
+                rollback_revision: 0,
+            },
+            apply_method: None,
+        }
+    );
+}
+
+/// Go writes `null` for an empty list that was never made.
+#[test]
+fn null_lists_are_empty() {
+    let mut record = minimal();
+    record["hooks"] = Value::Null;
+    let release = decode_json(&record.to_string()).unwrap();
+    assert_eq!(release.hooks, []);
+
+    record["hooks"] =
+        json!([{"name": "a", "events": null, "delete_policies": null, "last_run": {"phase": ""}}]);
+    let release = decode_json(&record.to_string()).unwrap();
+    let [hook] = release.hooks.as_slice() else {
+        panic!("one hook")
+    };
+    assert!(hook.events.is_empty() && hook.delete_policies.is_empty());
+}
+
+/// The chart is the largest part, and of no use here: whatever is in it, it is passed over.
+#[test]
+fn the_chart_is_skipped() {
+    let mut record = minimal();
+    record["chart"] = json!({"version": {"name": 1}, "hooks": 2, "values": {"name": [null]}});
+    record["config"] = json!({"manifest": 3});
+    assert!(decode_json(&record.to_string()).is_ok());
+}
+
+#[test]
+fn what_a_rollback_goes_back_to() {
+    for (name, info, expected) in [
+        (
+            "Helm 4",
+            json!({"description": "because", "rollback_revision": 2}),
+            Some(2),
+        ),
+        ("Helm 3", json!({"description": "Rollback to 2"}), Some(2)),
+        (
+            "no rollback",
+            json!({"description": "Preparing upgrade"}),
+            None,
+        ),
+        ("nothing said", json!({}), None),
+        (
+            "a text of one's own",
+            json!({"description": "Rollback to the roots"}),
+            None,
+        ),
+    ] {
+        let mut record = minimal();
+        record["info"] = info;
+        record["info"]["status"] = "pending-rollback".into();
+        let release = decode_json(&record.to_string()).unwrap();
+        assert_eq!(release.info.goes_back_to(), expected, "{name}");
+    }
+}
+
+#[test]
+fn errors_say_which_layer() {
+    for (name, object) in [
+        ("no data", json!({})),
+        ("null", json!({"data": {"release": null}})),
+        ("not a text", json!({"data": {"release": 1}})),
+        ("another key", json!({"data": {"other": "a"}})),
+    ] {
+        assert_eq!(
+            decode(&object, "Secret", PLENTY),
+            Err("data.release is missing or not a string".to_owned()),
+            "{name}"
+        );
+    }
+    assert_refused(
+        &json!({"data": {"release": "a*=="}}),
+        "Secret",
+        "data.release: base64 of Kubernetes: wrong symbol at byte 1",
+    );
+    assert_refused(
+        &json!({"data": {"release": "YQ"}}),
+        "Secret",
+        "data.release: base64 of Kubernetes: it ends too early",
+    );
+    assert_refused(
+        &secret_of("H4sI!"),
+        "Secret",
+        "data.release: base64 of Helm: wrong symbol at byte 4",
+    );
+    assert_refused(
+        &config_map_of("H4sIA"),
+        "ConfigMap",
+        "data.release: base64 of Helm: it ends too early",
+    );
+    // A Secret's record once less encoded.
+    assert_refused(
+        &json!({"data": {"release": encode(&minimal())}}),
+        "Secret",
+        "data.release: base64 of Helm: wrong symbol at byte 0",
+    );
+    assert_refused(
+        &secret_of(""),
+        "Secret",
+        "data.release: JSON: EOF while parsing a value at line 1 column 0",
+    );
+}
+
+#[test]
+fn broken_gzip_is_refused() {
+    let whole = gzip(minimal().to_string().as_bytes());
+    let refused = |bytes: &[u8]| {
+        let helm = BASE64_STANDARD.encode(bytes);
+        let error = decode(&secret_of(&helm), "Secret", PLENTY).unwrap_err();
+        let reason = error.strip_prefix("data.release: gzip: ");
+        reason.unwrap_or_else(|| panic!("{error}")).to_owned()
+    };
+    // At every byte behind the magic ones.
+    for length in 3..whole.len() {
+        refused(&whole[..length]);
+    }
+    assert_eq!(refused(&whole[..whole.len() - 1]), "unexpected end of file");
+
+    let mut corrupt = whole.clone();
+    corrupt[12] ^= 0xff;
+    refused(&corrupt);
+    let mut wrong_checksum = whole.clone();
+    let at = whole.len() - 8;
+    wrong_checksum[at] ^= 0xff;
+    assert_eq!(
+        refused(&wrong_checksum),
+        "corrupt gzip stream does not have a matching checksum"
+    );
+    // Go reads what follows as the next member.
+    assert_eq!(
+        refused(&[&whole[..], b"trailing bytes"].concat()),
+        "invalid gzip header"
+    );
+}
+
+#[test]
+fn gzip_of_several_members_is_one_text() {
+    let json = minimal().to_string();
+    let (head, tail) = json.split_at(10);
+    let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
+    let helm = BASE64_STANDARD.encode(members);
+    assert!(decode(&secret_of(&helm), "Secret", PLENTY).is_ok());
+}
+
+#[test]
+fn json_errors_say_where_and_quote_nothing() {
+    let secret = "p4ssword, expected nothing";
+    let with = |path: &str, value: Value| {
+        let mut record = minimal();
+        record["hooks"] = json!([{"weight": 1, "events": ["pre-upgrade"]}]);
+        *record.pointer_mut(path).unwrap() = value;
+        record.to_string()
+    };
+    for (json, expected) in [
+        (
+            with("/version", secret.into()),
+            "at version: expected u64 at line 1 column 52",
+        ),
+        (
+            with("/version", (-1).into()),
+            "at version: expected u64 at line 1 column 26",
+        ),
+        (
+            with("/version", json!({"a": secret})),
+            "at version: expected u64 at line 1 column 24",
+        ),
+        (
+            with("/name", 7.into()),
+            "at name: expected a string at line 1 column 9",
+        ),
+        (
+            with("/info", secret.into()),
+            "at info: expected an object at line 1 column 61",
+        ),
+        (
+            with("/info/status", json!([secret])),
+            "at info.status: expected a string at line 1 column 43",
+        ),
+        (
+            with("/hooks/0/weight", secret.into()),
+            "at hooks[0].weight: expected i64 at line 1 column 102",
+        ),
+        (
+            with("/hooks/0/events/0", json!({secret: secret})),
+            "at hooks[0].events[0]: expected a string at line 1 column 86",
+        ),
+        (
+            with("/hooks", secret.into()),
+            "at hooks: expected a sequence at line 1 column 91",
+        ),
+        (
+            json!({"name": "web", "info": {"status": secret}}).to_string(),
+            "missing field `version` at line 1 column 61",
+        ),
+        (
+            r#"{"name": "p4ssword", "name": "p4ssword"}"#.to_owned(),
+            "duplicate field `name` at line 1 column 27",
+        ),
+        (
+            format!("[{secret:?}]"),
+            "expected an object at line 1 column 30",
+        ),
+    ] {
+        let error = decode_json(&json).unwrap_err();
+        assert!(!error.contains("p4ssword"), "{error}");
+        assert_eq!(error, format!("data.release: JSON: {expected}"), "{json}");
+    }
+}
+
+/// The path would lead through keys of the chart's values.
+#[test]
+fn broken_json_says_where() {
+    let whole = r#"{"name": "web", "config": {"p4ssword": "x"}, "version": 3, "info": {"status": "deployed"}}"#;
+    for (json, expected) in [
+        (
+            whole.split_at(40).0,
+            "EOF while parsing a string at line 1 column 40",
+        ),
+        (
+            whole.split_at(43).0,
+            "EOF while parsing an object at line 1 column 43",
+        ),
+        (
+            &*whole.replace(": \"x\"", " \"x\""),
+            "expected `:` at line 1 column 39",
+        ),
+        (
+            &*whole.replace('3', "3,"),
+            "key must be a string at line 1 column 59",
+        ),
+        (
+            &*format!("{whole} p4ssword"),
+            "trailing characters at line 1 column 92",
+        ),
+        ("p4ssword", "expected value at line 1 column 1"),
+    ] {
+        assert_eq!(
+            decode_json(json),
+            Err(format!("data.release: JSON: {expected}"))
+        );
+    }
+}
+
+#[test]
+fn the_size_is_limited_to_the_byte() {
+    let json = minimal().to_string();
+    let size = json.len() as u64;
+    let compressed = secret_of(&encode(&minimal()));
+    let plain = secret_of(&BASE64_STANDARD.encode(&json));
+    for (name, object) in [("compressed", compressed), ("plain", plain)] {
+        assert!(decode(&object, "Secret", size).is_ok(), "{name}");
+        assert_eq!(
+            decode(&object, "Secret", size - 1),
+            Err(format!(
+                "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({})",
+                size - 1
+            )),
+            "{name}"
+        );
+        assert!(decode(&object, "Secret", u64::MAX).is_ok(), "{name}");
+    }
+}
+
+/// 256 MiB of zeros, in a quarter of a megabyte.
+#[test]
+fn a_gzip_bomb_is_stopped() {
+    const BLOCK: usize = 1 << 20;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let block = vec![0; BLOCK];
+    for _ in 0..256 {
+        std::io::Write::write_all(&mut encoder, &block).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 2 * BLOCK, "{}", bomb.len());
+
+    // `gunzip` allocates no more than a vector that grows to the cap needs.
+    let mut decoder = MultiGzDecoder::new(bomb.as_slice()).take(PLENTY + 1);
+    let mut kept = Vec::new();
+    decoder.read_to_end(&mut kept).unwrap();
+    assert!(kept.capacity() <= 2 * (BLOCK + 1), "{}", kept.capacity());
+    assert_eq!(
+        gunzip(&bomb, PLENTY),
+        Err(format!(
+            "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({PLENTY})"
+        ))
+    );
+}
