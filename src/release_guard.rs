@@ -6,11 +6,11 @@
 //! ```
 //!
 //! In: CREATE of a pending release record; the second line, [`hook_requests`], takes what Helm does
-//! afterwards. Out: a [`Verdict`]. Refuses: what the settings say about
-//! findings, and about records that cannot be read.
+//! afterwards. Out: a [`Verdict`]. Refuses: what the settings say about findings, and about records that
+//! cannot be read.
 
 #[cfg(test)]
-#[allow(dead_code, clippy::indexing_slicing, clippy::unwrap_used)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod builders;
 pub mod findings;
 pub mod history;
@@ -21,7 +21,7 @@ pub mod record;
 pub mod users;
 pub mod yaml;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value;
 
@@ -39,8 +39,13 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Each is a look-up within the two seconds that an evaluation has. Findings beyond stay as they are.
-const MAX_KEPT_LOOKUPS: usize = 32;
+/// How many live objects are looked at, each within the two seconds that an evaluation has. Findings
+/// beyond stay as they are.
+const MAX_LIVE_LOOKUPS: usize = 32;
+/// How many findings a message spells out.
+const MAX_SHOWN: usize = 10;
+/// The API server cuts a warning after 256 characters, of which the verdict's prefix takes some.
+const MAX_WARNING: usize = 256 - "rollout-guard: ".len();
 
 /// Whether the request creates a release record in a pending state: what Helm does before anything
 /// else. Records in other states (a restored backup) change nothing.
@@ -74,9 +79,18 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
                     .warn(&text)
                     .audit("release-not-judged", text);
             }
-            Verdict::undecided(format!(
-                "{text}. Nothing was changed. `lookupFailure: warn` would let such releases pass without being judged."
-            ))
+            let mut lines = vec![format!("{text}. Nothing was changed.")];
+            if let (true, Some(pass)) = (guard.bypass, Pass::of_labels(request)) {
+                lines.push(format!(
+                    "To let revision {} pass without being judged: {pass}",
+                    pass.revision
+                ));
+            }
+            lines.push(
+                "To let all such releases pass: `lookupFailure: warn` in the settings of the policy"
+                    .to_owned(),
+            );
+            Verdict::undecided(lines.join("\n"))
         }
     }
 }
@@ -84,8 +98,12 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
 /// A planned operation and what was found.
 struct Assessment {
     operation: Operation,
+    /// `Secret` or `ConfigMap`: how Helm stores this release.
+    kind: String,
     /// The revision of before; `None` for an install.
     current: Option<u64>,
+    /// What a rollback goes back to, where the record tells.
+    goes_back_to: Option<u64>,
     target: Release,
     findings: Vec<Finding>,
 }
@@ -97,74 +115,87 @@ fn assess(
 ) -> Result<Assessment, String> {
     let kind = request.kind.kind.as_str();
     let target = record::decode(&request.object, kind, guard.max_record_bytes)?;
-    let operation = Operation::from_status(&target.info.status).ok_or_else(|| {
-        format!(
-            "its label says that it is pending, and its content {:?}",
-            target.info.status
-        )
-    })?;
+    let operation = Operation::from_status(&target.info.status)
+        .ok_or("its label says that it is pending, and its content does not")?;
     let history = History {
         cluster,
         kind,
         namespace: &request.namespace,
         max_record_bytes: guard.max_record_bytes,
     };
-    let current = history
+    let mut current = history
         .current(operation, &target)?
         .map(Release::parse)
         .transpose()?;
+    let goes_back_to = target.info.goes_back_to();
     let target = Release::parse(target)?;
-    let read = |kept: &BTreeSet<ObjectId>| {
-        let plan = Plan::new(operation, current.as_ref(), &target, kept);
-        let case = Case {
+    let mut live = Live::default();
+    let findings = loop {
+        let plan = Plan::new(operation, current.as_ref(), &target, &live.kept);
+        let findings = findings(Case {
             operation,
             current: current.as_ref(),
             target: &target,
             plan: &plan,
-        };
-        findings(case)
+        })?;
+        // What is learned may bring up the next one: behind a hook that fails nothing is planned.
+        if !live.learn(&findings, cluster)? {
+            break findings;
+        }
+        if let Some(current) = &mut current {
+            current.gone.clone_from(&live.gone);
+        }
     };
-    let mut findings = read(&BTreeSet::new())?;
-    let kept = kept_live(&findings, cluster)?;
-    if !kept.is_empty() {
-        findings = read(&kept)?;
-    }
     Ok(Assessment {
         operation,
+        kind: kind.to_owned(),
         current: current.map(|current| current.revision),
+        goes_back_to,
         target,
         findings,
     })
 }
 
-/// The objects, among those that a prune would take as they are, that Helm spares: what counts is the
-/// annotation on the live object, which no manifest tells.
-fn kept_live(findings: &[Finding], cluster: &dyn Cluster) -> Result<BTreeSet<ObjectId>, String> {
-    let mut kept = BTreeSet::new();
-    let candidates = findings
-        .iter()
-        .filter_map(|finding| Some((&finding.object, finding.spared_by_annotation.as_ref()?)));
-    for (id, api_version) in candidates.take(MAX_KEPT_LOOKUPS) {
-        let object = ObjectRef {
-            api_version,
-            kind: &id.kind,
-            namespace: &id.namespace,
-            name: &id.name,
-        };
-        match cluster.get(object, &["metadata.annotations"]) {
-            Ok(live) if live.as_ref().is_some_and(manifest::is_kept) => {
-                kept.insert(id.clone());
+/// What live objects tell that no manifest does.
+#[derive(Default)]
+struct Live {
+    /// Helm spares them when it prunes, for their annotation.
+    kept: BTreeSet<ObjectId>,
+    /// Somebody has deleted them.
+    gone: BTreeSet<ObjectId>,
+    asked: BTreeSet<ObjectId>,
+}
+
+impl Live {
+    /// Looks at the objects that findings depend on; whether that can change a finding.
+    fn learn(&mut self, findings: &[Finding], cluster: &dyn Cluster) -> Result<bool, String> {
+        let mut learned = false;
+        for finding in findings {
+            let (id, Some(api_version)) = (&finding.object, &finding.depends_on_live) else {
+                continue;
+            };
+            if self.asked.len() == MAX_LIVE_LOOKUPS || !self.asked.insert(id.clone()) {
+                continue;
             }
-            // Without the right to look, the object counts as its manifest says.
-            Ok(_)
-            | Err(LookupError {
-                cause: Cause::NotGranted { .. },
-                ..
-            }) => {}
-            Err(error) => return Err(error.to_string()),
+            let object = ObjectRef {
+                api_version,
+                kind: &id.kind,
+                namespace: &id.namespace,
+                name: &id.name,
+            };
+            learned |= match cluster.get(object, &["metadata.annotations"]) {
+                Ok(None) => self.gone.insert(id.clone()),
+                Ok(Some(live)) => manifest::is_kept(&live) && self.kept.insert(id.clone()),
+                // Without the right to look, the object counts as its manifest says.
+                Err(LookupError {
+                    cause: Cause::NotGranted { .. },
+                    ..
+                }) => false,
+                Err(error) => return Err(error.to_string()),
+            };
         }
+        Ok(learned)
     }
-    Ok(kept)
 }
 
 impl Assessment {
@@ -184,7 +215,7 @@ impl Assessment {
             (false, true) => rejected
                 .iter()
                 .fold(Verdict::accept(), |verdict, finding| {
-                    verdict.warn(format!("allowed by label: {finding}"))
+                    verdict.warn(warning("allowed by label: ", finding))
                 })
                 .audit(
                     "release-bypass",
@@ -196,10 +227,10 @@ impl Assessment {
                 ),
         };
         let verdict = of_level(Level::Rescue).fold(verdict, |verdict, finding| {
-            verdict.warn(format!("rescued, its hook is kept: {finding}"))
+            verdict.warn(warning("rescued, its hook is kept: ", finding))
         });
         of_level(Level::Warn).fold(verdict, |verdict, finding| {
-            verdict.warn(finding.to_string())
+            verdict.warn(warning("", finding))
         })
     }
 
@@ -224,44 +255,142 @@ impl Assessment {
             Some(current) => format!("from revision {current} to {revision}"),
             None => format!("as revision {revision}"),
         };
-        let mut lines = vec![format!(
-            "helm {} of release {name} in namespace {namespace}, {step}, would lose what its pods need. {so_far}",
+        let outcome = match rejected.iter().any(|finding| finding.lint.is_loss()) {
+            true => "would lose what its pods need",
+            false => "is not let pass by the settings of this policy",
+        };
+        let mut paragraphs = vec![format!(
+            "helm {} of release {name} in namespace {namespace}, {step}, {outcome}. {so_far}",
             operation.name()
         )];
-        for finding in rejected {
-            lines.push(format!("- {finding}."));
-            if !finding.users.is_empty() {
-                lines.push(format!("  Needed by: {}.", some_of(&finding.users)));
-            }
-            lines.push(format!("  What to do: {}.", finding.ways_out.join("; ")));
-        }
-        if guard.bypass {
-            lines.push(format!(
-                "To let revision {revision} pass all the same: {}",
-                self.way_to_allow()
+        let shown = rejected.get(..MAX_SHOWN).unwrap_or(rejected);
+        paragraphs.extend(by_ways_out(shown).into_iter().map(paragraph));
+        let left_out = rejected.len() - shown.len();
+        if left_out > 0 {
+            paragraphs.push(format!(
+                "And {left_out} more {}.",
+                plural("finding", left_out)
             ));
         }
-        lines.join("\n")
+        if guard.bypass {
+            paragraphs.push(format!(
+                "To let revision {revision} pass all the same: {}",
+                Pass {
+                    operation: *operation,
+                    kind: &self.kind,
+                    namespace,
+                    release: name,
+                    revision: revision.to_string(),
+                    goes_back_to: self.goes_back_to,
+                }
+            ));
+        }
+        paragraphs.join("\n\n")
     }
+}
 
-    /// `helm rollback` takes no labels; the new record inherits those of the record it goes back to.
-    fn way_to_allow(&self) -> String {
-        let Release {
-            name,
+/// Findings that have the same ways out, together; in the order in which each first comes up.
+fn by_ways_out<'a>(findings: &[&'a Finding]) -> Vec<Vec<&'a Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for &finding in findings {
+        let is_alike = |group: &&mut Vec<&Finding>| {
+            group.iter().any(|other| other.ways_out == finding.ways_out)
+        };
+        match groups.iter_mut().find(is_alike) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}
+
+fn paragraph(alike: Vec<&Finding>) -> String {
+    let mut lines = Vec::new();
+    for finding in &alike {
+        lines.push(format!("{finding}."));
+        if !finding.users.is_empty() {
+            lines.push(format!("Needed by: {}.", some_of(&finding.users)));
+        }
+    }
+    let ways_out: &[_] = alike.first().map_or(&[], |finding| &finding.ways_out);
+    lines.push(match (alike.len(), ways_out.len()) {
+        (1, 1) => "What to do:".to_owned(),
+        (1, _) => "What to do, one of:".to_owned(),
+        (_, 1) => "What to do, for each:".to_owned(),
+        (_, _) => "What to do, for each one of:".to_owned(),
+    });
+    lines.extend(ways_out.iter().map(|way| format!("- {way}")));
+    lines.join("\n")
+}
+
+/// One line: the finding, and as much as fits of who needs the object and of what to do.
+fn warning(prefix: &str, finding: &Finding) -> String {
+    let mut warning = format!("{prefix}{finding}");
+    let users =
+        (!finding.users.is_empty()).then(|| format!("Needed by: {}", some_of(&finding.users)));
+    let way_out = finding
+        .ways_out
+        .first()
+        .map(|way| format!("What to do: {way}"));
+    for more in [users, way_out].into_iter().flatten() {
+        if warning.chars().count() + 2 + more.chars().count() <= MAX_WARNING {
+            warning = format!("{warning}. {more}");
+        }
+    }
+    warning
+}
+
+/// What lets one revision pass, whatever is found.
+struct Pass<'a> {
+    operation: Operation,
+    kind: &'a str,
+    /// The namespace of the record.
+    namespace: &'a str,
+    release: &'a str,
+    revision: String,
+    goes_back_to: Option<u64>,
+}
+
+impl<'a> Pass<'a> {
+    /// For a record that cannot be read.
+    fn of_labels(request: &'a Request) -> Option<Self> {
+        let label = |key| label(&request.object, key);
+        Some(Self {
+            operation: Operation::from_status(label("status")?)?,
+            kind: &request.kind.kind,
+            namespace: &request.namespace,
+            release: label("name")?,
+            revision: label("version")?.to_owned(),
+            goes_back_to: None,
+        })
+    }
+}
+
+/// `helm upgrade --labels rollout-guard/allow-revision=2 …`
+impl fmt::Display for Pass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            operation,
             namespace,
+            release,
             revision,
             ..
-        } = &self.target;
-        match self.operation {
-            Operation::Rollback => format!(
-                "kubectl label -n {namespace} the record of the revision that it goes back to \
-                 (sh.helm.release.v1.{name}.v…) with {ALLOW_REVISION}={revision}"
-            ),
-            operation => format!(
-                "helm {} --labels {ALLOW_REVISION}={revision} …",
-                operation.name()
-            ),
+        } = self;
+        if *operation != Operation::Rollback {
+            let operation = operation.name();
+            return write!(f, "helm {operation} --labels {ALLOW_REVISION}={revision} …");
         }
+        // `helm rollback` takes no labels; the new record has those of the record that it goes back to.
+        let kind = self.kind.to_lowercase();
+        let (target, hint) = match self.goes_back_to {
+            Some(target) => (target.to_string(), ""),
+            None => ("N".to_owned(), " (N: the revision to go back to)"),
+        };
+        write!(
+            f,
+            "kubectl label -n {namespace} {kind} sh.helm.release.v1.{release}.v{target} \
+             {ALLOW_REVISION}={revision} --overwrite{hint}, and roll back again"
+        )
     }
 }
 
@@ -295,6 +424,13 @@ fn summary(findings: &[&Finding]) -> String {
         .join(", ")
 }
 
+fn plural(noun: &str, count: usize) -> String {
+    match count {
+        1 => noun.to_owned(),
+        _ => format!("{noun}s"),
+    }
+}
+
 fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names
@@ -308,3 +444,12 @@ fn some_of(names: &[String]) -> String {
         _ => shown,
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

@@ -40,6 +40,17 @@ pub enum Lint {
 }
 
 impl Lint {
+    /// Whether the release loses something that it needs.
+    pub fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::HookPruned
+                | Self::HookHelperPruned
+                | Self::DanglingReference
+                | Self::HookSelfDeleted
+        )
+    }
+
     pub const ALL: [Self; 8] = [
         Self::HookPruned,
         Self::HookHelperPruned,
@@ -86,9 +97,9 @@ pub struct Finding {
     pub uncertain: bool,
     /// The hook runs before the prune, so that `helm.sh/resource-policy: keep` at its CREATE saves it.
     pub rescuable: bool,
-    /// The API version of an object that the prune takes as it is, so that the annotation on the live
-    /// object saves it.
-    pub spared_by_annotation: Option<String>,
+    /// The API version to look the live object up with, where that can change the finding: Helm spares
+    /// it for its annotation, or somebody has deleted it.
+    pub depends_on_live: Option<String>,
 }
 
 /// What findings are read off.
@@ -111,22 +122,24 @@ pub fn findings(case: Case<'_>) -> Result<Vec<Finding>, String> {
     let mut seen = BTreeSet::new();
     let findings = case
         .objects()
-        .filter(|object| seen.insert(object.id.in_cluster()))
-        .flat_map(|object| reader.read(&object.id.in_cluster()));
+        .filter(|object| seen.insert(&object.id))
+        .flat_map(|object| reader.read(&object.id));
     Ok(findings.collect())
 }
 
 impl<'a> Case<'a> {
     /// Every object that the operation may touch.
     fn objects(self) -> impl Iterator<Item = &'a Object> {
-        let hooks = |release: &'a Release| release.hooks.iter().flat_map(|hook| &hook.objects);
         let current = self
             .current
             .into_iter()
             .flat_map(|current| &current.resources);
-        current
-            .chain(hooks(self.target))
-            .chain(&self.target.resources)
+        current.chain(self.of_target())
+    }
+
+    fn of_target(self) -> impl Iterator<Item = &'a Object> {
+        let hooks = self.target.hooks.iter().flat_map(|hook| &hook.objects);
+        hooks.chain(&self.target.resources)
     }
 
     fn was_regular(self, id: &ObjectId) -> bool {
@@ -144,11 +157,7 @@ impl<'a> Case<'a> {
                     .iter()
                     .any(|operation| event.ends_with(operation))
             };
-            hook.hook.events.iter().any(lives)
-                && hook
-                    .objects
-                    .iter()
-                    .any(|object| object.id.in_cluster() == id)
+            hook.hook.events.iter().any(lives) && hook.objects.iter().any(|object| object.id == id)
         })
     }
 
@@ -166,6 +175,12 @@ impl<'a> Case<'a> {
             }
         }
         Some((before_data, after))
+    }
+
+    /// The current revision's last hook that holds the object.
+    fn hook_before(self, id: &ObjectId) -> Option<&'a ParsedHook> {
+        let mut hooks = self.current?.hooks.iter().rev();
+        hooks.find(|hook| hook.objects.iter().any(|object| object.id == *id))
     }
 
     /// The ConfigMap or Secret as the current revision has written it.
@@ -197,10 +212,7 @@ impl<'a> Case<'a> {
 }
 
 fn resource<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Object> {
-    release
-        .resources
-        .iter()
-        .find(|object| object.id.in_cluster() == *id)
+    release.resources.iter().find(|object| object.id == *id)
 }
 
 struct Reader<'a> {
@@ -256,76 +268,92 @@ impl<'a> Reader<'a> {
         if hooks.is_empty() || on_purpose || id.runs_to_completion() || !self.case.was_regular(id) {
             return None;
         }
-        let events: Vec<_> = hooks
-            .iter()
-            .flat_map(|hook| &hook.hook.events)
-            .cloned()
-            .collect();
+        let mut events = Vec::new();
+        for event in hooks.iter().flat_map(|hook| &hook.hook.events) {
+            if !events.contains(&event.as_str()) {
+                events.push(event.as_str());
+            }
+        }
         let runs = plan
             .actions(id)
             .any(|action| matches!(action, Action::CreateHook(_) | Action::PatchHook(_)));
         let course = match runs {
             true => format!(
-                "Helm makes it in the pre-{0} hooks and then deletes it",
+                "Helm makes it in the pre-{} hooks, then deletes it as no longer in the manifest",
                 operation.name()
             ),
             false => format!(
-                "Helm deletes it, and no hook of the {} makes it again",
+                "Helm deletes it as no longer in the manifest, and no hook of this {} makes it again",
                 operation.name()
             ),
         };
         let reason = format!(
-            "{} has it as a regular resource and revision {} as a hook ({}): {course}, since it left the manifest",
+            "regular in {}, a hook ({}) in revision {}: {course}",
             self.case.before(),
-            target.revision,
             events.join(", "),
+            target.revision,
         );
-        let lint = if self.is_helper(id) {
+        let lint = if self.is_helper(id, &events) {
             Lint::HookHelperPruned
         } else {
             Lint::HookPruned
         };
-        let way = match runs {
-            true => "let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook".to_owned(),
-            false => self.keep_live(id),
-        };
+        let mut ways_out = vec![match operation {
+            // The target of a rollback is what it is.
+            Operation::Rollback => {
+                "upgrade to a chart that has it as a regular resource, instead of rolling back"
+                    .to_owned()
+            }
+            _ => "keep it a regular resource: remove the annotation helm.sh/hook".to_owned(),
+        }];
+        match runs {
+            true if operation == Operation::Rollback => {}
+            true => ways_out.push(
+                "let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook"
+                    .to_owned(),
+            ),
+            false => ways_out.push(keep_live(id)),
+        }
         Some(Finding {
             users: self.names(id, |user| !user.optional),
-            ways_out: vec![
-                "keep it a regular resource: remove the annotation helm.sh/hook".to_owned(),
-                way,
-            ],
+            ways_out,
             rescuable: runs,
-            spared_by_annotation: self.spared_by_annotation(id),
+            depends_on_live: self.pruned_as_it_is(id),
             ..Finding::new(lint, id, reason)
         })
     }
 
     fn dangling(&self, id: &ObjectId) -> Option<Finding> {
-        let users = self.names(id, |user| {
-            !user.optional && user.when != When::Hook(Stage::Pre)
-        });
+        let users = self.names(id, |user| !user.optional && user.when.is_after_prune());
         if users.is_empty() {
             return None;
         }
+        // A custom workload names what its pods need.
+        let uses = |object: &Object| self.of(id).any(|user| user.object.id == object.id);
         let maker = self.case.target.resources.iter().find(|object| {
             object.id.is_custom()
                 && object.id.namespace == id.namespace
                 && names(&object.body, &id.name)
+                && !uses(object)
         });
         let reason = format!(
-            "it is in {} and not in revision {}: Helm deletes it, and the pods that need it cannot start",
+            "in {}, not in revision {}: Helm deletes it, and the pods that need it cannot start",
             self.case.before(),
             self.case.target.revision
         );
         Some(Finding {
             users,
             ways_out: vec![
-                "put it back into the chart, or remove the references to it".to_owned(),
-                self.keep_live(id),
+                match self.case.operation {
+                    Operation::Rollback => {
+                        "upgrade to a chart that has it, instead of rolling back".to_owned()
+                    }
+                    _ => "put it back into the chart, or remove the references to it".to_owned(),
+                },
+                keep_live(id),
             ],
             uncertain: maker.is_some(),
-            spared_by_annotation: self.spared_by_annotation(id),
+            depends_on_live: self.pruned_as_it_is(id),
             reason: match maker {
                 Some(maker) => format!("{reason}, unless {} makes it anew", maker.id),
                 None => reason,
@@ -340,18 +368,23 @@ impl<'a> Reader<'a> {
         let gone = |key: &String| before.contains_key(key) && !after.contains_key(key);
         let lost_key = |user: &User<'_>| user.keys.iter().flatten().find(|key| gone(key)).cloned();
         let needs = |user: &User<'_>| {
-            !user.optional && user.when != When::Hook(Stage::Pre) && lost_key(user).is_some()
+            !user.optional && user.when.is_after_prune() && lost_key(user).is_some()
         };
         let users = self.names(id, needs);
         let key = self.of(id).filter(|user| needs(user)).find_map(lost_key)?;
         let reason = format!(
-            "{} has its key {key:?} and revision {} has not: the pods that need the key cannot start",
+            "its key {key:?} is in {}, not in revision {}: the pods that need the key cannot start",
             self.case.before(),
             self.case.target.revision
         );
         Some(Finding {
             users,
-            ways_out: vec!["put the key back, or remove the references to it".to_owned()],
+            ways_out: vec![match self.case.operation {
+                Operation::Rollback => {
+                    "upgrade to a chart that has the key, instead of rolling back".to_owned()
+                }
+                _ => "put the key back, or remove the references to it".to_owned(),
+            }],
             ..Finding::new(Lint::DanglingReference, id, reason)
         })
     }
@@ -360,18 +393,24 @@ impl<'a> Reader<'a> {
         let later = |user: &User<'_>| match user.when {
             When::Workload => true,
             When::Hook(of) => stage == Stage::Pre && of == Stage::Post,
+            When::Later => false,
         };
         let users = self.names(id, |user| !user.optional && later(user));
+        let hooks = format!("{}-{}", stage.name(), self.case.operation.name());
+        let course = match stage {
+            Stage::Pre => "before the pods that need it start".to_owned(),
+            Stage::Post => {
+                format!("once the {hooks} hooks are done, and pods that need it cannot start")
+            }
+        };
         let reason = format!(
-            "it is a {}-{} hook with the delete policy hook-succeeded: Helm deletes it before the pods that need it start",
-            stage.name(),
-            self.case.operation.name()
+            "a {hooks} hook with the delete policy hook-succeeded: Helm deletes it {course}"
         );
         (!users.is_empty()).then(|| Finding {
             users,
             ways_out: vec![
                 "make it a regular resource: remove the annotation helm.sh/hook".to_owned(),
-                "or remove hook-succeeded from its helm.sh/hook-delete-policy".to_owned(),
+                "remove hook-succeeded from its helm.sh/hook-delete-policy".to_owned(),
             ],
             ..Finding::new(Lint::HookSelfDeleted, id, reason)
         })
@@ -383,18 +422,22 @@ impl<'a> Reader<'a> {
         } = self.case;
         let missing_at_start = match plan.at_start(id) {
             Presence::Absent => true,
-            Presence::Unknown => operation == Operation::Install,
+            // A hook of before may have left it.
+            Presence::Unknown => self.case.hook_before(id).is_none(),
             Presence::Present => false,
         };
         let made_after = plan.actions(id).last() == Some(Action::CreateHook(Stage::Post));
         let users = self.names(id, |user| !user.optional && user.when == When::Workload);
         let reason = format!(
-            "only a post-{} hook makes it, after the pods that need it start: with --wait Helm would wait for them in vain",
+            "only a post-{} hook makes it, after the pods that need it: with --wait, Helm waits for them in vain",
             operation.name()
         );
         (missing_at_start && made_after && !users.is_empty()).then(|| Finding {
             users,
-            ways_out: vec!["make it a regular resource, or a pre-hook".to_owned()],
+            ways_out: vec![format!(
+                "make it a regular resource, or a pre-{} hook",
+                operation.name()
+            )],
             ..Finding::new(Lint::HookTooLate, id, reason)
         })
     }
@@ -417,6 +460,7 @@ impl<'a> Reader<'a> {
         );
         Finding {
             ways_out: vec!["add before-hook-creation to its helm.sh/hook-delete-policy".to_owned()],
+            depends_on_live: self.api_version(id),
             ..Finding::new(Lint::HookConflict, id, reason)
         }
     }
@@ -424,21 +468,17 @@ impl<'a> Reader<'a> {
     /// The current revision has made it, and nothing deletes it since: whether it is still there is not
     /// in the records.
     fn may_conflict(&self, id: &ObjectId) -> Option<Finding> {
-        let Case {
-            current, target, ..
-        } = self.case;
         let Some(Action::CreateHook(stage)) = self.case.plan.actions(id).next() else {
             return None;
         };
-        let mut left = current?.hooks.iter().filter(|hook| {
-            hook.has_run()
-                && !hook.has_policy("hook-succeeded")
-                && hook.objects.iter().any(|o| o.id.in_cluster() == *id)
-        });
-        let may_be_left = left.next().is_some() || self.case.was_regular(id);
-        (!target.server_side_apply && may_be_left).then(|| {
+        let left = self
+            .case
+            .hook_before(id)
+            .is_some_and(|hook| hook.has_run() && !hook.has_policy("hook-succeeded"));
+        let may_be_left = left || self.case.was_regular(id);
+        (!self.case.target.server_side_apply && may_be_left).then(|| {
             let reason = format!(
-                "{} has made it, and its {}-{} hook has no before-hook-creation: if it is still there, creating it fails, and with it the {2}",
+                "{} made it, and its {}-{} hook has no before-hook-creation: if it is still there, creating it fails, and with it the {2}",
                 self.case.before(),
                 stage.name(),
                 self.case.operation.name()
@@ -460,13 +500,16 @@ impl<'a> Reader<'a> {
         let recreated = deleted
             && id.kind == "PersistentVolumeClaim"
             && self.case.operation != Operation::Install;
-        let reason = "it is a hook with before-hook-creation: Helm deletes it with its data and makes it anew, each time";
+        let reason = format!(
+            "a hook with before-hook-creation: each {} deletes it, with its data, and makes it anew",
+            self.case.operation.name()
+        );
         recreated.then(|| Finding {
             users: self.names(id, |_| true),
             ways_out: vec![
                 "make it a regular resource with helm.sh/resource-policy: keep".to_owned(),
             ],
-            ..Finding::new(Lint::HookRecreatesStorage, id, reason.to_owned())
+            ..Finding::new(Lint::HookRecreatesStorage, id, reason)
         })
     }
 
@@ -491,12 +534,20 @@ impl<'a> Reader<'a> {
             user.when == When::Workload
                 && user.object.body.pointer("/spec/template").is_some()
                 && user.object.id.kind != "Job"
-                && resource(current, &user.object.id.in_cluster())
+                && resource(current, &user.object.id)
                     .is_some_and(|old| old.body == user.object.body)
         };
         let users = self.names(id, |user| changed(user) && stays(user));
-        let reason = "it changes and the workload that uses it does not: Helm sends no request for that, and its pods keep the old config";
-        (!users.is_empty()).then(|| Finding {
+        let reason = match users.len() {
+            0 => return None,
+            1 => {
+                "it changes, and the workload that uses it does not: Helm sends no request for the workload, and its pods keep the old config"
+            }
+            _ => {
+                "it changes, and the workloads that use it do not: Helm sends no request for them, and their pods keep the old config"
+            }
+        };
+        Some(Finding {
             users,
             ways_out: vec![
                 "add an annotation with {{ .Release.Revision }} to the metadata of the workload (not of its pod template)".to_owned(),
@@ -505,28 +556,35 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Only pods of pre-hooks use it, which are done when it goes.
-    fn is_helper(&self, id: &ObjectId) -> bool {
+    /// Whether only pods of hooks use it, and each of these comes with a hook that makes it first:
+    /// nobody is left who could miss it. `events` are those of its own hooks.
+    fn is_helper(&self, id: &ObjectId, events: &[&str]) -> bool {
         match (id.group.as_str(), id.kind.as_str()) {
-            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => self
-                .object(id)
-                .is_some_and(|binding| self.binds_helpers(binding)),
+            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+                let mut bindings = self.case.of_target().filter(|object| object.id == *id);
+                bindings.any(|binding| self.binds_helpers(binding, events))
+            }
             ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
-                let bindings: Vec<_> = self
-                    .case
-                    .objects()
-                    .filter(|object| binds(object, id))
-                    .collect();
-                !bindings.is_empty() && bindings.iter().all(|binding| self.binds_helpers(binding))
+                let bindings = self.case.of_target().filter(|object| binds(object, id));
+                let mut bindings = bindings.peekable();
+                bindings.peek().is_some()
+                    && bindings.all(|binding| self.binds_helpers(binding, events))
             }
             _ => {
+                let is_served = |user: &User<'_>| {
+                    user.when != When::Hook(Stage::Post)
+                        && user.hook.is_some_and(|hook| {
+                            let mut of_user = hook.hook.events.iter();
+                            of_user.all(|event| events.contains(&event.as_str()))
+                        })
+                };
                 let mut users = self.of(id).peekable();
-                users.peek().is_some() && users.all(|user| user.when == When::Hook(Stage::Pre))
+                users.peek().is_some() && users.all(is_served)
             }
         }
     }
 
-    fn binds_helpers(&self, binding: &Object) -> bool {
+    fn binds_helpers(&self, binding: &Object, events: &[&str]) -> bool {
         let subjects = binding.body.get("subjects").and_then(Value::as_array);
         let text = |subject: &Value, field| {
             subject
@@ -535,22 +593,21 @@ impl<'a> Reader<'a> {
                 .map(str::to_owned)
         };
         let is_helper = |subject: &Value| {
+            let account = ObjectId {
+                group: String::new(),
+                kind: "ServiceAccount".to_owned(),
+                namespace: text(subject, "namespace")
+                    .unwrap_or_else(|| binding.id.namespace.clone()),
+                name: text(subject, "name").unwrap_or_default(),
+            };
             text(subject, "kind").as_deref() == Some("ServiceAccount")
-                && self.is_helper(&ObjectId {
-                    group: String::new(),
-                    kind: "ServiceAccount".to_owned(),
-                    namespace: text(subject, "namespace")
-                        .unwrap_or_else(|| binding.id.namespace.clone()),
-                    name: text(subject, "name").unwrap_or_default(),
-                })
+                && self.is_helper(&account, events)
         };
         subjects.is_some_and(|subjects| !subjects.is_empty() && subjects.iter().all(is_helper))
     }
 
     fn object(&self, id: &ObjectId) -> Option<&'a Object> {
-        self.case
-            .objects()
-            .find(|object| object.id.in_cluster() == *id)
+        self.case.objects().find(|object| object.id == *id)
     }
 
     fn of(&self, id: &ObjectId) -> impl Iterator<Item = &'a User<'a>> {
@@ -559,34 +616,44 @@ impl<'a> Reader<'a> {
     }
 
     fn names(&self, id: &ObjectId, which: impl Fn(&User<'_>) -> bool) -> Vec<String> {
-        let mut names: Vec<_> = self
-            .of(id)
-            .filter(|user| which(user))
-            .map(|user| user.object.id.to_string())
-            .collect();
-        names.dedup();
+        let mut names = Vec::new();
+        for user in self.of(id).filter(|user| which(user)) {
+            let name = user.object.id.to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         names
     }
 
-    /// The API version of an object that is pruned as it is: not one that a hook has made anew.
-    fn spared_by_annotation(&self, id: &ObjectId) -> Option<String> {
+    /// The API version, if the prune takes the live object as it is now: no hook makes it anew first.
+    fn pruned_as_it_is(&self, id: &ObjectId) -> Option<String> {
         let made_anew =
             |action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_));
-        let api_version = self.object(id)?.body.get("apiVersion")?.as_str()?;
-        (!self.case.plan.actions(id).any(made_anew)).then(|| api_version.to_owned())
+        let as_it_is = !self.case.plan.actions(id).any(made_anew);
+        as_it_is.then(|| self.api_version(id))?
     }
 
-    fn keep_live(&self, id: &ObjectId) -> String {
-        let namespace = match id.namespace.as_str() {
-            "" => String::new(),
-            namespace => format!(" -n {namespace}"),
-        };
-        format!(
-            "or keep the object as it is: kubectl annotate {}{namespace} {} helm.sh/resource-policy=keep",
-            id.kind.to_lowercase(),
-            id.name
-        )
+    fn api_version(&self, id: &ObjectId) -> Option<String> {
+        let version = self.object(id)?.body.get("apiVersion")?.as_str()?;
+        Some(version.to_owned())
     }
+}
+
+fn keep_live(id: &ObjectId) -> String {
+    let group = match id.is_custom() {
+        true => format!(".{}", id.group),
+        false => String::new(),
+    };
+    let namespace = match id.namespace.as_str() {
+        "" => String::new(),
+        namespace => format!(" -n {namespace}"),
+    };
+    format!(
+        "keep the object that is there: kubectl annotate{namespace} {}{group} {} helm.sh/resource-policy=keep",
+        id.kind.to_lowercase(),
+        id.name
+    )
 }
 
 /// `hook-pruned: ConfigMap basic-app-config: …`
@@ -606,7 +673,7 @@ impl Finding {
             ways_out: Vec::new(),
             uncertain: false,
             rescuable: false,
-            spared_by_annotation: None,
+            depends_on_live: None,
         }
     }
 }
@@ -616,7 +683,7 @@ fn config<'a>(mut objects: impl Iterator<Item = &'a Object>, id: &ObjectId) -> O
     let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
     is_config.then(|| {
         objects
-            .find(|object| object.id.in_cluster() == *id)
+            .find(|object| object.id == *id)
             .map(|object| &object.body)
     })?
 }
@@ -658,11 +725,28 @@ fn binds(object: &Object, role: &ObjectId) -> bool {
 
 /// Whether a custom resource names something: cert-manager's `spec.secretName`, External Secrets'
 /// `spec.target.name`, a SealedSecret by its own name, …
+///
+/// Labels do not count: charts give their objects and their labels the same names.
 fn names(body: &Value, name: &str) -> bool {
     match body {
         Value::String(text) => text == name,
         Value::Array(items) => items.iter().any(|item| names(item, name)),
-        Value::Object(fields) => fields.values().any(|value| names(value, name)),
+        Value::Object(fields) => fields.iter().any(|(field, value)| {
+            let is_label = matches!(
+                field.as_str(),
+                "labels" | "annotations" | "selector" | "matchLabels"
+            );
+            !is_label && names(value, name)
+        }),
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

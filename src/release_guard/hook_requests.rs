@@ -167,6 +167,11 @@ fn pending(
     )?;
     let is_of =
         |record: &&Value| release.is_none_or(|release| label(record, "name") == Some(release));
+    // The list may be of a moment ago, when another release was still pending.
+    let is_pending = |record: &Value| {
+        let status = label(record, "status").and_then(super::Operation::from_status);
+        status.is_some()
+    };
     let mut records = Vec::new();
     for listed in listed.iter().filter(is_of) {
         let name = listed
@@ -179,7 +184,8 @@ fn pending(
             namespace,
             name,
         };
-        records.extend(cluster.get(object, &["metadata.labels", "data"])?);
+        let record = cluster.get(object, &["metadata.labels", "data"])?;
+        records.extend(record.filter(is_pending));
     }
     Ok(records)
 }
@@ -192,3 +198,12 @@ fn id(request: &Request) -> ObjectId {
         name: request.name.clone(),
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

@@ -84,6 +84,8 @@ pub struct Release {
     pub namespace: String,
     pub revision: u64,
     pub resources: Vec<Object>,
+    /// Those of the resources that are known not to exist any more: somebody has deleted them.
+    pub gone: BTreeSet<ObjectId>,
     pub hooks: Vec<ParsedHook>,
     /// Its operation went through.
     pub deployed: bool,
@@ -128,6 +130,7 @@ impl Release {
             namespace,
             revision,
             resources,
+            gone: BTreeSet::new(),
             hooks,
             deployed: record.info.status == "deployed",
             server_side_apply,
@@ -141,13 +144,7 @@ impl Release {
         let mut hooks: Vec<_> = self
             .hooks
             .iter()
-            .flat_map(|hook| {
-                hook.hook
-                    .events
-                    .iter()
-                    .filter(|&e| *e == event)
-                    .map(move |_| hook)
-            })
+            .flat_map(|hook| std::iter::repeat_n(hook, hook.runs_for(&event)))
             .collect();
         hooks.sort_by_key(|hook| (hook.hook.weight, &hook.hook.name));
         hooks
@@ -155,6 +152,23 @@ impl Release {
 }
 
 impl ParsedHook {
+    fn runs_for(&self, event: &str) -> usize {
+        let events = self.hook.events.iter();
+        events.filter(|given| *given == event).count()
+    }
+
+    /// Whether only `helm test` runs it.
+    pub fn is_test(&self) -> bool {
+        self.hook.events.iter().all(|event| event == "test")
+    }
+
+    /// Whether this operation runs it, before or after.
+    pub fn runs_at(&self, operation: Operation) -> bool {
+        [Stage::Pre, Stage::Post]
+            .into_iter()
+            .any(|stage| self.runs_for(&operation.event(stage)) > 0)
+    }
+
     /// In this revision, or in the one that it is a rollback to.
     pub fn has_run(&self) -> bool {
         self.hook.last_run.phase == "Succeeded"
@@ -283,10 +297,9 @@ impl Plan {
         &'a self,
         object: &'a ObjectId,
     ) -> impl DoubleEndedIterator<Item = Action> + 'a {
-        let object = object.in_cluster();
         self.steps
             .iter()
-            .filter(move |step| step.object.in_cluster() == object)
+            .filter(move |step| step.object == *object)
             .map(|step| step.action)
     }
 }
@@ -302,7 +315,7 @@ struct Live {
 }
 
 fn presence(world: &World, object: &ObjectId) -> Presence {
-    match world.get(&object.in_cluster()) {
+    match world.get(object) {
         Some(Some(Live { certain: true, .. })) => Presence::Present,
         Some(None) => Presence::Absent,
         Some(Some(_)) | None => Presence::Unknown,
@@ -319,29 +332,27 @@ struct Player {
 
 impl Player {
     fn new(current: Option<&Release>, target: &Release, kept: &BTreeSet<ObjectId>) -> Self {
-        let mut world = World::new();
-        let certain = current.is_some_and(|current| current.is_live_before(target));
-        for object in current.into_iter().flat_map(|current| &current.resources) {
-            let id = object.id.in_cluster();
-            let kept = (certain && object.is_kept()) || kept.contains(&id);
-            world.insert(id, Some(Live { kept, certain }));
-        }
-        // What it has applied and does not apply any more, server-side apply takes away.
-        let mut kept_by_others = kept.clone();
-        for object in current
-            .filter(|current| current.server_side_apply)
-            .into_iter()
-            .flat_map(|current| &current.resources)
-            .filter(|object| object.is_kept())
-        {
-            kept_by_others.remove(&object.id.in_cluster());
-        }
-        Self {
+        let mut player = Self {
             plan: Plan::default(),
-            world,
-            kept_by_others,
+            world: World::new(),
+            kept_by_others: kept.clone(),
             server_side_apply: target.server_side_apply,
+        };
+        let Some(current) = current else {
+            return player;
+        };
+        let certain = current.is_live_before(target);
+        for object in &current.resources {
+            let id = &object.id;
+            let kept = (certain && object.is_kept()) || kept.contains(id);
+            let live = (!current.gone.contains(id)).then_some(Live { kept, certain });
+            player.learn(id, live);
+            // What it has applied and does not apply any more, server-side apply takes away.
+            if current.server_side_apply && object.is_kept() {
+                player.kept_by_others.remove(id);
+            }
         }
+        player
     }
 
     fn play(&mut self, operation: Operation, current: Option<&Release>, target: &Release) {
@@ -387,8 +398,8 @@ impl Player {
     }
 
     fn create_hook(&mut self, stage: Stage, object: &Object) {
-        let id = object.id.in_cluster();
-        let exists = self.exists(&id);
+        let id = &object.id;
+        let exists = self.exists(id);
         let action = match (exists, self.server_side_apply) {
             (false, _) => Action::CreateHook(stage),
             (true, true) => Action::PatchHook(stage),
@@ -396,16 +407,16 @@ impl Player {
         };
         self.step(action, object);
         // A patch leaves annotations that somebody else has set.
-        let kept = object.is_kept() || (exists && self.kept_by_others.contains(&id));
+        let kept = object.is_kept() || (exists && self.kept_by_others.contains(id));
         self.put(id, kept);
     }
 
     fn apply(&mut self, operation: Operation, target: &Release) {
         for object in &target.resources {
-            let id = object.id.in_cluster();
+            let id = &object.id;
             // An installation creates, without a look at what is there (install.go, performInstall);
             // all is sent, as with a list.
-            if operation == Operation::Install && !self.server_side_apply && self.exists(&id) {
+            if operation == Operation::Install && !self.server_side_apply && self.exists(id) {
                 self.step(Action::Conflict(Stage::Pre), object);
                 continue;
             }
@@ -420,7 +431,7 @@ impl Player {
             if stay.contains(&object.id) {
                 continue;
             }
-            match self.world.get(&object.id.in_cluster()) {
+            match self.world.get(&object.id) {
                 Some(Some(Live { kept: true, .. })) => self.step(Action::Keep, object),
                 Some(Some(Live { kept: false, .. })) => self.delete(Action::Prune, object),
                 // Helm reads the object before it deletes it, and passes over what is not there.
@@ -434,14 +445,21 @@ impl Player {
         matches!(self.world.get(id), Some(Some(Live { certain: true, .. })))
     }
 
-    fn put(&mut self, id: ObjectId, kept: bool) {
+    fn put(&mut self, id: &ObjectId, kept: bool) {
         let certain = true;
-        self.world.insert(id, Some(Live { kept, certain }));
+        self.learn(id, Some(Live { kept, certain }));
     }
 
     fn delete(&mut self, action: Action, object: &Object) {
         self.step(action, object);
-        self.world.insert(object.id.in_cluster(), None);
+        self.learn(&object.id, None);
+    }
+
+    /// Of objects whose name is made up nothing is ever known: each is another one.
+    fn learn(&mut self, id: &ObjectId, live: Option<Live>) {
+        if !id.name.is_empty() {
+            self.world.insert(id.clone(), live);
+        }
     }
 
     fn step(&mut self, action: Action, object: &Object) {
@@ -451,3 +469,12 @@ impl Player {
         });
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

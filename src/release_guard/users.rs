@@ -1,6 +1,7 @@
 //! Who needs an object: the pods of the release that is to be.
 //!
-//! In: the target release. Out: each [`User`] with what it needs, in the order of the manifest.
+//! In: the target release. Out: each [`User`] with what it needs, in the order of the manifest, then
+//! the pods of hooks.
 //! Refuses: a workload of Kubernetes itself whose pod template has the wrong shape.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     manifest::{Object, ObjectId},
-    plan::{Operation, Release, Stage},
+    plan::{Operation, ParsedHook, Release, Stage},
 };
 use crate::pod_template::{self, Keys, Need};
 
@@ -18,6 +19,8 @@ use crate::pod_template::{self, Keys, Need};
 pub struct User<'a> {
     pub object: &'a Object,
     pub when: When,
+    /// The hook that it is part of.
+    pub hook: Option<&'a ParsedHook>,
     pub needs: ObjectId,
     /// The keys that the pods cannot start without. `None`: they use the object as a whole.
     pub keys: Option<BTreeSet<String>>,
@@ -31,6 +34,15 @@ pub enum When {
     Workload,
     /// As a hook of this operation.
     Hook(Stage),
+    /// As a hook of another operation; tests do not count.
+    Later,
+}
+
+impl When {
+    /// Whether its pods start, or start again, when this operation has pruned.
+    pub fn is_after_prune(self) -> bool {
+        matches!(self, Self::Workload | Self::Hook(Stage::Post))
+    }
 }
 
 /// The users in a release, for an operation.
@@ -38,19 +50,31 @@ pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, St
     let workloads = target
         .resources
         .iter()
-        .map(|object| (object, When::Workload));
-    let hooks = [Stage::Pre, Stage::Post].into_iter().flat_map(|stage| {
+        .map(|object| (object, When::Workload, None));
+    let runs = [Stage::Pre, Stage::Post].into_iter().flat_map(|stage| {
         let hooks = target.hooks_at(operation, stage);
-        hooks
-            .into_iter()
-            .flat_map(|hook| &hook.objects)
-            .map(move |object| (object, When::Hook(stage)))
+        hooks.into_iter().map(move |hook| (hook, When::Hook(stage)))
+    });
+    let later = target
+        .hooks
+        .iter()
+        .filter(|hook| !hook.runs_at(operation) && !hook.is_test())
+        .map(|hook| (hook, When::Later));
+    let hooks = runs.chain(later).flat_map(|(hook, when)| {
+        let objects = hook.objects.iter();
+        objects.map(move |object| (object, when, Some(hook)))
     });
     let mut users = Vec::new();
-    for (object, when) in workloads.chain(hooks) {
-        users.extend(needs(object)?.into_iter().map(|need| User {
+    for (object, when, hook) in workloads.chain(hooks) {
+        let needs = match needs(object) {
+            // Whatever is wrong with it, this operation does not run it.
+            Err(_) if when == When::Later => continue,
+            needs => needs?,
+        };
+        users.extend(needs.into_iter().map(|need| User {
             object,
             when,
+            hook,
             needs: ObjectId {
                 group: String::new(),
                 kind: need.kind.to_string(),
@@ -94,3 +118,12 @@ pub fn needs(object: &Object) -> Result<Vec<Need>, String> {
     let path = place.trim_start_matches('/').replace('/', ".");
     pod_template::needs(template, &path).map_err(|error| format!("{}: {error}", object.id))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+mod tests;

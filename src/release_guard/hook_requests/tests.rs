@@ -1,0 +1,279 @@
+use serde_json::json;
+
+use super::{
+    super::builders::{Docs, NAMESPACE, config, mounts, pods, revision},
+    *,
+};
+use crate::{annotations::ALLOW_REVISION, cluster::double::Objects};
+
+const PRE: &str = "pre-install,pre-upgrade";
+const SELECTOR: &str = "Secret shop/* [owner=helm,status in (pending-upgrade,pending-rollback)]";
+
+fn request(operation: Operation, kind: &str, name: &str, annotations: Value) -> Request {
+    let object = json!({
+        "apiVersion": "v1", "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
+    });
+    let (object, old_object) = match operation {
+        Operation::Delete => (Value::Null, object),
+        _ => (object, Value::Null),
+    };
+    Request {
+        kind: request::Kind {
+            group: String::new(),
+            kind: kind.to_owned(),
+        },
+        name: name.to_owned(),
+        namespace: NAMESPACE.to_owned(),
+        operation,
+        object,
+        old_object,
+        ..Request::default()
+    }
+}
+
+fn hook(name: &str, events: &str) -> Request {
+    request(Operation::Create, "ConfigMap", name, json!({HOOK: events}))
+}
+
+fn deletion(name: &str) -> Request {
+    let annotations = json!({RELEASE_NAME: "web", RELEASE_NAMESPACE: NAMESPACE});
+    request(Operation::Delete, "ConfigMap", name, annotations)
+}
+
+/// While the upgrade of `web` from revision 1 to 2 is pending. The double lists all Secrets, as a list
+/// of a moment ago may.
+fn during(v1: Docs<'_>, v2: Docs<'_>) -> Objects {
+    Objects::new([
+        revision(2, v2).status("pending-upgrade").secret(),
+        revision(1, v1).secret(),
+    ])
+}
+
+/// The trap: a config becomes a hook.
+fn trap() -> Objects {
+    during(
+        &[&config("a"), &mounts("web", "a")],
+        &[&config("a").hook(PRE), &mounts("web", "a")],
+    )
+}
+
+fn answer(request: &Request, cluster: &Objects) -> Verdict {
+    judge(request, &Settings::default(), cluster)
+}
+
+#[track_caller]
+fn assert_accepted(request: &Request, cluster: &Objects) {
+    assert_eq!(answer(request, cluster), Verdict::accept());
+}
+
+#[test]
+fn hooks_and_deletions_of_release_objects_concern() {
+    let of_release = json!({RELEASE_NAME: "web"});
+    for (name, request, expected) in [
+        ("a hook", hook("a", "pre-upgrade"), true),
+        (
+            "a hook that is patched on",
+            request(Operation::Update, "ConfigMap", "a", json!({HOOK: "x"})),
+            true,
+        ),
+        (
+            "another object",
+            request(Operation::Create, "ConfigMap", "a", json!({})),
+            false,
+        ),
+        (
+            "deletion of a release's object",
+            request(Operation::Delete, "ConfigMap", "a", of_release.clone()),
+            true,
+        ),
+        (
+            "deletion of another one",
+            request(Operation::Delete, "ConfigMap", "a", json!({})),
+            false,
+        ),
+        (
+            "deletion of a hook",
+            request(Operation::Delete, "ConfigMap", "a", json!({HOOK: "x"})),
+            false,
+        ),
+        (
+            "creation of a release's object",
+            request(Operation::Create, "ConfigMap", "a", of_release),
+            false,
+        ),
+        (
+            "connect",
+            request(Operation::Connect, "Pod", "a", json!({HOOK: "x"})),
+            false,
+        ),
+    ] {
+        assert_eq!(concerns(&request), expected, "{name}");
+    }
+    let mut status = hook("a", "pre-upgrade");
+    status.sub_resource = "status".to_owned();
+    assert!(!concerns(&status));
+}
+
+#[test]
+fn a_hook_that_will_be_lost_is_stopped() {
+    let cluster = trap();
+    let Outcome::Reject { code, message } = answer(&hook("a", PRE), &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert_eq!(code, 403);
+    assert_eq!(
+        message,
+        "\
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Helm has begun; this request was stopped.
+
+hook-pruned: ConfigMap a: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+Needed by: Deployment web.
+What to do, one of:
+- keep it a regular resource: remove the annotation helm.sh/hook
+- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+
+To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …"
+    );
+    assert_eq!(
+        *cluster.asked.borrow(),
+        [
+            SELECTOR,
+            "Secret shop/sh.helm.release.v1.web.v2 [metadata.labels, data]",
+            "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+            "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+        ]
+    );
+}
+
+#[test]
+fn a_deletion_that_loses_something_is_stopped() {
+    assert!(matches!(
+        answer(&deletion("a"), &trap()).outcome,
+        Outcome::Reject { code: 403, .. }
+    ));
+    // The release that the object says it is of.
+    let mut other = deletion("a");
+    other.old_object["metadata"]["annotations"][RELEASE_NAME] = "other".into();
+    assert_accepted(&other, &trap());
+}
+
+#[test]
+fn what_the_release_does_not_lose_passes() {
+    assert_accepted(&hook("b", PRE), &trap());
+    assert_accepted(&deletion("b"), &trap());
+    let mut secret = hook("a", PRE);
+    secret.kind.kind = "Secret".to_owned();
+    assert_accepted(&secret, &trap());
+    let docs: Docs<'_> = &[&config("a").hook(PRE), &mounts("web", "a")];
+    assert_accepted(&hook("a", PRE), &during(docs, docs));
+    assert_accepted(&hook("a", PRE), &Objects::default());
+}
+
+#[test]
+fn a_bypassed_release_passes() {
+    let mut cluster = trap();
+    cluster.objects[0]["metadata"]["labels"][ALLOW_REVISION] = "2".into();
+    assert_accepted(&hook("a", PRE), &cluster);
+    let off = Settings::parse(&json!({"releaseGuard": {"bypass": false}})).unwrap();
+    assert!(matches!(
+        judge(&hook("a", PRE), &off, &cluster).outcome,
+        Outcome::Reject { .. }
+    ));
+    cluster.objects[0]["metadata"]["labels"][ALLOW_REVISION] = "1".into();
+    assert!(matches!(
+        answer(&hook("a", PRE), &cluster).outcome,
+        Outcome::Reject { .. }
+    ));
+}
+
+#[test]
+fn only_what_is_rejected_is_stopped() {
+    let warn = Settings::parse(&json!({"releaseGuard": {"findings": {"hook-pruned": "warn"}}}));
+    assert_eq!(
+        judge(&hook("a", PRE), &warn.unwrap(), &trap()),
+        Verdict::accept()
+    );
+}
+
+/// The first line has judged already.
+#[test]
+fn what_cannot_be_judged_passes_with_a_warning() {
+    let mut cluster = trap();
+    cluster.failing = vec!["Secret shop/sh.helm.release.v1.web.v1".to_owned()];
+    let verdict = answer(&hook("a", PRE), &cluster);
+    assert_eq!(verdict.outcome, Outcome::Accept);
+    assert_eq!(
+        verdict.warnings,
+        [
+            "rollout-guard: ConfigMap/a was not judged: Secret shop/sh.helm.release.v1.web.v1 cannot be read: the API server is away"
+        ]
+    );
+}
+
+fn rescued(request: &Request) -> Verdict {
+    let rescue = Settings::parse(&json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}));
+    judge(request, &rescue.unwrap(), &Objects::default())
+}
+
+#[test]
+fn rescue_keeps_hooks_that_run_before_the_prune() {
+    for events in ["pre-upgrade", PRE, "pre-rollback", " Pre-Upgrade , test"] {
+        let request = hook("a", events);
+        let verdict = rescued(&request);
+        let Outcome::Mutate(object) = &verdict.outcome else {
+            panic!("{events}: {verdict:?}")
+        };
+        let mut expected = request.object.clone();
+        expected["metadata"]["annotations"][RESOURCE_POLICY] = "keep".into();
+        assert_eq!(*object, expected, "{events}");
+        assert_eq!(
+            verdict.audit.get("hook-rescued").map(String::as_str),
+            Some("ConfigMap/a")
+        );
+    }
+    for events in ["pre-install", "post-upgrade", "test", ""] {
+        assert_eq!(rescued(&hook("a", events)), Verdict::accept(), "{events}");
+    }
+    let kept = request(
+        Operation::Create,
+        "ConfigMap",
+        "a",
+        json!({HOOK: PRE, RESOURCE_POLICY: "keep"}),
+    );
+    assert_eq!(rescued(&kept), Verdict::accept(), "kept already");
+    let mut job = hook("a", PRE);
+    job.kind = request::Kind {
+        group: "batch".to_owned(),
+        kind: "Job".to_owned(),
+    };
+    assert_eq!(rescued(&job), Verdict::accept(), "a Job");
+}
+
+/// Helm 3 stops at a hook that it meets; gone meanwhile, it is created and lost.
+#[test]
+fn a_hook_whose_object_has_gone_is_stopped() {
+    let cluster = during(
+        &[&config("a"), &mounts("web", "a")],
+        &[
+            &config("a").hook(PRE).policy("hook-failed"),
+            &mounts("web", "a"),
+        ],
+    );
+    assert!(matches!(
+        answer(&hook("a", PRE), &cluster).outcome,
+        Outcome::Reject { .. }
+    ));
+}
+
+#[test]
+fn pods_and_jobs_of_hooks_pass() {
+    let job = || pods("Job", "migrate", "").hook(PRE);
+    let cluster = during(&[&pods("Job", "migrate", "")], &[&job()]);
+    let mut request = hook("migrate", PRE);
+    request.kind = request::Kind {
+        group: "batch".to_owned(),
+        kind: "Job".to_owned(),
+    };
+    assert_accepted(&request, &cluster);
+}

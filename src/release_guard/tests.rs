@@ -1,0 +1,985 @@
+use serde_json::{Value, json};
+
+use super::{
+    builders::{
+        Doc, Docs, NAMESPACE, Revision, account, config, deployment, doc, mounts, pods, revision,
+        secret, volumes,
+    },
+    *,
+};
+use crate::{cluster::double::Objects, verdict::Outcome};
+
+const PRE: &str = "pre-install,pre-upgrade";
+
+fn create(record: Value) -> Request {
+    let text = |path| {
+        record
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Request {
+        kind: request::Kind {
+            group: String::new(),
+            kind: text("/kind"),
+        },
+        name: text("/metadata/name"),
+        namespace: NAMESPACE.to_owned(),
+        object: record,
+        ..Request::default()
+    }
+}
+
+fn settings(settings: Value) -> Settings {
+    Settings::parse(&settings).unwrap()
+}
+
+/// The first line's answer to this pending record, with these objects in the cluster.
+fn judged(record: Value, cluster: &Objects) -> Verdict {
+    let request = create(record);
+    assert!(concerns(&request));
+    judge(&request, &Settings::default(), cluster)
+}
+
+/// Revision 1 of `web`, and the pending upgrade to revision 2.
+fn upgrade(v1: Docs<'_>, v2: Docs<'_>) -> (Objects, Value) {
+    let records = Objects::new([revision(1, v1).secret()]);
+    (records, revision(2, v2).status("pending-upgrade").secret())
+}
+
+fn judged_upgrade(v1: Docs<'_>, v2: Docs<'_>) -> Verdict {
+    let (cluster, record) = upgrade(v1, v2);
+    judged(record, &cluster)
+}
+
+#[track_caller]
+fn assert_rejected(verdict: &Verdict, expected_code: u16, expected: &str) {
+    let Outcome::Reject { code, message } = &verdict.outcome else {
+        panic!("{verdict:#?}")
+    };
+    assert_eq!(message, expected);
+    assert_eq!(*code, expected_code);
+}
+
+#[track_caller]
+fn assert_accepted(verdict: &Verdict, warnings: &[&str]) {
+    assert_eq!(verdict.outcome, Outcome::Accept);
+    assert_eq!(verdict.warnings, warnings);
+    for warning in &verdict.warnings {
+        assert!(
+            warning.chars().count() <= 256,
+            "{} {warning}",
+            warning.len()
+        );
+    }
+}
+
+#[track_caller]
+fn assert_audit(verdict: &Verdict, expected: &[(&str, &str)]) {
+    let audit: Vec<_> = verdict
+        .audit
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
+    assert_eq!(audit, expected);
+}
+
+/// The trap of seed 003.
+fn trap() -> (Objects, Value) {
+    upgrade(
+        &[&config("app-config"), &mounts("web", "app-config")],
+        &[
+            &config("app-config").hook(PRE),
+            &mounts("web", "app-config"),
+        ],
+    )
+}
+
+#[test]
+fn only_new_pending_records_are_judged() {
+    let pending = |object: Value| concerns(&create(object));
+    let record = || revision(2, &[]);
+    for status in ["pending-install", "pending-upgrade", "pending-rollback"] {
+        assert!(pending(record().status(status).secret()), "{status}");
+        assert!(pending(record().status(status).config_map()), "{status}");
+    }
+    for status in [
+        "deployed",
+        "failed",
+        "superseded",
+        "uninstalling",
+        "uninstalled",
+        "unknown",
+    ] {
+        assert!(!pending(record().status(status).secret()), "{status}");
+    }
+    let record = record().status("pending-upgrade");
+    let with = |path: &str, value: Value| {
+        let mut object = record.secret();
+        *object.pointer_mut(path).unwrap() = value;
+        object
+    };
+    assert!(
+        !pending(with("/type", "Opaque".into())),
+        "another type of Secret"
+    );
+    assert!(!pending(with("/metadata/labels", Value::Null)), "no labels");
+    let mut foreign = record.config_map();
+    foreign["metadata"]["labels"]["owner"] = "somebody".into();
+    assert!(!pending(foreign), "a ConfigMap of somebody else");
+
+    let mut update = create(record.secret());
+    update.operation = request::Operation::Update;
+    assert!(!concerns(&update), "an update");
+    let mut grouped = create(record.secret());
+    grouped.kind.group = "example.com".to_owned();
+    assert!(!concerns(&grouped), "a Secret of another group");
+    assert!(!concerns(&Request::default()), "nothing");
+}
+
+#[test]
+fn a_release_that_loses_nothing_passes_with_one_look_up() {
+    let docs: Docs<'_> = &[&config("a"), &mounts("web", "a"), &config("b").hook(PRE)];
+    let (cluster, record) = upgrade(docs, docs);
+    let verdict = judged(record, &cluster);
+    assert_accepted(&verdict, &[]);
+    assert_audit(&verdict, &[]);
+    assert_eq!(
+        *cluster.asked.borrow(),
+        ["Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]"]
+    );
+    let install = revision(1, docs).status("pending-install").secret();
+    let nothing = Objects::default();
+    assert_accepted(&judged(install, &nothing), &[]);
+    assert_eq!(*nothing.asked.borrow(), [""; 0]);
+}
+
+#[test]
+fn hook_pruned_is_rejected() {
+    let (cluster, record) = trap();
+    let verdict = judged(record, &cluster);
+    assert_rejected(
+        &verdict,
+        403,
+        "\
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
+
+hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+Needed by: Deployment web.
+What to do, one of:
+- keep it a regular resource: remove the annotation helm.sh/hook
+- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+
+To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+    );
+    assert_audit(
+        &verdict,
+        &[("release-findings", "hook-pruned: ConfigMap app-config")],
+    );
+    assert_eq!(verdict.warnings, [""; 0]);
+    assert_eq!(
+        cluster.asked.borrow().len(),
+        1,
+        "no look at an object that is made anew"
+    );
+}
+
+#[test]
+fn dangling_references_are_rejected() {
+    let web = || deployment("web", &volumes(&["secret: {secretName: db}"]));
+    let verdict = judged_upgrade(&[&secret("db"), &web()], &[&web()]);
+    // The double has no Secret `db`: somebody has deleted it, and this release does not.
+    assert_accepted(&verdict, &[]);
+
+    let (mut cluster, record) = upgrade(&[&secret("db"), &web()], &[&web()]);
+    cluster.objects.push(live("Secret", "db", None));
+    let verdict = judged(record, &cluster);
+    assert_rejected(
+        &verdict,
+        403,
+        "\
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
+
+dangling-reference: Secret db: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.
+Needed by: Deployment web.
+What to do, one of:
+- put it back into the chart, or remove the references to it
+- keep the object that is there: kubectl annotate -n shop secret db helm.sh/resource-policy=keep
+
+To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+    );
+    assert_audit(
+        &verdict,
+        &[("release-findings", "dangling-reference: Secret db")],
+    );
+}
+
+#[test]
+fn hooks_that_delete_themselves_are_rejected() {
+    let hook = config("a").hook("pre-install").policy("hook-succeeded");
+    let docs: Docs<'_> = &[&hook, &mounts("web", "a")];
+    let install = revision(1, docs).status("pending-install").secret();
+    assert_rejected(
+        &judged(install, &Objects::default()),
+        403,
+        "\
+rollout-guard: helm install of release web in namespace shop, as revision 1, would lose what its pods need. Nothing was changed.
+
+hook-self-deleted: ConfigMap a: a pre-install hook with the delete policy hook-succeeded: Helm deletes it before the pods that need it start.
+Needed by: Deployment web.
+What to do, one of:
+- make it a regular resource: remove the annotation helm.sh/hook
+- remove hook-succeeded from its helm.sh/hook-delete-policy
+
+To let revision 1 pass all the same: helm install --labels rollout-guard/allow-revision=1 …",
+    );
+}
+
+#[test]
+fn hook_helpers_are_a_warning() {
+    let job = || pods("Job", "migrate", "serviceAccountName: migrations");
+    assert_accepted(
+        &judged_upgrade(
+            &[&account("migrations"), &job()],
+            &[&account("migrations").hook(PRE), &job().hook(PRE)],
+        ),
+        &[
+            "rollout-guard: hook-helper-pruned: ServiceAccount migrations: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Job migrate",
+        ],
+    );
+}
+
+#[test]
+fn hooks_that_come_too_late_are_a_warning() {
+    let hook = config("a").hook("post-install");
+    let install = revision(1, &[&hook, &mounts("web", "a")])
+        .status("pending-install")
+        .secret();
+    assert_accepted(
+        &judged(install, &Objects::default()),
+        &[
+            "rollout-guard: hook-too-late: ConfigMap a: only a post-install hook makes it, after the pods that need it: with --wait, Helm waits for them in vain. Needed by: Deployment web. What to do: make it a regular resource, or a pre-install hook",
+        ],
+    );
+}
+
+#[test]
+fn hooks_that_fail_are_a_warning() {
+    let hook = || config("a").hook(PRE).policy("hook-succeeded");
+    let (mut cluster, record) = upgrade(&[&config("a")], &[&hook()]);
+    cluster.objects.push(live("ConfigMap", "a", None));
+    assert_accepted(
+        &judged(record.clone(), &cluster),
+        &[
+            "rollout-guard: hook-conflict: ConfigMap a: it exists, and its pre-upgrade hook has no before-hook-creation: creating it fails, and with it the upgrade. What to do: add before-hook-creation to its helm.sh/hook-delete-policy",
+        ],
+    );
+    assert_eq!(
+        cluster.asked.borrow().last().map(String::as_str),
+        Some("ConfigMap shop/a [metadata.annotations]")
+    );
+}
+
+/// The first try fails, somebody deletes the object, and the second one falls into the trap.
+#[test]
+fn a_conflict_that_somebody_has_deleted_away_is_the_trap() {
+    let hook = || config("a").hook(PRE).policy("hook-failed");
+    let docs: Docs<'_> = &[&config("a"), &mounts("web", "a"), &config("b")];
+    let (cluster, record) = upgrade(
+        docs,
+        &[
+            &hook(),
+            &mounts("web", "a"),
+            &config("b").hook(PRE).policy("hook-failed"),
+        ],
+    );
+    let verdict = judged(record, &cluster);
+    assert_audit(
+        &verdict,
+        &[(
+            "release-findings",
+            "hook-pruned: ConfigMap a, hook-pruned: ConfigMap b",
+        )],
+    );
+    assert_eq!(
+        *cluster.asked.borrow(),
+        [
+            "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+            "ConfigMap shop/a [metadata.annotations]",
+            "ConfigMap shop/b [metadata.annotations]",
+        ]
+    );
+}
+
+#[test]
+fn claims_that_are_hooks_are_a_warning() {
+    let claim = || doc("v1", "PersistentVolumeClaim", "data").hook(PRE);
+    let db = || {
+        pods(
+            "StatefulSet",
+            "db",
+            &volumes(&["persistentVolumeClaim: {claimName: data}"]),
+        )
+    };
+    assert_accepted(
+        &judged_upgrade(&[&claim(), &db()], &[&claim(), &db()]),
+        &[
+            "rollout-guard: hook-recreates-storage: PersistentVolumeClaim data: a hook with before-hook-creation: each upgrade deletes it, with its data, and makes it anew. Needed by: StatefulSet db",
+        ],
+    );
+}
+
+#[test]
+fn config_that_is_not_rolled_out_is_a_warning() {
+    let with = |value: &str| config("a").fields(&format!("data: {{key: {value}}}"));
+    let (web, api) = (mounts("web", "a"), mounts("api", "a"));
+    assert_accepted(
+        &judged_upgrade(&[&with("old"), &web], &[&with("new"), &web]),
+        &[
+            "rollout-guard: no-rollout: ConfigMap a: it changes, and the workload that uses it does not: Helm sends no request for the workload, and its pods keep the old config. Needed by: Deployment web",
+        ],
+    );
+    assert_accepted(
+        &judged_upgrade(&[&with("old"), &web, &api], &[&with("new"), &web, &api]),
+        &[
+            "rollout-guard: no-rollout: ConfigMap a: it changes, and the workloads that use it do not: Helm sends no request for them, and their pods keep the old config. Needed by: Deployment web, Deployment api",
+        ],
+    );
+}
+
+#[test]
+fn what_may_be_made_anew_is_a_warning() {
+    let web = || deployment("web", &volumes(&["secret: {secretName: web-tls}"]));
+    let certificate =
+        doc("cert-manager.io/v1", "Certificate", "web").fields("spec: {secretName: web-tls}");
+    let (mut cluster, record) = upgrade(&[&secret("web-tls"), &web()], &[&certificate, &web()]);
+    cluster.objects.push(live("Secret", "web-tls", None));
+    assert_accepted(
+        &judged(record, &cluster),
+        &[
+            "rollout-guard: dangling-reference: Secret web-tls: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start, unless Certificate web makes it anew. Needed by: Deployment web",
+        ],
+    );
+}
+
+fn live(kind: &str, name: &str, policy: Option<&str>) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": {"helm.sh/resource-policy": policy}},
+    })
+}
+
+#[test]
+fn keep_on_the_live_object_is_seen() {
+    let web = || mounts("web", "a");
+    let (mut cluster, record) = upgrade(
+        &[&config("a"), &web()],
+        &[&config("a").hook("pre-install"), &web()],
+    );
+    cluster.objects.push(live("ConfigMap", "a", Some("keep")));
+    assert_accepted(&judged(record.clone(), &cluster), &[]);
+    assert_eq!(
+        *cluster.asked.borrow(),
+        [
+            "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+            "ConfigMap shop/a [metadata.annotations]",
+        ]
+    );
+
+    cluster.objects.pop();
+    cluster.objects.push(live("ConfigMap", "a", Some("Keep")));
+    assert!(matches!(
+        judged(record.clone(), &cluster).outcome,
+        Outcome::Reject { code: 403, .. }
+    ));
+
+    cluster.failing = vec!["ConfigMap shop/a".to_owned()];
+    assert_rejected(
+        &judged(record, &cluster),
+        500,
+        "\
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: ConfigMap shop/a cannot be read: the API server is away. Nothing was changed.
+To let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …
+To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+    );
+}
+
+/// A kind that the policy may not read counts as its manifest says.
+#[test]
+fn what_may_not_be_looked_at_is_judged_by_its_manifest() {
+    struct Denied(Objects);
+    impl Cluster for Denied {
+        fn get(
+            &self,
+            object: ObjectRef<'_>,
+            fields: &[&str],
+        ) -> Result<Option<Value>, LookupError> {
+            if object.kind != "ServiceAccount" {
+                return self.0.get(object, fields);
+            }
+            let cause = Cause::NotGranted {
+                api_version: object.api_version.to_owned(),
+                kind: object.kind.to_owned(),
+            };
+            Err(LookupError {
+                object: object.to_string(),
+                cause,
+            })
+        }
+
+        fn list(
+            &self,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
+            Ok(Vec::new())
+        }
+    }
+    let web = deployment("web", "serviceAccountName: a");
+    let (cluster, record) = upgrade(&[&account("a"), &web], &[&web]);
+    let verdict = judge(&create(record), &Settings::default(), &Denied(cluster));
+    assert_audit(
+        &verdict,
+        &[("release-findings", "dangling-reference: ServiceAccount a")],
+    );
+}
+
+#[test]
+fn look_ups_of_live_objects_are_bounded() {
+    let names: Vec<_> = (0..40).map(|n| format!("c{n:02}")).collect();
+    let configs: Vec<_> = names.iter().map(|name| config(name)).collect();
+    let docs: Vec<&dyn std::fmt::Display> = configs.iter().map(|config| config as _).collect();
+    let hooks: Vec<_> = names
+        .iter()
+        .map(|name| config(name).hook("pre-install"))
+        .collect();
+    let hooks: Vec<&dyn std::fmt::Display> = hooks.iter().map(|hook| hook as _).collect();
+    let (mut cluster, record) = upgrade(&docs, &hooks);
+    cluster.objects.extend(
+        names
+            .iter()
+            .map(|name| live("ConfigMap", name, Some("keep"))),
+    );
+    let verdict = judged(record, &cluster);
+    assert_eq!(cluster.asked.borrow().len(), 1 + 32);
+    let expected: Vec<_> = names[32..]
+        .iter()
+        .map(|name| format!("hook-pruned: ConfigMap {name}"))
+        .collect();
+    assert_audit(&verdict, &[("release-findings", &expected.join(", "))]);
+}
+
+#[test]
+fn several_findings_are_ordered_and_share_their_ways_out() {
+    let web = || {
+        let mounted = [
+            "configMap: {name: b}",
+            "secret: {secretName: s}",
+            "configMap: {name: d}",
+        ];
+        deployment("web", &volumes(&mounted))
+    };
+    let (mut cluster, record) = upgrade(
+        &[
+            &config("b"),
+            &config("a"),
+            &secret("s"),
+            &config("d"),
+            &web(),
+        ],
+        &[
+            &config("a").hook(PRE),
+            &config("b").hook(PRE),
+            &secret("s").hook(PRE),
+            &web(),
+            &config("z").hook("post-upgrade"),
+            &mounts("api", "z"),
+        ],
+    );
+    cluster.objects.push(live("ConfigMap", "d", None));
+    let verdict = judged(record, &cluster);
+    assert_rejected(
+        &verdict,
+        403,
+        "\
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
+
+hook-pruned: Secret s: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+Needed by: Deployment web.
+hook-pruned: ConfigMap b: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+Needed by: Deployment web.
+hook-pruned: ConfigMap a: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+What to do, for each one of:
+- keep it a regular resource: remove the annotation helm.sh/hook
+- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+
+dangling-reference: ConfigMap d: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.
+Needed by: Deployment web.
+What to do, one of:
+- put it back into the chart, or remove the references to it
+- keep the object that is there: kubectl annotate -n shop configmap d helm.sh/resource-policy=keep
+
+To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+    );
+    assert_audit(
+        &verdict,
+        &[(
+            "release-findings",
+            "hook-pruned: Secret s, hook-pruned: ConfigMap b, hook-pruned: ConfigMap a, dangling-reference: ConfigMap d",
+        )],
+    );
+    assert_eq!(verdict.warnings.len(), 1, "{:?}", verdict.warnings);
+}
+
+#[test]
+fn long_messages_are_shortened() {
+    let names: Vec<_> = (0..13).map(|n| format!("c{n:02}")).collect();
+    let configs: Vec<_> = names.iter().map(|name| config(name)).collect();
+    let hooks: Vec<_> = names.iter().map(|name| config(name).hook(PRE)).collect();
+    let users: Vec<_> = (0..7).map(|n| mounts(&format!("web-{n}"), "c00")).collect();
+    let v1: Vec<&dyn std::fmt::Display> = configs.iter().map(|doc| doc as _).collect();
+    let v2: Vec<&dyn std::fmt::Display> = hooks.iter().chain(&users).map(|doc| doc as _).collect();
+    let verdict = judged_upgrade(&v1, &v2);
+    let Outcome::Reject { message, .. } = &verdict.outcome else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(message.matches("hook-pruned: ").count(), 10);
+    assert!(
+        message.contains("\n\nAnd 3 more findings.\n\nTo let revision 2 pass"),
+        "{message}"
+    );
+    assert!(
+        message.contains("\nNeeded by: Deployment web-0, Deployment web-1, Deployment web-2, Deployment web-3, Deployment web-4 and 2 more.\n"),
+        "{message}"
+    );
+    assert_eq!(
+        verdict.audit["release-findings"]
+            .matches("hook-pruned: ")
+            .count(),
+        13
+    );
+
+    let eleven = judged_upgrade(&v1[..11], &v2[..11]);
+    let Outcome::Reject { message, .. } = &eleven.outcome else {
+        panic!("{eleven:?}")
+    };
+    assert!(message.contains("\n\nAnd 1 more finding.\n\n"), "{message}");
+}
+
+/// Of a warning, what does not fit is left out whole.
+#[test]
+fn warnings_fit_for_ordinary_names() {
+    let name = "my-release-postgresql-configuration";
+    let operations = [Operation::Install, Operation::Upgrade, Operation::Rollback];
+    for (operation, kind) in operations.into_iter().flat_map(|operation| {
+        [
+            (operation, "ServiceAccount"),
+            (operation, "PersistentVolumeClaim"),
+        ]
+    }) {
+        let object = ObjectId {
+            group: String::new(),
+            kind: kind.to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            name: name.to_owned(),
+        };
+        let finding = |reason: String| Finding {
+            lint: findings::Lint::HookRecreatesStorage,
+            object: object.clone(),
+            reason,
+            users: vec!["Deployment my-release-postgresql".to_owned(); 3],
+            ways_out: vec!["x".repeat(200)],
+            uncertain: false,
+            rescuable: false,
+            depends_on_live: None,
+        };
+        let line = warning(
+            "rescued, its hook is kept: ",
+            &finding(operation.name().to_owned()),
+        );
+        assert!(line.ends_with("Needed by: Deployment my-release-postgresql, Deployment my-release-postgresql, Deployment my-release-postgresql"), "{line}");
+        assert!(line.chars().count() <= MAX_WARNING);
+        let reason = "y".repeat(170);
+        let line = warning("", &finding(reason.clone()));
+        assert_eq!(line, format!("hook-recreates-storage: {object}: {reason}"));
+    }
+}
+
+#[test]
+fn levels_come_from_the_settings() {
+    let level =
+        |lint: &str, level: &str| settings(json!({"releaseGuard": {"findings": {lint: level}}}));
+    let (cluster, record) = trap();
+    let request = create(record);
+
+    let verdict = judge(&request, &level("hook-pruned", "warn"), &cluster);
+    assert_accepted(
+        &verdict,
+        &[
+            "rollout-guard: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Deployment web",
+        ],
+    );
+    assert_audit(&verdict, &[]);
+    assert_accepted(
+        &judge(&request, &level("hook-pruned", "ignore"), &cluster),
+        &[],
+    );
+    assert_accepted(
+        &judge(&request, &level("hook-pruned", "rescue"), &cluster),
+        &[
+            "rollout-guard: rescued, its hook is kept: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest",
+        ],
+    );
+    assert!(matches!(
+        judge(&request, &level("dangling-reference", "warn"), &cluster).outcome,
+        Outcome::Reject { .. }
+    ));
+
+    let off = settings(json!({"releaseGuard": {"bypass": false}}));
+    let Outcome::Reject { message, .. } = judge(&request, &off, &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.ends_with("keep to the hook"),
+        "no way around it is offered: {message}"
+    );
+}
+
+/// A hook that does not run cannot be rescued.
+#[test]
+fn what_cannot_be_rescued_is_rejected() {
+    let rescue = settings(json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}));
+    let web = || mounts("web", "a");
+    let (mut cluster, record) = upgrade(
+        &[&config("a"), &web()],
+        &[&config("a").hook("pre-install"), &web()],
+    );
+    cluster.objects.push(live("ConfigMap", "a", None));
+    let verdict = judge(&create(record), &rescue, &cluster);
+    assert_audit(
+        &verdict,
+        &[("release-findings", "hook-pruned: ConfigMap a")],
+    );
+}
+
+#[test]
+fn a_finding_without_loss_can_be_rejected_too() {
+    let strict = settings(json!({"releaseGuard": {"findings": {"no-rollout": "reject"}}}));
+    let with = |value: &str| config("a").fields(&format!("data: {{key: {value}}}"));
+    let (cluster, record) = upgrade(
+        &[&with("old"), &mounts("web", "a")],
+        &[&with("new"), &mounts("web", "a")],
+    );
+    assert_rejected(
+        &judge(&create(record), &strict, &cluster),
+        403,
+        "\
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, is not let pass by the settings of this policy. Nothing was changed.
+
+no-rollout: ConfigMap a: it changes, and the workload that uses it does not: Helm sends no request for the workload, and its pods keep the old config.
+Needed by: Deployment web.
+What to do:
+- add an annotation with {{ .Release.Revision }} to the metadata of the workload (not of its pod template)
+
+To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+    );
+}
+
+#[test]
+fn the_bypass_is_for_one_revision() {
+    let labelled = |record: &Value, revision: &str| {
+        let mut record = record.clone();
+        record["metadata"]["labels"][ALLOW_REVISION] = revision.into();
+        create(record)
+    };
+    let (cluster, record) = trap();
+    let verdict = judge(&labelled(&record, "2"), &Settings::default(), &cluster);
+    assert_accepted(
+        &verdict,
+        &[
+            "rollout-guard: allowed by label: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Deployment web",
+        ],
+    );
+    assert_audit(
+        &verdict,
+        &[(
+            "release-bypass",
+            "rollout-guard/allow-revision=2: hook-pruned: ConfigMap app-config",
+        )],
+    );
+    let rejected = |request: &Request, settings: &Settings| {
+        matches!(
+            judge(request, settings, &cluster).outcome,
+            Outcome::Reject { code: 403, .. }
+        )
+    };
+    for other in ["1", "3", "02", "2 ", "true", ""] {
+        assert!(
+            rejected(&labelled(&record, other), &Settings::default()),
+            "{other:?}"
+        );
+    }
+    let off = settings(json!({"releaseGuard": {"bypass": false}}));
+    assert!(rejected(&labelled(&record, "2"), &off));
+
+    // A release that needs no bypass is not said to have had one.
+    let (cluster, record) = upgrade(&[&config("a")], &[&config("a")]);
+    let verdict = judge(&labelled(&record, "2"), &Settings::default(), &cluster);
+    assert_accepted(&verdict, &[]);
+    assert_audit(&verdict, &[]);
+}
+
+#[test]
+fn records_that_cannot_be_read_are_rejected() {
+    let broken = || {
+        let mut record = revision(2, &[]).status("pending-upgrade").secret();
+        record["data"]["release"] = "*".into();
+        record
+    };
+    let cluster = Objects::default();
+    assert_rejected(
+        &judged(broken(), &cluster),
+        500,
+        "\
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+To let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …
+To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+    );
+    let request = create(broken());
+    let off = settings(json!({"releaseGuard": {"bypass": false}}));
+    assert_rejected(
+        &judge(&request, &off, &cluster),
+        500,
+        "\
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+    );
+
+    let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0";
+    let lenient = settings(json!({"lookupFailure": "warn"}));
+    let mut allowed = broken();
+    allowed["metadata"]["labels"][ALLOW_REVISION] = "2".into();
+    for verdict in [
+        judge(&request, &lenient, &cluster),
+        judged(allowed.clone(), &cluster),
+    ] {
+        assert_accepted(&verdict, &[&format!("rollout-guard: {text}")]);
+        assert_audit(&verdict, &[("release-not-judged", text)]);
+    }
+    assert!(matches!(
+        judge(&create(allowed), &off, &cluster).outcome,
+        Outcome::Reject { code: 500, .. }
+    ));
+
+    let mut rollback = broken();
+    rollback["metadata"]["labels"]["status"] = "pending-rollback".into();
+    let Outcome::Reject { message, .. } = judged(rollback, &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.contains("\nTo let revision 2 pass without being judged: kubectl label -n shop secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=2 --overwrite (N: the revision to go back to), and roll back again\n"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_else_keeps_a_release_from_being_judged() {
+    let judged_because = |record: Value, cluster: &Objects| {
+        let Outcome::Reject { code: 500, message } = judged(record, cluster).outcome else {
+            panic!("rejected")
+        };
+        let reason = message.split(" cannot be judged: ").nth(1).unwrap();
+        reason
+            .split(". Nothing was changed.")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let (cluster, record) = trap();
+    let mut mislabelled = revision(2, &[]).secret();
+    mislabelled["metadata"]["labels"]["status"] = "pending-upgrade".into();
+    let away = Objects {
+        failing: vec!["Secret shop/sh.helm.release.v1.web.v1".to_owned()],
+        ..Objects::default()
+    };
+    let pending = |docs| revision(2, docs).status("pending-upgrade").secret();
+    for (name, record, cluster, expected) in [
+        (
+            "the content is not pending",
+            mislabelled,
+            &cluster,
+            "its label says that it is pending, and its content does not",
+        ),
+        (
+            "no revision before",
+            record.clone(),
+            &Objects::default(),
+            "release web in namespace shop has no revision to upgrade from",
+        ),
+        (
+            "a failed look-up",
+            record,
+            &away,
+            "Secret shop/sh.helm.release.v1.web.v1 cannot be read: the API server is away",
+        ),
+        (
+            "bad YAML",
+            pending(&[&"a: @b"]),
+            &cluster,
+            "manifest of revision 2: document 1 (app/templates/all.yaml): found character that cannot start any token at line 2 column 4",
+        ),
+        (
+            "a bad workload",
+            pending(&[&deployment("web", "volumes: {}")]),
+            &cluster,
+            "Deployment web: spec.template.spec.volumes: invalid type: map, expected a sequence",
+        ),
+    ] {
+        assert_eq!(judged_because(record, cluster), expected, "{name}");
+    }
+
+    let tiny = settings(json!({"releaseGuard": {"maxRecordBytes": 10}}));
+    let (cluster, record) = trap();
+    let verdict = judge(&create(record), &tiny, &cluster);
+    let Outcome::Reject { code: 500, message } = verdict.outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.contains("larger than releaseGuard.maxRecordBytes (10)"),
+        "{message}"
+    );
+}
+
+/// Revision 2 has the ConfigMap as a regular resource, revision 1 as a hook that a rollback does not run.
+fn rollback(back_to: &Revision) -> (Objects, Value) {
+    let v2: Docs<'_> = &[&config("app-config"), &mounts("web", "app-config")];
+    let mut cluster = Objects::new([revision(2, v2).secret()]);
+    cluster.objects.push(live("ConfigMap", "app-config", None));
+    (cluster, back_to.clone().status("pending-rollback").secret())
+}
+
+fn back_to_hooks() -> Revision {
+    revision(
+        3,
+        &[
+            &config("app-config").hook(PRE),
+            &mounts("web", "app-config"),
+        ],
+    )
+}
+
+#[test]
+fn rollbacks_are_judged_against_the_last_revision() {
+    let helm_3 = back_to_hooks().with("/info/description", "Rollback to 1");
+    let (cluster, record) = rollback(&helm_3);
+    let message = |pass: &str| {
+        format!(
+            "\
+rollout-guard: helm rollback of release web in namespace shop, from revision 2 to 3, would lose what its pods need. Nothing was changed.
+
+hook-pruned: ConfigMap app-config: regular in revision 2, a hook (pre-install, pre-upgrade) in revision 3: Helm deletes it as no longer in the manifest, and no hook of this rollback makes it again.
+Needed by: Deployment web.
+What to do, one of:
+- upgrade to a chart that has it as a regular resource, instead of rolling back
+- keep the object that is there: kubectl annotate -n shop configmap app-config helm.sh/resource-policy=keep
+
+To let revision 3 pass all the same: kubectl label -n shop {pass}, and roll back again"
+        )
+    };
+    let known =
+        message("secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=3 --overwrite");
+    assert_rejected(&judged(record.clone(), &cluster), 403, &known);
+
+    let mut helm_4 = back_to_hooks().with("/info/description", "back to what worked");
+    helm_4.content["info"]["rollback_revision"] = 1.into();
+    assert_rejected(&judged(rollback(&helm_4).1, &cluster), 403, &known);
+
+    let unknown = back_to_hooks().with("/info/description", "back to what worked");
+    assert_rejected(
+        &judged(rollback(&unknown).1, &cluster),
+        403,
+        &message(
+            "secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=3 --overwrite (N: the revision to go back to)",
+        ),
+    );
+
+    // The label is inherited from the record that it goes back to.
+    let mut allowed = record;
+    allowed["metadata"]["labels"][ALLOW_REVISION] = "3".into();
+    assert_eq!(judged(allowed, &cluster).outcome, Outcome::Accept);
+}
+
+#[test]
+fn releases_in_configmaps_are_judged_too() {
+    let v1: Docs<'_> = &[&config("a"), &mounts("web", "a")];
+    let v2: Docs<'_> = &[&config("a").hook(PRE), &mounts("web", "a")];
+    let cluster = Objects::new([revision(1, v1).config_map()]);
+    let record = revision(2, v2).status("pending-upgrade").config_map();
+    let verdict = judged(record, &cluster);
+    assert_audit(
+        &verdict,
+        &[("release-findings", "hook-pruned: ConfigMap a")],
+    );
+    assert_eq!(
+        *cluster.asked.borrow(),
+        ["ConfigMap shop/sh.helm.release.v1.web.v1 [metadata.labels, data]"]
+    );
+
+    let back: Docs<'_> = &[&config("a").hook("pre-install"), &mounts("web", "a")];
+    let back = revision(2, back)
+        .status("pending-rollback")
+        .with("/info/description", "Rollback to 1");
+    let mut cluster = cluster;
+    cluster.objects.push(live("ConfigMap", "a", None));
+    let Outcome::Reject { message, .. } = judged(back.config_map(), &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.contains("kubectl label -n shop configmap sh.helm.release.v1.web.v1 "),
+        "{message}"
+    );
+}
+
+/// A failed upgrade in between repeats the trap: the current revision is the last deployed one.
+#[test]
+fn a_failed_upgrade_repeats_the_trap() {
+    let regular: Docs<'_> = &[&config("a"), &mounts("web", "a")];
+    let hooked: Docs<'_> = &[&config("a").hook(PRE), &mounts("web", "a")];
+    let cluster = Objects::new([
+        revision(1, regular).secret(),
+        revision(2, hooked).status("failed").secret(),
+    ]);
+    let third = revision(3, hooked).status("pending-upgrade").secret();
+    let Outcome::Reject { message, .. } = judged(third, &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.contains(", from revision 1 to 3, would lose"),
+        "{message}"
+    );
+    // Deployed, the trap is behind.
+    let cluster = Objects::new([revision(2, hooked).secret()]);
+    let third = revision(3, hooked).status("pending-upgrade").secret();
+    assert_accepted(&judged(third, &cluster), &[]);
+}
+
+#[test]
+fn a_doc_is_valid_yaml() {
+    let doc: Doc = config("a")
+        .hook(PRE)
+        .weight("5")
+        .policy("hook-failed")
+        .keep()
+        .namespace("n");
+    let target = revision(1, &[&doc]).release();
+    let hook = target.hooks.first().unwrap();
+    assert_eq!(
+        (hook.hook.weight, hook.hook.delete_policies.as_slice()),
+        (5, &["hook-failed".to_owned()][..])
+    );
+    assert_eq!(hook.hook.events, ["pre-install", "pre-upgrade"]);
+}
