@@ -17,6 +17,9 @@ pub mod history;
 pub mod hook_requests;
 pub mod manifest;
 pub mod plan;
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod properties;
 pub mod record;
 pub mod users;
 pub mod yaml;
