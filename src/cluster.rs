@@ -184,9 +184,18 @@ fn lookup_error(object: String, api_version: &str, kind: &str, text: String) -> 
             kind: kind.to_owned(),
         }
     } else {
-        Cause::Failed(text)
+        Cause::Failed(reason(&text).to_owned())
     };
     LookupError { object, cause }
+}
+
+/// The sentence in a failure of the host: without what wapc and policy-evaluator put in front, and
+/// without the details of the Kubernetes client behind it ("ApiError: …: Forbidden (Status { … })").
+fn reason(text: &str) -> &str {
+    let text = text.trim_start_matches("Host error: ");
+    let text = text.trim_start_matches("Callback evaluation failure: ");
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" (Status {").next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -229,8 +238,10 @@ mod tests {
             "ConfigMap shop/x cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy"
         );
         assert_eq!(
-            error("Host error: timed out"),
-            "ConfigMap shop/x cannot be read: Host error: timed out"
+            error(
+                "Host error: Callback evaluation failure: ApiError: configmaps is forbidden: Forbidden (Status { code: 403 })\n\nCaused by: …"
+            ),
+            "ConfigMap shop/x cannot be read: ApiError: configmaps is forbidden: Forbidden"
         );
     }
 }

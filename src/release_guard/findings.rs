@@ -114,7 +114,12 @@ pub struct Case<'a> {
 
 /// Reads the findings off a plan.
 pub fn findings(case: Case<'_>) -> Result<Vec<Finding>, String> {
-    let users = users(case.target, case.operation)?;
+    let mut users = users(case.target, case.operation)?;
+    // A hook that stays until it is pruned needs nothing afterwards.
+    users.retain(|user| {
+        !matches!(user.when, When::LastingHook(_))
+            || case.plan.at_end(&user.object.id) != Presence::Absent
+    });
     let reader = Reader {
         case,
         users: &users,
@@ -188,13 +193,14 @@ impl<'a> Case<'a> {
         let current = self.current?;
         let hooks = current.hooks.iter().filter(|hook| hook.has_run());
         let hooks = hooks.flat_map(|hook| &hook.objects);
-        config(current.resources.iter().chain(hooks), id)
+        config(current.resources.iter().rev().chain(hooks), id)
     }
 
     /// The same as this operation writes it last. A hook that does not run writes nothing.
     fn content_after(self, id: &ObjectId) -> Option<&'a Value> {
         match self.plan.actions(id).last()? {
-            Action::Apply => config(self.target.resources.iter(), id),
+            // Of two documents for one object the last counts.
+            Action::Apply => config(self.target.resources.iter().rev(), id),
             Action::CreateHook(stage) | Action::PatchHook(stage) => {
                 let hooks = self.target.hooks_at(self.operation, stage).into_iter();
                 config(hooks.rev().flat_map(|hook| &hook.objects), id)
@@ -391,7 +397,7 @@ impl<'a> Reader<'a> {
 
     fn self_deleted(&self, id: &ObjectId, stage: Stage) -> Option<Finding> {
         let later = |user: &User<'_>| match user.when {
-            When::Workload => true,
+            When::Workload | When::LastingHook(_) => true,
             When::Hook(of) => stage == Stage::Pre && of == Stage::Post,
             When::Later => false,
         };
@@ -427,7 +433,8 @@ impl<'a> Reader<'a> {
             Presence::Present => false,
         };
         let made_after = plan.actions(id).last() == Some(Action::CreateHook(Stage::Post));
-        let users = self.names(id, |user| !user.optional && user.when == When::Workload);
+        let start_before = |when| matches!(when, When::Workload | When::LastingHook(Stage::Pre));
+        let users = self.names(id, |user| !user.optional && start_before(user.when));
         let reason = format!(
             "only a post-{} hook makes it, after the pods that need it: with --wait, Helm waits for them in vain",
             operation.name()
@@ -572,7 +579,7 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let is_served = |user: &User<'_>| {
-                    user.when != When::Hook(Stage::Post)
+                    !matches!(user.when, When::Hook(Stage::Post) | When::LastingHook(_))
                         && user.hook.is_some_and(|hook| {
                             let mut of_user = hook.hook.events.iter();
                             of_user.all(|event| events.contains(&event.as_str()))

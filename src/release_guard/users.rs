@@ -32,8 +32,10 @@ pub struct User<'a> {
 pub enum When {
     /// From the time at which the target's resources are applied.
     Workload,
-    /// As a hook of this operation.
+    /// As a hook of this operation, until they are done.
     Hook(Stage),
+    /// From a hook of this operation on: a Deployment that is a hook stays.
+    LastingHook(Stage),
     /// As a hook of another operation; tests do not count.
     Later,
 }
@@ -41,7 +43,10 @@ pub enum When {
 impl When {
     /// Whether its pods start, or start again, when this operation has pruned.
     pub fn is_after_prune(self) -> bool {
-        matches!(self, Self::Workload | Self::Hook(Stage::Post))
+        matches!(
+            self,
+            Self::Workload | Self::LastingHook(_) | Self::Hook(Stage::Post)
+        )
     }
 }
 
@@ -61,8 +66,12 @@ pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, St
         .filter(|hook| !hook.runs_at(operation) && !hook.is_test())
         .map(|hook| (hook, When::Later));
     let hooks = runs.chain(later).flat_map(|(hook, when)| {
+        let when_of = move |object: &Object| match when {
+            When::Hook(stage) if !object.id.runs_to_completion() => When::LastingHook(stage),
+            when => when,
+        };
         let objects = hook.objects.iter();
-        objects.map(move |object| (object, when, Some(hook)))
+        objects.map(move |object| (object, when_of(object), Some(hook)))
     });
     let mut users = Vec::new();
     for (object, when, hook) in workloads.chain(hooks) {

@@ -1,0 +1,184 @@
+//! Seed 004: a changed config rolls out, an unchanged one does not, whoever sends the request.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use cluster_tests::{Case, HelmVersion, Suite, wait_until};
+use serde_json::json;
+
+use crate::guard::Guard;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    for helm in HelmVersion::ALL {
+        suite.case(
+            format!("{helm}: seed 004, a config change rolls out once"),
+            move |case| helm_rolls_out(case, helm),
+        );
+    }
+    suite.case(
+        "kubectl: ReplicaSets are as many as changes",
+        kubectl_rolls_out,
+    );
+    suite.case(
+        "kubectl: installing the policy restarts nothing",
+        installing_restarts_nothing,
+    );
+    suite.case(
+        "kubectl: config and workload applied together give the new hash, 25 times in a row",
+        no_stale_read,
+    );
+}
+
+fn manifests(value: &str, annotations: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: app-config}}
+data: {{setting: {value:?}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations: {{{annotations}}}
+spec:
+  replicas: 0
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers: [{{name: web, image: {image:?}, envFrom: [{{configMapRef: {{name: app-config}}}}]}}]
+"
+    )
+}
+
+/// The annotation with the revision makes Helm 3 send a request for the Deployment at every upgrade.
+fn helm_rolls_out(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let revision = r#"revision: "{{ .Release.Revision }}""#;
+    for (version, value, rollouts) in [
+        ("1.0.0", "one", 1),
+        ("2.0.0", "two", 2),
+        ("3.0.0", "two", 2),
+        ("4.0.0", "three", 3),
+    ] {
+        let chart = case.chart(version, &[("all.yaml", &manifests(value, revision, "web"))])?;
+        case.helm(helm, &["upgrade", "--install", "app", &chart])?
+            .success()?;
+        assert_replica_sets(case, rollouts).with_context(|| format!("chart {version}"))?;
+    }
+    Ok(())
+}
+
+fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let apply = |value: &str, image: &str| {
+        case.cluster
+            .apply(&case.namespace, &manifests(value, "", image))
+    };
+    apply("one", "web")?.success()?;
+    assert_replica_sets(case, 1)?;
+    for unchanged in [
+        vec!["annotate", "deployment", "web", "note=x"],
+        vec!["scale", "deployment", "web", "--replicas=1"],
+        vec!["annotate", "deployment", "web", "rollout-guard/configs-"],
+        vec!["patch", "deployment", "web", "-p", "{}"],
+    ] {
+        case.kubectl(&unchanged)?.success()?;
+    }
+    assert_replica_sets(case, 1)?;
+
+    // A change by hand rolls out at the next request, and only once.
+    case.kubectl(&[
+        "patch",
+        "configmap",
+        "app-config",
+        "-p",
+        r#"{"data": {"setting": "two"}}"#,
+    ])?
+    .success()?;
+    for _ in 0..2 {
+        case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
+            .success()?;
+        assert_replica_sets(case, 2)?;
+    }
+
+    // Undoing a change that was only a stamp changes nothing.
+    case.kubectl(&["rollout", "undo", "deployment", "web"])?
+        .success()?;
+    assert_replica_sets(case, 2)?;
+
+    apply("two", "web:2")?.success()?;
+    assert_replica_sets(case, 3)?;
+    // The same as before, with the config of now: it needs no new ReplicaSet.
+    case.kubectl(&["rollout", "undo", "deployment", "web"])?
+        .success()?;
+    assert_replica_sets(case, 3)
+}
+
+fn installing_restarts_nothing(case: &Case<'_>) -> Result<()> {
+    case.cluster
+        .apply(&case.namespace, &manifests("one", "", "web"))?
+        .success()?;
+    let _guard = Guard::new(case, json!({}))?;
+    case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
+        .success()?;
+    assert_replica_sets(case, 1)?;
+    case.kubectl(&[
+        "patch",
+        "configmap",
+        "app-config",
+        "-p",
+        r#"{"data": {"setting": "two"}}"#,
+    ])?
+    .success()?;
+    case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
+        .success()?;
+    assert_replica_sets(case, 2)
+}
+
+fn no_stale_read(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let mut hashes = BTreeSet::new();
+    for round in 0..25 {
+        let value = format!("round {round}");
+        let annotation = format!("round: \"{round}\"");
+        case.cluster
+            .apply(&case.namespace, &manifests(&value, &annotation, "web"))?
+            .success()?;
+        let template = "jsonpath={.spec.template.metadata.annotations.rollout-guard/config-hash}";
+        let hash = case
+            .kubectl(&["get", "deployment", "web", "-o", template])?
+            .success()?
+            .stdout;
+        ensure!(
+            hash.starts_with("sha256:") && hashes.insert(hash.clone()),
+            "round {round}: {hash:?} again"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until the controller has seen the Deployment, and counts what it has made for it.
+fn assert_replica_sets(case: &Case<'_>, expected: usize) -> Result<()> {
+    wait_until(
+        "the Deployment is observed",
+        std::time::Duration::from_secs(30),
+        || {
+            let generations = "jsonpath={.metadata.generation} {.status.observedGeneration}";
+            let found = case
+                .kubectl(&["get", "deployment", "web", "-o", generations])?
+                .success()?;
+            let mut generations = found.stdout.split(' ');
+            Ok((generations.next() == generations.next()).then_some(()))
+        },
+    )?;
+    let found = case
+        .kubectl(&["get", "replicasets", "-o", "name"])?
+        .success()?;
+    ensure!(
+        found.stdout.lines().count() == expected,
+        "not {expected} ReplicaSets: {found}"
+    );
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Seed 003: the trap is rejected, nothing is lost, and each way out that the message offers works.
+
+use anyhow::{Result, ensure};
+use cluster_tests::{Case, HelmVersion, Output, Suite};
+use serde_json::{Value, json};
+
+use crate::guard::Guard;
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web, envFrom: [{configMapRef: {name: app-config}}]}]
+";
+
+pub(crate) fn config(annotations: &str, value: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: app-config
+  annotations: {{{annotations}}}
+data: {{setting: {value:?}}}
+"
+    )
+}
+
+const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
+const KEPT: &str =
+    r#""helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/resource-policy": "keep""#;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    for helm in HelmVersion::ALL {
+        suite.case(
+            format!("{helm}: the trap is rejected and nothing changes"),
+            move |case| rejected(case, helm, &[]),
+        );
+        suite.case(
+            format!("{helm}: the trap is rejected with releases in ConfigMaps"),
+            move |case| rejected(case, helm, &[("HELM_DRIVER", "configmap")]),
+        );
+        suite.case(
+            format!("{helm}: way out, keep it a regular resource"),
+            move |case| way_out(case, helm, json!({}), "", &[]),
+        );
+        suite.case(format!("{helm}: way out, keep the hook"), move |case| {
+            way_out(case, helm, json!({}), KEPT, &[])
+        });
+        suite.case(format!("{helm}: way out, rescue"), move |case| {
+            let settings = json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}});
+            way_out(case, helm, settings, PRE_UPGRADE, &[])
+        });
+        suite.case(
+            format!("{helm}: the bypass label lets one revision pass"),
+            move |case| bypass(case, helm),
+        );
+        suite.case(
+            format!("{helm}: a bypass that is forbidden does not"),
+            move |case| {
+                let settings = json!({"releaseGuard": {"bypass": false}});
+                let guard = installed(case, helm, settings, &[])?;
+                let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+                let label = [
+                    "upgrade",
+                    "app",
+                    hook.as_str(),
+                    "--labels",
+                    "rollout-guard/allow-revision=2",
+                ];
+                let upgrade = case.helm(helm, &label)?.failure()?;
+                ensure!(
+                    upgrade.stderr.contains("hook-pruned: ConfigMap app-config"),
+                    "{upgrade}"
+                );
+                ensure!(!upgrade.stderr.contains("allow-revision"), "{upgrade}");
+                drop(guard);
+                Ok(())
+            },
+        );
+    }
+}
+
+fn chart(annotations: &str, value: &str) -> String {
+    format!("{}---{DEPLOYMENT}", config(annotations, value))
+}
+
+fn installed<'a>(
+    case: &Case<'a>,
+    helm: HelmVersion,
+    settings: Value,
+    env: &[(&str, &str)],
+) -> Result<Guard<'a>> {
+    let guard = Guard::new(case, settings)?;
+    let regular = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    run(case, helm, &["install", "app", &regular], env)?.success()?;
+    Ok(guard)
+}
+
+fn run(
+    case: &Case<'_>,
+    helm: HelmVersion,
+    arguments: &[&str],
+    env: &[(&str, &str)],
+) -> Result<Output> {
+    let mut command = case.cluster.helm_command(helm, cluster_tests::User::Admin);
+    command
+        .args(arguments)
+        .args(["--namespace", &case.namespace])
+        .envs(env.iter().copied());
+    case.cluster.run(&mut command)
+}
+
+fn rejected(case: &Case<'_>, helm: HelmVersion, env: &[(&str, &str)]) -> Result<()> {
+    let guard = installed(case, helm, json!({}), env)?;
+    let before = case.cluster.snapshot(&case.namespace)?;
+
+    let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+    let upgrade = run(case, helm, &["upgrade", "app", &hook], env)?.failure()?;
+    for part in [
+        "UPGRADE FAILED",
+        "hook-pruned: ConfigMap app-config",
+        "Deployment web",
+        "Nothing was changed",
+    ] {
+        ensure!(upgrade.stderr.contains(part), "no {part:?} in {upgrade}");
+    }
+    let after = case.cluster.snapshot(&case.namespace)?;
+    let changes = before.changes(&after);
+    ensure!(changes.is_empty(), "{changes:?}");
+
+    let next = case.chart("3.0.0", &[("all.yaml", &chart("", "three"))])?;
+    run(case, helm, &["upgrade", "app", &next], env)?.success()?;
+    assert_config(case, "three")?;
+    ensure!(
+        guard
+            .decisions()
+            .iter()
+            .filter(|decision| !decision.allowed)
+            .count()
+            == 1
+    );
+    Ok(())
+}
+
+/// The upgrade passes and the ConfigMap is there; so it is after the next upgrade, and after a rollback.
+fn way_out(
+    case: &Case<'_>,
+    helm: HelmVersion,
+    settings: Value,
+    annotations: &str,
+    env: &[(&str, &str)],
+) -> Result<()> {
+    let _guard = installed(case, helm, settings, env)?;
+    for (version, value) in [("2.0.0", "two"), ("3.0.0", "three")] {
+        let chart = case.chart(version, &[("all.yaml", &chart(annotations, value))])?;
+        case.helm(helm, &["upgrade", "app", &chart])?.success()?;
+        assert_config(case, value)?;
+    }
+    case.helm(helm, &["rollback", "app", "1"])?.success()?;
+    assert_config(case, "one")
+}
+
+/// The operator wants it so: the object is lost, and the label is worth nothing for the next revision.
+fn bypass(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let guard = installed(case, helm, json!({}), &[])?;
+    let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+    let upgrade = case
+        .helm(
+            helm,
+            &[
+                "upgrade",
+                "app",
+                &hook,
+                "--labels",
+                "rollout-guard/allow-revision=2",
+            ],
+        )?
+        .success()?;
+    ensure!(
+        upgrade.stderr.contains("hook-pruned: ConfigMap app-config"),
+        "{upgrade}"
+    );
+    let audited = guard
+        .decisions()
+        .iter()
+        .any(|decision| decision.audit_annotations.contains_key("release-bypass"));
+    ensure!(audited, "the bypass is not in the audit annotations");
+
+    let regular = case.chart("3.0.0", &[("all.yaml", &chart("", "three"))])?;
+    case.helm(helm, &["upgrade", "app", &regular])?.success()?;
+    let again = case.helm(helm, &["upgrade", "app", &hook])?.failure()?;
+    ensure!(again.stderr.contains("hook-pruned"), "{again}");
+    assert_config(case, "three")
+}
+
+pub(crate) fn assert_config(case: &Case<'_>, value: &str) -> Result<()> {
+    let found = case
+        .kubectl(&[
+            "get",
+            "configmap",
+            "app-config",
+            "-o",
+            "jsonpath={.data.setting}",
+        ])?
+        .success()?;
+    ensure!(found.stdout == value, "{found}");
+    Ok(())
+}

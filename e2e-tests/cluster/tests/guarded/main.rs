@@ -1,0 +1,18 @@
+//! The seeds on a real cluster, with policy.wasm in the way of real Helm and kubectl.
+
+use std::process::ExitCode;
+
+use cluster_tests::Suite;
+
+mod config_change;
+mod guard;
+mod hook_trap;
+mod lifecycle;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    hook_trap::add_to(&mut suite);
+    lifecycle::add_to(&mut suite);
+    config_change::add_to(&mut suite);
+    suite.run()
+}
