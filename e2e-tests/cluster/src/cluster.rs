@@ -4,7 +4,6 @@ use std::fs;
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -50,7 +49,7 @@ pub struct Options {
 /// A running cluster. Dropping it ends its processes and removes its files.
 pub struct Cluster {
     // Dropped in this order: the processes before the folder that they write to.
-    processes: Mutex<Processes>,
+    _processes: Processes,
     client: Client,
     runtime: Runtime,
     tools: Tools,
@@ -111,7 +110,7 @@ impl Cluster {
             Ok(answer.is_ok().then_some(()))
         })?;
         Ok(Cluster {
-            processes: Mutex::new(processes),
+            _processes: processes,
             client,
             runtime,
             tools,
@@ -154,18 +153,6 @@ impl Cluster {
     /// Waits for a future, a request of [`Cluster::client`] for instance.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
-    }
-
-    /// Fails when one of its programs has ended, with the end of its log.
-    ///
-    /// # Errors
-    /// That is the one.
-    pub fn check(&self) -> Result<()> {
-        let mut processes = self
-            .processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        processes.check()
     }
 
     /// Creates a namespace.

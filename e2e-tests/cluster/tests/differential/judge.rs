@@ -21,16 +21,8 @@ pub(crate) enum Agreed {
     Planned {
         operation: Operation,
         course: Course,
-        findings: Vec<Found>,
+        findings: Vec<(Lint, String)>,
     },
-}
-
-/// A finding, as far as it is counted and checked.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) lint: Lint,
-    pub(crate) object: String,
-    pub(crate) uncertain: bool,
 }
 
 /// What policy and Helm do not agree on, to be read by people.
@@ -59,11 +51,7 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
                 findings: expectation
                     .findings
                     .iter()
-                    .map(|finding| Found {
-                        lint: finding.lint,
-                        object: finding.object.to_string(),
-                        uncertain: finding.uncertain,
-                    })
+                    .map(|finding| (finding.lint, finding.object.to_string()))
                     .collect(),
             }),
             Err(error) => {

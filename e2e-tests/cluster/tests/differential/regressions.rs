@@ -584,6 +584,83 @@ items:
             "helm4: hook-pruned ConfigMap a",
         ],
     },
+    Regression {
+        name: "a Deployment that is a hook stays",
+        charts: &[
+            &["\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+"],
+            &["\
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata:
+  name: web
+  annotations:
+    helm.sh/hook: pre-upgrade
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+        - name: app
+          image: app
+          envFrom:
+            - configMapRef: {name: a}
+"],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: dangling-reference ConfigMap a",
+            "helm4: dangling-reference ConfigMap a",
+        ],
+    },
+    Regression {
+        name: "of two documents the last counts",
+        charts: &[
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+data:
+  url: '1'
+",
+                WEB,
+            ],
+            &[
+                "\
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+data:
+  url: '2'
+---
+kind: ConfigMap
+apiVersion: v1
+metadata:
+  name: a
+data:
+  url: '1'
+",
+                WEB,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[],
+    },
 ];
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -618,7 +695,7 @@ impl Regression {
         };
         let found: Vec<_> = findings
             .iter()
-            .map(|found| format!("{helm}: {} {}", found.lint, found.object))
+            .map(|(lint, object)| format!("{helm}: {lint} {object}"))
             .collect();
         let expected = self.findings.iter();
         let expected: Vec<_> = expected

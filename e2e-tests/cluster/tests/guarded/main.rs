@@ -1,5 +1,7 @@
 //! The seeds on a real cluster, with policy.wasm in the way of real Helm and kubectl.
 
+#![allow(clippy::panic)]
+
 use std::process::ExitCode;
 
 use cluster_tests::Suite;
