@@ -165,11 +165,11 @@ fn records_that_cannot_be_read_say_which_part() {
         ),
         (
             &|_| json!("%"),
-            ": base64 of Kubernetes: Invalid symbol 37, offset 0.",
+            ": base64 of Kubernetes: wrong symbol at byte 0",
         ),
         (
             &|_| json!("JSUlJQ=="),
-            ": base64 of Helm: Invalid symbol 37, offset 0.",
+            ": base64 of Helm: wrong symbol at byte 0",
         ),
         (&|text| json!(text.split_at(text.len() / 8 * 4).0), ": "),
     ] {
@@ -196,7 +196,7 @@ fn a_release_without_its_current_revision_is_not_guessed() {
         &request,
         json!({}),
         Objects::new([]),
-        "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: release yahoo in namespace rec-helm3 has no revision to upgrade from. Nothing was changed. `lookupFailure: warn` would let such releases pass without being judged.",
+        "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: release yahoo in namespace rec-helm3 has no revision to upgrade from. Nothing was changed.\nTo let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …\nTo let all such releases pass: `lookupFailure: warn` in the settings of the policy",
     );
 }
 
