@@ -4,6 +4,7 @@ use std::fs;
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -49,7 +50,7 @@ pub struct Options {
 /// A running cluster. Dropping it ends its processes and removes its files.
 pub struct Cluster {
     // Dropped in this order: the processes before the folder that they write to.
-    _processes: Processes,
+    processes: Mutex<Processes>,
     client: Client,
     runtime: Runtime,
     tools: Tools,
@@ -110,7 +111,7 @@ impl Cluster {
             Ok(answer.is_ok().then_some(()))
         })?;
         Ok(Cluster {
-            _processes: processes,
+            processes: Mutex::new(processes),
             client,
             runtime,
             tools,
@@ -153,6 +154,18 @@ impl Cluster {
     /// Waits for a future, a request of [`Cluster::client`] for instance.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
+    }
+
+    /// Fails when one of its programs has ended, with the end of its log.
+    ///
+    /// # Errors
+    /// That is the one.
+    pub fn check(&self) -> Result<()> {
+        let mut processes = self
+            .processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        processes.check()
     }
 
     /// Creates a namespace.

@@ -80,7 +80,15 @@ impl Cluster {
             ApiResource::erase::<CronJob>(&()),
             ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         ];
-        self.list(&kinds, &ListParams::default(), |kind| {
+        self.snapshot_of(namespace, &kinds)
+    }
+
+    /// All objects of a namespace, of these kinds.
+    ///
+    /// # Errors
+    /// The API server did not answer, or does not know a kind.
+    pub fn snapshot_of(&self, namespace: &str, kinds: &[ApiResource]) -> Result<Snapshot> {
+        self.list(kinds, &ListParams::default(), |kind| {
             Api::namespaced_with(self.client(), namespace, kind)
         })
     }

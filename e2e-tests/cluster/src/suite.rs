@@ -78,6 +78,7 @@ impl<'a> Case<'a> {
     fn new(shared: &'a OnceLock<Result<Shared, String>>, namespace: String) -> Result<Case<'a>> {
         let shared = shared.get_or_init(|| Shared::start().map_err(|error| format!("{error:#}")));
         let shared = shared.as_ref().map_err(|error| anyhow!("{error}"))?;
+        shared.cluster.check()?;
         shared.cluster.create_namespace(&namespace)?;
         Ok(Case {
             cluster: &shared.cluster,

@@ -143,7 +143,7 @@ fn foretell(
     let mut expected: Vec<Expected> = Vec::new();
     let mut end = End::Whole;
     for step in &expectation.plan.steps {
-        let object = step.object.in_cluster();
+        let object = step.object.clone();
         let is_there = present.contains(&object);
         let form = match (step.action, is_there) {
             (Action::DeleteBeforeHook(_) | Action::DeleteAfterHook(_), true) => {
@@ -197,7 +197,7 @@ fn foretell(
 /// Two documents for the same object, in an installation.
 fn is_twice(expectation: &Expectation, id: &ObjectId) -> bool {
     let documents = expectation.target.resources.iter();
-    let same = documents.filter(|object| object.id.in_cluster() == *id);
+    let same = documents.filter(|object| object.id.clone() == *id);
     expectation.operation == Operation::Install && same.count() > 1
 }
 
@@ -227,7 +227,7 @@ fn is_known(expectation: &Expectation, id: &ObjectId) -> bool {
     let current = expectation.current.iter();
     let current = current.filter(|current| current.is_live_before(&expectation.target));
     let mut resources = current.flat_map(|current| &current.resources);
-    resources.any(|object| object.id.in_cluster() == *id)
+    resources.any(|object| object.id.clone() == *id)
 }
 
 /// The requests up to the failure; what Helm does to clean up comes after it.
@@ -277,7 +277,7 @@ fn last_of_failed_hook(recorded: &Recorded, expectation: &Expectation) -> Option
                 .and_then(|a| a.get(cluster_tests::FAIL_ANNOTATION))
                 .is_some_and(|fails| fails == "true")
         })
-        .map(|object| object.id.in_cluster())
+        .map(|object| object.id.clone())
         .collect();
     recorded
         .requests
@@ -342,7 +342,7 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
     for release in releases {
         let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
         for object in release.resources.iter().chain(hooks) {
-            let id = object.id.in_cluster();
+            let id = object.id.clone();
             let is_there = recorded.after.contains_key(&id);
             match (expectation.plan.at_end(&id), is_there) {
                 (Presence::Present, false) => {

@@ -6,6 +6,7 @@ use cluster_tests::{ObjectState, Verb};
 use rollout_guard::release_guard::findings::{Finding, Lint};
 use rollout_guard::release_guard::manifest::ObjectId;
 use rollout_guard::settings::{Level, Levels};
+use rollout_guard::verdict::{Outcome, Verdict};
 use serde_json::Value;
 
 use crate::compare::{Course, show};
@@ -141,7 +142,7 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 .iter()
                 .flat_map(|hook| &hook.objects),
         )
-        .map(|object| object.id.in_cluster())
+        .map(|object| object.id.clone())
         .collect();
     for (workload, state) in &recorded.after {
         let kind = workload.kind.as_str();
@@ -151,25 +152,49 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
             continue;
         }
         for Reference {
-            object, optional, ..
+            object,
+            key,
+            optional,
         } in references(state)
         {
-            let is_lost =
-                recorded.before.contains_key(&object) && !recorded.after.contains_key(&object);
-            if is_lost && !optional && !found.contains(&object) {
-                return Err(format!(
-                    "{} is lost, {workload} needs it, and nothing was found",
-                    show(&object)
-                ));
+            let Some(before) = recorded.before.get(&object) else {
+                continue;
+            };
+            let is_lost = match (recorded.after.get(&object), key) {
+                (None, _) => true,
+                (Some(after), Some(key)) => has_key(before, &key) && !has_key(after, &key),
+                (Some(_), None) => false,
+            };
+            if !is_lost || optional {
+                continue;
+            }
+            let loss = format!(
+                "{} or a key of it is lost, {workload} needs it",
+                show(&object)
+            );
+            if !found.contains(&object) {
+                return Err(format!("{loss}, and nothing was found"));
+            }
+            if let Some(verdict) = &expectation.verdict
+                && !is_told(verdict, &object)
+            {
+                return Err(format!("{loss}, and the policy says {verdict:?}"));
             }
         }
     }
     Ok(())
 }
 
+/// Rejected for this object, or a warning where something else may make it anew.
+fn is_told(verdict: &Verdict, object: &ObjectId) -> bool {
+    let names = |text: &String| text.contains(&object.to_string());
+    let rejected = matches!(&verdict.outcome, Outcome::Reject { message, .. } if names(message));
+    rejected || verdict.warnings.iter().any(names)
+}
+
 fn was_regular(expectation: &Expectation, id: &ObjectId) -> bool {
     let mut resources = expectation.current.iter().flat_map(|r| &r.resources);
-    resources.any(|object| object.id.in_cluster() == *id)
+    resources.any(|object| object.id.clone() == *id)
 }
 
 fn ensure(condition: bool, otherwise: &str) -> Result<(), String> {

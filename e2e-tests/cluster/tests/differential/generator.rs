@@ -134,6 +134,7 @@ fn kind_and_name() -> impl Strategy<Value = (Kind, &'static str)> {
         2 => Just((Kind::ServiceAccount, "helper")),
         1 => Just((Kind::ClusterRole, "a")),
         1 => Just((Kind::HorizontalPodAutoscaler, "a")),
+        1 => Just((Kind::Certificate, "a")),
         2 => Just((Kind::Deployment, "api")),
         1 => Just((Kind::StatefulSet, "db")),
         1 => Just((Kind::DaemonSet, "agent")),
@@ -194,6 +195,7 @@ fn motif() -> impl Strategy<Value = Vec<Item>> {
         6 => Just(Vec::new()),
         1 => hook().prop_map(helpers_become_hooks),
         1 => prop::bool::ANY.prop_map(config_changes),
+        1 => hook().prop_map(upgrade_fails),
     ]
 }
 
@@ -232,6 +234,31 @@ fn helpers_become_hooks(job: Hook) -> Vec<Item> {
         helper(Kind::ConfigMap),
         migrate,
     ]
+}
+
+/// The first upgrade fails in a hook; what it changed before that stays.
+fn upgrade_fails(job: Hook) -> Vec<Item> {
+    let job = |events: &str, fails| {
+        let hook = Hook {
+            events: events.to_owned(),
+            ..job.clone()
+        };
+        let look = Look {
+            fails,
+            ..Look::plain()
+        };
+        State::Hook(look, hook)
+    };
+    vec![Item {
+        kind: Kind::Job,
+        name: "migrate",
+        references: Vec::new(),
+        charts: [
+            State::Absent,
+            job("pre-upgrade,post-upgrade", true),
+            job("post-upgrade", false),
+        ],
+    }]
 }
 
 /// A config changes, and the workload that uses it does not.
@@ -281,7 +308,7 @@ fn look() -> impl Strategy<Value = Look> {
             1 => Just(Listing::ListOfHooks),
         ],
         option::weighted(0.2, reference()),
-        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.2),
     )
         .prop_map(
             |(content, one_key, place, keep, listing, extra, fails)| Look {

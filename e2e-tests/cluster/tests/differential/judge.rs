@@ -21,8 +21,16 @@ pub(crate) enum Agreed {
     Planned {
         operation: Operation,
         course: Course,
-        findings: Vec<(Lint, String)>,
+        findings: Vec<Found>,
     },
+}
+
+/// A finding, as far as it is counted and checked.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) lint: Lint,
+    pub(crate) object: String,
+    pub(crate) uncertain: bool,
 }
 
 /// What policy and Helm do not agree on, to be read by people.
@@ -51,7 +59,11 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
                 findings: expectation
                     .findings
                     .iter()
-                    .map(|finding| (finding.lint, finding.object.to_string()))
+                    .map(|finding| Found {
+                        lint: finding.lint,
+                        object: finding.object.to_string(),
+                        uncertain: finding.uncertain,
+                    })
                     .collect(),
             }),
             Err(error) => {

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     DaemonSet,
     CronJob,
     Job,
+    /// A custom kind; its operator would write the Secret of the same name.
+    Certificate,
 }
 
 #[derive(Debug, Clone)]
@@ -128,6 +130,7 @@ impl Kind {
             Kind::HorizontalPodAutoscaler => "autoscaling/v2",
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
             Kind::CronJob | Kind::Job => "batch/v1",
+            Kind::Certificate => "cert-manager.io/v1",
         }
     }
 }
@@ -279,6 +282,7 @@ impl Item {
                 "jobTemplate": {"spec": {"template": self.pods(look.extra.as_ref(), "Never")}},
             }}),
             Kind::Job => json!({"spec": {"template": self.pods(None, "Never")}}),
+            Kind::Certificate => json!({"spec": {"secretName": self.name, "dnsNames": [content]}}),
         }
     }
 

@@ -695,7 +695,7 @@ impl Regression {
         };
         let found: Vec<_> = findings
             .iter()
-            .map(|(lint, object)| format!("{helm}: {lint} {object}"))
+            .map(|found| format!("{helm}: {} {}", found.lint, found.object))
             .collect();
         let expected = self.findings.iter();
         let expected: Vec<_> = expected

@@ -1,10 +1,14 @@
 //! Running a scenario: real Helm, without the policy, watched from all sides.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use cluster_tests::kube::api::ApiResource;
 use cluster_tests::{
-    AuditEvent, AuditTrail, Case, HelmVersion, ObjectState, Output, Snapshot, User, Verb,
+    AuditEvent, AuditTrail, Case, Cluster, HelmVersion, ObjectState, Output, Snapshot, User, Verb,
+    wait_until,
 };
 use rollout_guard::release_guard::manifest::ObjectId;
 use serde_json::Value;
@@ -43,6 +47,7 @@ pub(crate) struct Request {
 
 /// Runs all commands of a scenario.
 pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
+    know_certificates(case.cluster)?;
     case.cluster.create_namespace(&other_namespace(case))?;
     let charts = scenario.charts.iter().enumerate().map(|(index, text)| {
         let version = format!("{}.0.0", index + 1);
@@ -64,6 +69,48 @@ pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
 /// A chart may put objects there.
 fn other_namespace(case: &Case) -> String {
     format!("{}-other", case.namespace)
+}
+
+const CERTIFICATES: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: certificates.cert-manager.io
+spec:
+  group: cert-manager.io
+  scope: Namespaced
+  names: {kind: Certificate, plural: certificates}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+";
+
+fn certificates() -> ApiResource {
+    ApiResource {
+        group: "cert-manager.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "cert-manager.io/v1".to_owned(),
+        kind: "Certificate".to_owned(),
+        plural: "certificates".to_owned(),
+    }
+}
+
+/// The cluster serves the custom kind, before any Helm asks what it serves.
+fn know_certificates(cluster: &Cluster) -> Result<()> {
+    static KNOWN: OnceLock<Result<(), String>> = OnceLock::new();
+    let define = || {
+        cluster.apply("default", CERTIFICATES)?.success()?;
+        let limit = Duration::from_secs(30);
+        wait_until("Certificates are served", limit, || {
+            let snapshot = cluster.snapshot_of("default", &[certificates()]);
+            Ok(snapshot.is_ok().then_some(()))
+        })
+    };
+    let known = KNOWN.get_or_init(|| define().map_err(|error| format!("{error:#}")));
+    known.clone().map_err(|error| anyhow!("{error}"))
 }
 
 /// If there is such an object.
@@ -108,7 +155,9 @@ fn snapshot(case: &Case) -> Result<(Objects, BTreeMap<String, Value>)> {
     let Snapshot { objects: roles } = case.cluster.snapshot_of_cluster_roles(&of_cluster)?;
     objects.extend(roles.into_iter().map(|(id, state)| (plan_id(id), state)));
     for namespace in [&case.namespace, &other_namespace(case)] {
-        for (id, state) in case.cluster.snapshot(namespace)?.objects {
+        let custom = case.cluster.snapshot_of(namespace, &[certificates()])?;
+        let regular = case.cluster.snapshot(namespace)?.objects;
+        for (id, state) in regular.into_iter().chain(custom.objects) {
             if is_record(&id.name) {
                 records.insert(id.name, state.content);
             } else {
@@ -220,6 +269,7 @@ fn kind_of(resource: &str) -> Option<&'static str> {
         "daemonsets" => "DaemonSet",
         "cronjobs" => "CronJob",
         "jobs" => "Job",
+        "certificates" => "Certificate",
         _ => return None,
     })
 }

@@ -17,7 +17,8 @@ pub(crate) struct Tally(Mutex<Counts>);
 struct Counts {
     cases: BTreeMap<String, usize>,
     operations: BTreeMap<String, usize>,
-    findings: BTreeMap<(&'static str, String), usize>,
+    /// And how many of them are uncertain.
+    findings: BTreeMap<(&'static str, String), (usize, usize)>,
 }
 
 impl Tally {
@@ -34,9 +35,11 @@ impl Tally {
                     course,
                     findings,
                 } => {
-                    for (lint, _) in findings {
-                        let key = (lint.name(), helm.clone());
-                        *counts.findings.entry(key).or_default() += 1;
+                    for found in findings {
+                        let key = (found.lint.name(), helm.clone());
+                        let count = counts.findings.entry(key).or_default();
+                        count.0 += 1;
+                        count.1 += usize::from(found.uncertain);
                     }
                     format!("{} {course:?}", operation.name())
                 }
@@ -71,8 +74,12 @@ impl fmt::Display for Tally {
         for lint in Lint::ALL {
             write!(f, "  {lint}:")?;
             for helm in counts.cases.keys() {
-                let count = counts.findings.get(&(lint.name(), helm.clone()));
-                write!(f, " {} with {helm}", count.copied().unwrap_or_default())?;
+                let key = (lint.name(), helm.clone());
+                let (count, uncertain) = counts.findings.get(&key).copied().unwrap_or_default();
+                write!(f, " {count} with {helm}")?;
+                if uncertain > 0 {
+                    write!(f, " ({uncertain} uncertain)")?;
+                }
             }
             writeln!(f)?;
         }
