@@ -1,12 +1,19 @@
-//! Ends hook Jobs and hook Pods, in the place of the kubelet that is not there.
+//! Ends hook Jobs and hook Pods, in the place of the kubelet that is not there, and does the work of
+//! Jobs that run kubectl.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 
 use futures::{StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -20,7 +27,14 @@ pub const FAIL_ANNOTATION: &str = "cluster-tests/fail";
 
 const HOOK_ANNOTATION: &str = "helm.sh/hook";
 
+/// As often as the Job controller would try by default: a role that was made a moment ago may not
+/// count yet.
+const RUNS: u32 = 7;
+
 /// Completes the hooks of all namespaces as soon as they are created, until it is dropped.
+///
+/// A Job whose container runs kubectl really runs, hook or not, with the rights of its service
+/// account; it ends as kubectl does.
 #[derive(Debug)]
 pub struct HookCompleter {
     task: JoinHandle<()>,
@@ -30,10 +44,16 @@ impl Cluster {
     /// Starts to complete hook Jobs and hook Pods, in the background.
     pub fn complete_hooks(&self) -> HookCompleter {
         let client = self.client();
+        let kubectl = Kubectl {
+            program: self.tool("kubectl"),
+            home: self.folder().to_owned(),
+            server: self.server().to_owned(),
+            ca_file: self.ca_file(),
+        };
         let task = self.runtime().spawn(async move {
             future::join(
-                end_hooks(client.clone(), job_end),
-                end_hooks(client, pod_end),
+                end_hooks::<Job>(client.clone(), kubectl.clone()),
+                end_hooks::<Pod>(client, kubectl),
             )
             .await;
         });
@@ -47,11 +67,18 @@ impl Drop for HookCompleter {
     }
 }
 
-/// Gives every hook of a kind the status that `end` has for it.
-async fn end_hooks<K>(client: Client, end: fn(&K, bool) -> Option<Value>)
+/// What ends by itself.
+trait Ends: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
+    fn pod_spec(&self) -> Option<&PodSpec>;
+
+    /// The status of its end; `None` if it has ended.
+    fn end(&self, fails: bool) -> Option<Value>;
+}
+
+/// Ends all hooks of a kind, and what runs kubectl.
+async fn end_hooks<K>(client: Client, kubectl: Kubectl)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Ends + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
@@ -60,19 +87,32 @@ where
     while let Some(object) = objects.next().await {
         // The watcher itself tries again after an error.
         let Ok(object) = object else { continue };
-        let annotations = object.annotations();
-        if !annotations.contains_key(HOOK_ANNOTATION) {
+        let arguments = object.pod_spec().and_then(kubectl_arguments);
+        let is_hook = object.annotations().contains_key(HOOK_ANNOTATION);
+        let (Some(completed), Some(namespace)) = (object.end(false), object.namespace()) else {
             continue;
-        }
-        let fails = annotations
-            .get(FAIL_ANNOTATION)
-            .is_some_and(|value| value == "true");
-        let (Some(status), Some(namespace)) = (end(&object, fails), object.namespace()) else {
-            continue;
+        };
+        let name = object.name_any();
+        let fails = match (arguments, object.annotations().get(FAIL_ANNOTATION)) {
+            (None, _) if !is_hook => continue,
+            (_, Some(value)) if value == "true" => true,
+            (None, _) => false,
+            (Some(arguments), _) => {
+                let account = object
+                    .pod_spec()
+                    .and_then(|spec| spec.service_account_name.clone());
+                let account = account.unwrap_or_else(|| "default".to_owned());
+                let run = kubectl.run(&client, &namespace, &account, &arguments).await;
+                run.inspect_err(|error| eprintln!("{namespace}/{name}: {error:#}"))
+                    .is_err()
+            }
+        };
+        let status = match fails {
+            true => object.end(true),
+            false => Some(completed),
         };
         let api = Api::<K>::namespaced(client.clone(), &namespace);
         let patch = Patch::Merge(json!({"status": status}));
-        let name = object.name_any();
         let answer = api
             .patch_status(&name, &PatchParams::default(), &patch)
             .await;
@@ -82,6 +122,84 @@ where
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => eprintln!("cannot end the hook {namespace}/{name}: {error}"),
         }
+    }
+}
+
+/// What comes after `kubectl` in the only container.
+fn kubectl_arguments(spec: &PodSpec) -> Option<Vec<String>> {
+    let [container] = spec.containers.as_slice() else {
+        return None;
+    };
+    let command = container.command.iter().flatten();
+    let mut words = command.chain(container.args.iter().flatten()).cloned();
+    (words.next()? == "kubectl").then(|| words.collect())
+}
+
+/// kubectl with the rights of a pod.
+#[derive(Debug, Clone)]
+struct Kubectl {
+    program: PathBuf,
+    home: PathBuf,
+    server: String,
+    ca_file: PathBuf,
+}
+
+impl Kubectl {
+    async fn run(
+        &self,
+        client: &Client,
+        namespace: &str,
+        service_account: &str,
+        arguments: &[String],
+    ) -> Result<()> {
+        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
+        let request = TokenRequest::default();
+        let answer = accounts
+            .create_token_request(service_account, &PostParams::default(), &request)
+            .await;
+        let token = answer
+            .with_context(|| format!("no token for ServiceAccount {service_account}"))?
+            .status
+            .and_then(|status| status.token)
+            .context("a token request without an answer")?;
+        for run in 1.. {
+            let mut command = Command::new(&self.program);
+            command
+                .env_clear()
+                .env("HOME", &self.home)
+                .args(["--server", &self.server, "--token", &token])
+                .args(["--namespace", namespace, "--certificate-authority"])
+                .arg(&self.ca_file)
+                .args(arguments);
+            let output = tokio::task::spawn_blocking(move || command.output()).await??;
+            if output.status.success() {
+                break;
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(run < RUNS, "kubectl {}: {said}", arguments.join(" "));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Ends for Job {
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.template.spec.as_ref()
+    }
+
+    fn end(&self, fails: bool) -> Option<Value> {
+        job_end(self, fails)
+    }
+}
+
+impl Ends for Pod {
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()
+    }
+
+    fn end(&self, fails: bool) -> Option<Value> {
+        pod_end(self, fails)
     }
 }
 

@@ -17,8 +17,8 @@
 //!
 //! What is real: admission, storage, RBAC, the audit log, garbage collection, and the controllers
 //! that roll out workloads. What is not: there is no kubelet and no scheduler, so pods stay
-//! `Pending`, workloads never become ready, and hook Jobs end because [`HookCompleter`] says so.
-//! There are no service account tokens, and no `kube-root-ca.crt` appears in namespaces.
+//! `Pending`, workloads never become ready, and hook Jobs end because [`HookCompleter`] says so; it
+//! runs kubectl in the place of pods that would. No `kube-root-ca.crt` appears in namespaces.
 
 mod audit;
 mod cluster;

@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use cluster_tests::Suite;
 
 mod config_change;
+mod findings;
 mod guard;
 mod hook_trap;
 mod lifecycle;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    findings::add_to(&mut suite);
     hook_trap::add_to(&mut suite);
     lifecycle::add_to(&mut suite);
     config_change::add_to(&mut suite);
