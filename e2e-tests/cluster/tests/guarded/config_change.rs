@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, Suite, wait_until};
+use cluster_tests::{Case, HelmVersion, Suite};
 use serde_json::json;
 
 use crate::guard::Guard;
+use crate::rollouts::assert_rollouts;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
@@ -65,7 +66,8 @@ fn helm_rolls_out(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         let chart = case.chart(version, &[("all.yaml", &manifests(value, revision, "web"))])?;
         case.helm(helm, &["upgrade", "--install", "app", &chart])?
             .success()?;
-        assert_replica_sets(case, rollouts).with_context(|| format!("chart {version}"))?;
+        assert_rollouts(case, "deployment/web", rollouts)
+            .with_context(|| format!("chart {version}"))?;
     }
     Ok(())
 }
@@ -77,7 +79,7 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
             .apply(&case.namespace, &manifests(value, "", image))
     };
     apply("one", "web")?.success()?;
-    assert_replica_sets(case, 1)?;
+    assert_rollouts(case, "deployment/web", 1)?;
     for unchanged in [
         vec!["annotate", "deployment", "web", "note=x"],
         vec!["scale", "deployment", "web", "--replicas=1"],
@@ -86,7 +88,7 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     ] {
         case.kubectl(&unchanged)?.success()?;
     }
-    assert_replica_sets(case, 1)?;
+    assert_rollouts(case, "deployment/web", 1)?;
 
     // A change by hand rolls out at the next request, and only once.
     case.kubectl(&[
@@ -100,20 +102,20 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     for _ in 0..2 {
         case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
             .success()?;
-        assert_replica_sets(case, 2)?;
+        assert_rollouts(case, "deployment/web", 2)?;
     }
 
     // Undoing a change that was only a stamp changes nothing.
     case.kubectl(&["rollout", "undo", "deployment", "web"])?
         .success()?;
-    assert_replica_sets(case, 2)?;
+    assert_rollouts(case, "deployment/web", 2)?;
 
     apply("two", "web:2")?.success()?;
-    assert_replica_sets(case, 3)?;
+    assert_rollouts(case, "deployment/web", 3)?;
     // The same as before, with the config of now: it needs no new ReplicaSet.
     case.kubectl(&["rollout", "undo", "deployment", "web"])?
         .success()?;
-    assert_replica_sets(case, 3)
+    assert_rollouts(case, "deployment/web", 3)
 }
 
 fn installing_restarts_nothing(case: &Case<'_>) -> Result<()> {
@@ -123,7 +125,7 @@ fn installing_restarts_nothing(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
         .success()?;
-    assert_replica_sets(case, 1)?;
+    assert_rollouts(case, "deployment/web", 1)?;
     case.kubectl(&[
         "patch",
         "configmap",
@@ -134,7 +136,7 @@ fn installing_restarts_nothing(case: &Case<'_>) -> Result<()> {
     .success()?;
     case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
         .success()?;
-    assert_replica_sets(case, 2)
+    assert_rollouts(case, "deployment/web", 2)
 }
 
 fn no_stale_read(case: &Case<'_>) -> Result<()> {
@@ -156,29 +158,5 @@ fn no_stale_read(case: &Case<'_>) -> Result<()> {
             "round {round}: {hash:?} again"
         );
     }
-    Ok(())
-}
-
-/// Waits until the controller has seen the Deployment, and counts what it has made for it.
-fn assert_replica_sets(case: &Case<'_>, expected: usize) -> Result<()> {
-    wait_until(
-        "the Deployment is observed",
-        std::time::Duration::from_secs(30),
-        || {
-            let generations = "jsonpath={.metadata.generation} {.status.observedGeneration}";
-            let found = case
-                .kubectl(&["get", "deployment", "web", "-o", generations])?
-                .success()?;
-            let mut generations = found.stdout.split(' ');
-            Ok((generations.next() == generations.next()).then_some(()))
-        },
-    )?;
-    let found = case
-        .kubectl(&["get", "replicasets", "-o", "name"])?
-        .success()?;
-    ensure!(
-        found.stdout.lines().count() == expected,
-        "not {expected} ReplicaSets: {found}"
-    );
     Ok(())
 }

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use cluster_tests::Suite;
 
 mod config_change;
+mod examples;
 mod findings;
 mod guard;
 mod hook_trap;
 mod lifecycle;
+mod rollouts;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -18,5 +20,6 @@ fn main() -> ExitCode {
     hook_trap::add_to(&mut suite);
     lifecycle::add_to(&mut suite);
     config_change::add_to(&mut suite);
+    examples::add_to(&mut suite);
     suite.run()
 }

@@ -1,0 +1,41 @@
+//! How often a workload was rolled out, as its controller keeps the books.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cluster_tests::{Case, wait_until};
+
+/// Waits until the controller has seen the workload (`deployment/web`), and counts the pod templates
+/// that it has made pods of: ReplicaSets, or ControllerRevisions.
+pub(crate) fn assert_rollouts(case: &Case<'_>, workload: &str, expected: usize) -> Result<()> {
+    let found = rollouts(case, workload)?;
+    ensure!(
+        found.len() == expected,
+        "{workload} was rolled out {} times, not {expected}: {found:?}",
+        found.len()
+    );
+    Ok(())
+}
+
+/// The names of a workload's ReplicaSets or ControllerRevisions.
+pub(crate) fn rollouts(case: &Case<'_>, workload: &str) -> Result<Vec<String>> {
+    let generations = "jsonpath={.metadata.generation} {.status.observedGeneration}";
+    wait_until("the workload is observed", Duration::from_secs(30), || {
+        let found = case.kubectl(&["get", workload, "-o", generations])?;
+        let found = found.success()?;
+        let mut generations = found.stdout.split(' ');
+        Ok((generations.next() == generations.next()).then_some(()))
+    })?;
+    let (kind, name) = workload.split_once('/').context("kind/name")?;
+    let resource = match kind {
+        "deployment" => "replicasets",
+        _ => "controllerrevisions",
+    };
+    let owners = "jsonpath={range .items[*]}{.metadata.ownerReferences[0].name} {.metadata.name}{\"\\n\"}{end}";
+    let found = case.kubectl(&["get", resource, "-o", owners])?.success()?;
+    let owned = found.stdout.lines().filter_map(|line| {
+        let (owner, revision) = line.split_once(' ')?;
+        (owner == name).then(|| revision.to_owned())
+    });
+    Ok(owned.collect())
+}
