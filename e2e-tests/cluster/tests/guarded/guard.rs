@@ -19,6 +19,20 @@ pub(crate) struct Guard<'a> {
 
 impl<'a> Guard<'a> {
     pub(crate) fn new(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
+        let records = rule("", &["secrets"], &["CREATE"]);
+        Guard::with_rules(case, settings, [vec![records], other_rules()].concat())
+    }
+
+    /// Never sees a release record at its creation: the policy was down, or is new.
+    pub(crate) fn second_line(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
+        Guard::with_rules(case, settings, other_rules())
+    }
+
+    fn with_rules(
+        case: &Case<'a>,
+        settings: Value,
+        rules: Vec<RuleWithOperations>,
+    ) -> Result<Guard<'a>> {
         let kinds = ["ConfigMap", "Secret"].map(|kind| Kind::new("v1", kind));
         let server = Server::start(Options {
             settings,
@@ -29,16 +43,7 @@ impl<'a> Guard<'a> {
             name: case.namespace.clone(),
             port: server.port(),
             ca_bundle: server.ca_pem().to_owned(),
-            rules: vec![
-                rule(
-                    "apps",
-                    &["deployments", "statefulsets", "daemonsets"],
-                    &["CREATE", "UPDATE"],
-                ),
-                rule("", &["secrets"], &["CREATE"]),
-                // Updates too: with server-side apply, a hook may be patched onto what is there.
-                rule("", &["configmaps"], &["CREATE", "UPDATE", "DELETE"]),
-            ],
+            rules,
             match_conditions: Vec::new(),
             namespaces: vec![case.namespace.clone()],
         })?;
@@ -51,6 +56,18 @@ impl<'a> Guard<'a> {
     pub(crate) fn decisions(&self) -> Vec<Decision> {
         self.server.decisions()
     }
+}
+
+fn other_rules() -> Vec<RuleWithOperations> {
+    vec![
+        rule(
+            "apps",
+            &["deployments", "statefulsets", "daemonsets"],
+            &["CREATE", "UPDATE"],
+        ),
+        // Updates too: with server-side apply, a hook may be patched onto what is there.
+        rule("", &["configmaps"], &["CREATE", "UPDATE", "DELETE"]),
+    ]
 }
 
 fn rule(group: &str, resources: &[&str], operations: &[&str]) -> RuleWithOperations {

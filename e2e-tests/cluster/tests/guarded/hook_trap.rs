@@ -47,6 +47,14 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| rejected(case, helm, &[("HELM_DRIVER", "configmap")]),
         );
         suite.case(
+            format!("{helm}: the trap is rejected with --no-hooks"),
+            move |case| no_hooks(case, helm),
+        );
+        suite.case(
+            format!("{helm}: the second line stops the deletion by itself"),
+            move |case| second_line(case, helm),
+        );
+        suite.case(
             format!("{helm}: way out, keep it a regular resource"),
             move |case| way_out(case, helm, json!({}), "", &[]),
         );
@@ -147,6 +155,49 @@ fn rejected(case: &Case<'_>, helm: HelmVersion, env: &[(&str, &str)]) -> Result<
             == 1
     );
     Ok(())
+}
+
+/// The object would go as well: pruned, and made by no hook.
+fn no_hooks(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let guard = installed(case, helm, json!({}), &[])?;
+    let before = case.cluster.snapshot(&case.namespace)?;
+    let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+    let upgrade = ["upgrade", "app", hook.as_str(), "--no-hooks"];
+    let rejected = case.helm(helm, &upgrade)?.failure()?;
+    ensure!(
+        rejected
+            .stderr
+            .contains("hook-pruned: ConfigMap app-config"),
+        "{rejected}"
+    );
+    let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
+    ensure!(changes.is_empty(), "{changes:?}");
+
+    drop(guard);
+    case.helm(helm, &upgrade)?.success()?;
+    case.kubectl(&["get", "configmap", "app-config"])?
+        .failure()?;
+    Ok(())
+}
+
+/// Helm has written its record when the policy comes in: the first that it asks for is refused.
+fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::second_line(case, json!({}))?;
+    let regular = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    case.helm(helm, &["install", "app", &regular])?.success()?;
+    let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+    let upgrade = case.helm(helm, &["upgrade", "app", &hook])?.failure()?;
+    for part in [
+        "hook-pruned: ConfigMap app-config",
+        "Helm has begun; this request was stopped.",
+    ] {
+        ensure!(upgrade.stderr.contains(part), "no {part:?} in {upgrade}");
+    }
+    assert_config(case, "one")?;
+
+    let next = case.chart("3.0.0", &[("all.yaml", &chart("", "three"))])?;
+    case.helm(helm, &["upgrade", "app", &next])?.success()?;
+    assert_config(case, "three")
 }
 
 /// The upgrade passes and the ConfigMap is there; so it is after the next upgrade, and after a rollback.
