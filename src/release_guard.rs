@@ -230,7 +230,7 @@ impl Assessment {
                 ),
         };
         let verdict = of_level(Level::Rescue).fold(verdict, |verdict, finding| {
-            verdict.warn(warning("rescued, its hook is kept: ", finding))
+            verdict.warn(warning("rescued, unless --no-hooks: ", finding))
         });
         of_level(Level::Warn).fold(verdict, |verdict, finding| {
             verdict.warn(warning("", finding))

@@ -598,7 +598,7 @@ fn warnings_fit_for_ordinary_names() {
             depends_on_live: None,
         };
         let line = warning(
-            "rescued, its hook is kept: ",
+            "rescued, unless --no-hooks: ",
             &finding(operation.name().to_owned()),
         );
         assert!(line.ends_with("Needed by: Deployment my-release-postgresql, Deployment my-release-postgresql, Deployment my-release-postgresql"), "{line}");
@@ -631,7 +631,7 @@ fn levels_come_from_the_settings() {
     assert_accepted(
         &judge(&request, &level("hook-pruned", "rescue"), &cluster),
         &[
-            "rollout-guard: rescued, its hook is kept: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest",
+            "rollout-guard: rescued, unless --no-hooks: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest",
         ],
     );
     assert!(matches!(

@@ -131,17 +131,14 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
         .filter(|finding| levels.of(finding.lint) == Level::Reject || finding.uncertain)
         .map(|finding| &finding.object)
         .collect();
-    let targets: BTreeSet<_> = expectation
-        .target
+    let target = &expectation.target;
+    // A Deployment that a hook of an older revision has left is nobody's: only what runs now counts.
+    let hooks = target.hooks.iter();
+    let runs = hooks.filter(|hook| hook.runs_at(expectation.operation));
+    let targets: BTreeSet<_> = target
         .resources
         .iter()
-        .chain(
-            expectation
-                .target
-                .hooks
-                .iter()
-                .flat_map(|hook| &hook.objects),
-        )
+        .chain(runs.flat_map(|hook| &hook.objects))
         .map(|object| object.id.clone())
         .collect();
     for (workload, state) in &recorded.after {
