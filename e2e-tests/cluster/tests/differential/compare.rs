@@ -10,6 +10,7 @@ use std::fmt;
 use cluster_tests::Verb;
 use rollout_guard::release_guard::manifest::ObjectId;
 use rollout_guard::release_guard::plan::{Action, Operation, Presence};
+use serde_json::Value;
 
 use crate::expect::Expectation;
 use crate::run::{Recorded, Request};
@@ -271,11 +272,12 @@ fn last_of_failed_hook(recorded: &Recorded, expectation: &Expectation) -> Option
         .flat_map(|hook| &hook.objects)
         .filter(|object| object.id.kind == "Job")
         .filter(|object| {
-            object
-                .body
-                .pointer("/metadata/annotations")
-                .and_then(|a| a.get(cluster_tests::FAIL_ANNOTATION))
-                .is_some_and(|fails| fails == "true")
+            // A Job that is patched has run before, and does not run again.
+            let before = recorded.before.get(&object.id).map(|state| &state.content);
+            [Some(&object.body), before]
+                .into_iter()
+                .flatten()
+                .any(fails)
         })
         .map(|object| object.id.clone())
         .collect();
@@ -283,6 +285,12 @@ fn last_of_failed_hook(recorded: &Recorded, expectation: &Expectation) -> Option
         .requests
         .iter()
         .rposition(|request| request.verb != Verb::Delete && jobs.contains(&request.object))
+}
+
+fn fails(job: &Value) -> bool {
+    let annotations = job.pointer("/metadata/annotations");
+    let fails = annotations.and_then(|a| a.get(cluster_tests::FAIL_ANNOTATION));
+    fails.is_some_and(|fails| fails == "true")
 }
 
 /// Installing creates the objects of a kind at once, and so does a hook that is a list.
