@@ -38,7 +38,7 @@ pub trait Cluster {
     /// (`data`, `metadata.annotations`; a path is split on `.`). `None`: there is no such object.
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError>;
 
-    /// Lists the objects of a kind in a namespace by label. The list is served from a watch cache and
+    /// Lists the objects of a kind in a namespace by label (empty for all). The list is served from a watch cache and
     /// may lag behind.
     fn list(
         &self,
@@ -122,7 +122,7 @@ impl Cluster for Host {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
             namespace: namespace.to_owned(),
-            label_selector: Some(label_selector.to_owned()),
+            label_selector: Some(label_selector.to_owned()).filter(|selector| !selector.is_empty()),
             field_selector: None,
             field_masks: field_masks(fields),
         };

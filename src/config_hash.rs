@@ -10,6 +10,7 @@
 //! of the wrong shape.
 
 pub mod configs;
+pub mod consumers;
 pub mod digest;
 pub mod references;
 pub mod stamp;

@@ -13,6 +13,7 @@
 //!        │                                             │ ▼                  │
 //!        ├───── pending release record ─────────────► release_guard ────────┤
 //!        ├───── hook, or deletion in a release ─────►   └ hook_requests ────┤
+//!        ├───── change of a ConfigMap or Secret ────► config_hash::consumers┤
 //!        │                                                                  │
 //!        └───── anything else ─────────────────────► accept ────────────────┘
 //! ```
@@ -35,6 +36,7 @@ use wapc_guest::{CallResult, register_function};
 
 use crate::{
     cluster::{Cluster, Host},
+    config_hash::consumers,
     release_guard::hook_requests,
     request::{Payload, Request},
     settings::Settings,
@@ -71,6 +73,17 @@ fn validate_settings(payload: &[u8]) -> CallResult {
 
 /// Answers one request.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
+    let verdict = route(request, settings, cluster);
+    let told = settings.config_hash.warn_consumers && consumers::concerns(request);
+    if !told || verdict.is_rejected() {
+        return verdict;
+    }
+    consumers::warnings(request, &settings.config_hash, cluster)
+        .into_iter()
+        .fold(verdict, Verdict::warn)
+}
+
+fn route(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let guard = &settings.release_guard;
     if settings.config_hash.enabled && config_hash::concerns(request) {
         config_hash::judge(request, settings, cluster)

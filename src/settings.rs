@@ -53,6 +53,8 @@ pub struct ConfigHash {
     pub ignore: Ignore,
     /// Hash with HMAC-SHA-256 and the key in this Secret.
     pub key: Option<KeyRef>,
+    /// When a ConfigMap or Secret changes, name the workloads that use it. Lists them.
+    pub warn_consumers: bool,
 }
 
 impl Default for ConfigHash {
@@ -66,6 +68,7 @@ impl Default for ConfigHash {
             image_pull_secrets: false,
             ignore: Ignore::default(),
             key: None,
+            warn_consumers: false,
         }
     }
 }

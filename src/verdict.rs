@@ -55,6 +55,10 @@ impl Verdict {
         Self::rejected(500, message)
     }
 
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.outcome, Outcome::Reject { .. })
+    }
+
     fn rejected(code: u16, message: impl Into<String>) -> Self {
         let message = format!("rollout-guard: {}", message.into());
         Self {

@@ -63,6 +63,13 @@ impl Cluster for Objects {
         self.asked
             .borrow_mut()
             .push(format!("{kind} {namespace}/* [{selector}]"));
+        let list = format!("{kind} {namespace}/*");
+        if self.failing.contains(&list) {
+            return Err(LookupError {
+                object: list,
+                cause: Cause::Failed("the API server is away".to_owned()),
+            });
+        }
         let of_kind = |value: &&Value| {
             value.pointer("/kind").and_then(Value::as_str) == Some(kind)
                 && value.pointer("/metadata/namespace").and_then(Value::as_str) == Some(namespace)

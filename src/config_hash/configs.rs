@@ -175,7 +175,7 @@ impl Gap<'_> {
 }
 
 /// `data` and `binaryData` as one map of bytes. Errors name the key, never the value.
-fn bytes(object: &Value, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>, String> {
+pub(super) fn bytes(object: &Value, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut bytes = BTreeMap::new();
     for field in ["data", "binaryData"] {
         let base64 = kind == Kind::Secret || field == "binaryData";

@@ -114,7 +114,7 @@ pub struct Case<'a> {
 
 /// Reads the findings off a plan.
 pub fn findings(case: Case<'_>) -> Result<Vec<Finding>, String> {
-    let mut users = users(case.target, case.operation)?;
+    let mut users = users(case.current, case.target, case.operation)?;
     // A hook that stays until it is pruned needs nothing afterwards.
     users.retain(|user| {
         !matches!(user.when, When::LastingHook(_))
@@ -342,22 +342,26 @@ impl<'a> Reader<'a> {
                 && names(&object.body, &id.name)
                 && !uses(object)
         });
+        let is_named = self.of(id).any(|user| !user.kept_by_api_server);
+        let follows = match is_named {
+            true => "the pods that need it cannot start",
+            false => {
+                "the workloads that no longer name one keep it (kubernetes/kubernetes#72519), so that their pods cannot start"
+            }
+        };
         let reason = format!(
-            "in {}, not in revision {}: Helm deletes it, and the pods that need it cannot start",
+            "in {}, not in revision {}: Helm deletes it, and {follows}",
             self.case.before(),
             self.case.target.revision
         );
+        let way_out = match self.case.operation {
+            _ if !is_named => "name another in the workload: serviceAccountName: default",
+            Operation::Rollback => "upgrade to a chart that has it, instead of rolling back",
+            _ => "put it back into the chart, or remove the references to it",
+        };
         Some(Finding {
             users,
-            ways_out: vec![
-                match self.case.operation {
-                    Operation::Rollback => {
-                        "upgrade to a chart that has it, instead of rolling back".to_owned()
-                    }
-                    _ => "put it back into the chart, or remove the references to it".to_owned(),
-                },
-                keep_live(id),
-            ],
+            ways_out: vec![way_out.to_owned(), keep_live(id)],
             uncertain: maker.is_some(),
             depends_on_live: self.pruned_as_it_is(id),
             reason: match maker {

@@ -25,6 +25,8 @@ pub struct User<'a> {
     /// The keys that the pods cannot start without. `None`: they use the object as a whole.
     pub keys: Option<BTreeSet<String>>,
     pub optional: bool,
+    /// Its manifest no longer names the ServiceAccount, and its pods keep it.
+    pub kept_by_api_server: bool,
 }
 
 /// When the pods run.
@@ -50,8 +52,12 @@ impl When {
     }
 }
 
-/// The users in a release, for an operation.
-pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, String> {
+/// The users in the target, for an operation.
+pub fn users<'a>(
+    current: Option<&Release>,
+    target: &'a Release,
+    operation: Operation,
+) -> Result<Vec<User<'a>>, String> {
     let workloads = target
         .resources
         .iter()
@@ -80,7 +86,13 @@ pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, St
             Err(_) if when == When::Later => continue,
             needs => needs?,
         };
-        users.extend(needs.into_iter().map(|need| User {
+        let kept = match when {
+            When::Workload => kept_by_api_server(current, object, &needs),
+            _ => None,
+        };
+        let needs = needs.into_iter().map(|need| (need, false));
+        let needs = needs.chain(kept.map(|need| (need, true)));
+        users.extend(needs.map(|(need, kept_by_api_server)| User {
             object,
             when,
             hook,
@@ -95,9 +107,23 @@ pub fn users(target: &Release, operation: Operation) -> Result<Vec<User<'_>>, St
                 Keys::All => None,
                 Keys::Only(keys) => Some(keys),
             },
+            kept_by_api_server,
         }));
     }
     Ok(users)
+}
+
+/// The ServiceAccount that a workload had and has no more, by its manifest. The API server has copied
+/// its name to the deprecated field `serviceAccount`, which no client removes, and takes it from there
+/// (kubernetes/kubernetes#72519, helm/helm#5473).
+fn kept_by_api_server(current: Option<&Release>, object: &Object, now: &[Need]) -> Option<Need> {
+    let is_account = |need: &Need| need.kind == pod_template::Kind::ServiceAccount;
+    if now.iter().any(is_account) {
+        return None;
+    }
+    let mut resources = current?.resources.iter();
+    let before = resources.find(|before| before.id == object.id)?;
+    needs(before).ok()?.into_iter().find(is_account)
 }
 
 /// What the pods of an object need; nothing, when it has none.

@@ -476,6 +476,58 @@ fn what_pods_need_must_not_go() {
     }
 }
 
+/// The API server keeps the account of a pod template that names none.
+#[test]
+fn an_account_that_is_no_longer_named_is_still_needed() {
+    let with_account = deployment("web", "serviceAccountName: a");
+    let bare = deployment("web", "");
+    let findings = upgrade(&[&account("a"), &with_account], &[&bare]);
+    assert_found(
+        "no longer named",
+        &findings,
+        &["dangling-reference ServiceAccount a < Deployment web"],
+    );
+    assert_reason(
+        &findings,
+        "in revision 1, not in revision 2: Helm deletes it, and the workloads that no longer name one keep it (kubernetes/kubernetes#72519), so that their pods cannot start",
+        &[
+            "name another in the workload: serviceAccountName: default",
+            "keep the object that is there: kubectl annotate -n shop serviceaccount a helm.sh/resource-policy=keep",
+        ],
+    );
+    let other = deployment("web", "serviceAccountName: default");
+    let also_named = deployment("api", "serviceAccountName: a");
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 4] = [
+        (
+            "another names it",
+            &[&account("a"), &with_account],
+            &[&bare, &also_named],
+            &["dangling-reference ServiceAccount a < Deployment web, Deployment api"],
+        ),
+        (
+            "Not: another is named",
+            &[&account("a"), &with_account],
+            &[&other],
+            &[],
+        ),
+        (
+            "Not: the workload goes too",
+            &[&account("a"), &with_account],
+            &[],
+            &[],
+        ),
+        (
+            "Not: the account stays",
+            &[&account("a"), &with_account],
+            &[&account("a"), &bare],
+            &[],
+        ),
+    ];
+    for (name, v1, v2, expected) in cases {
+        assert_found(name, &upgrade(v1, v2), expected);
+    }
+}
+
 #[test]
 fn rollbacks_can_leave_references_dangling_too() {
     let web = mounts("web", "a");

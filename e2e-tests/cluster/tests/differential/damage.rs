@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cluster_tests::{ObjectState, Verb};
 use rollout_guard::release_guard::findings::{Finding, Lint};
-use rollout_guard::release_guard::manifest::ObjectId;
+use rollout_guard::release_guard::manifest::{Object, ObjectId};
 use rollout_guard::settings::{Level, Levels};
 use rollout_guard::verdict::{Outcome, Verdict};
 use serde_json::Value;
@@ -157,7 +157,7 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 (Some(after), Some(key)) => has_key(before, &key) && !has_key(after, &key),
                 (Some(_), None) => false,
             };
-            if !is_lost || optional {
+            if !is_lost || optional || is_of_an_older_revision(&object, workload, expectation) {
                 continue;
             }
             let loss = format!(
@@ -175,6 +175,28 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
         }
     }
     Ok(())
+}
+
+/// The API server never takes a ServiceAccount away from a pod template that no longer names one. The
+/// policy knows those that the current revision names.
+fn is_of_an_older_revision(
+    account: &ObjectId,
+    workload: &ObjectId,
+    expectation: &Expectation,
+) -> bool {
+    let releases = [Some(&expectation.target), expectation.current.as_ref()];
+    let mut manifests = releases
+        .into_iter()
+        .flatten()
+        .flat_map(|release| &release.resources)
+        .filter(|object| object.id == *workload);
+    let named = |object: &Object| {
+        let field = object
+            .body
+            .pointer("/spec/template/spec/serviceAccountName");
+        field.and_then(Value::as_str) == Some(&account.name)
+    };
+    account.kind == "ServiceAccount" && !manifests.any(named)
 }
 
 /// Rejected for this object, or a warning where something else may make it anew.

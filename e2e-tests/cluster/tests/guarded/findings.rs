@@ -12,6 +12,8 @@ use crate::guard::Guard;
 /// A chart in two versions, and a third that is as the message asks for.
 struct Scenario {
     finding: &'static str,
+    /// What is special, where a finding has more than one scenario.
+    what: &'static str,
     before: String,
     after: String,
     mended: String,
@@ -37,14 +39,14 @@ enum Damage {
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
         for scenario in scenarios() {
-            let finding = scenario.finding;
+            let finding = [scenario.finding, scenario.what].concat();
             suite.case(
                 format!("{helm}: {finding}, without the policy"),
                 move |case| without(case, helm, &scenario),
             );
         }
         for scenario in scenarios() {
-            let finding = scenario.finding;
+            let finding = [scenario.finding, scenario.what].concat();
             suite.case(format!("{helm}: {finding}, with the policy"), move |case| {
                 with(case, helm, &scenario)
             });
@@ -52,7 +54,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-fn scenarios() -> [Scenario; 8] {
+fn scenarios() -> [Scenario; 9] {
     let regular = config("", "one");
     let pre_upgrade = "helm.sh/hook: pre-upgrade";
     let web = workload("web", "");
@@ -67,6 +69,7 @@ fn scenarios() -> [Scenario; 8] {
     [
         Scenario {
             finding: "hook-pruned",
+            what: "",
             before: [&regular, &web].map(String::as_str).concat(),
             after: config(pre_upgrade, "two") + &web,
             mended: config("", "two") + &web,
@@ -80,6 +83,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "hook-helper-pruned",
+            what: "",
             before: account("") + &regular + &web,
             after: account("helm.sh/hook: pre-upgrade, helm.sh/hook-weight: '-1'")
                 + &migration
@@ -95,6 +99,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "dangling-reference",
+            what: "",
             before: regular.clone() + &web,
             after: web.clone(),
             mended: regular.clone() + &web,
@@ -107,7 +112,23 @@ fn scenarios() -> [Scenario; 8] {
             ],
         },
         Scenario {
+            finding: "dangling-reference",
+            what: " to a service account that is no longer named",
+            before: account("") + &workload_as("web", "serviceAccountName: migration") + &regular,
+            after: regular.clone() + &web,
+            mended: regular.clone() + &workload_as("web", "serviceAccountName: default"),
+            flags: &[],
+            damage: Damage::Gone("ServiceAccount", "migration"),
+            message: &[
+                "dangling-reference: ServiceAccount migration",
+                "keep it (kubernetes/kubernetes#72519)",
+                "Needed by: Deployment web",
+                "- name another in the workload: serviceAccountName: default",
+            ],
+        },
+        Scenario {
             finding: "hook-self-deleted",
+            what: "",
             before: regular.clone() + &web,
             after: config(
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: 'before-hook-creation,hook-succeeded'",
@@ -124,6 +145,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "hook-too-late",
+            what: "",
             before: object("ConfigMap", "other", "", ""),
             after: config("helm.sh/hook: post-upgrade", "one") + &web,
             mended: config("", "one") + &web,
@@ -137,6 +159,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "hook-conflict",
+            what: "",
             before: regular.clone() + &web,
             after: config(
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: hook-failed",
@@ -155,6 +178,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "hook-recreates-storage",
+            what: "",
             before: claim("'helm.sh/hook': 'pre-install,pre-upgrade'") + &regular + &web,
             after: claim("'helm.sh/hook': 'pre-install,pre-upgrade'") + &config("", "two") + &web,
             mended: claim("helm.sh/resource-policy: keep") + &config("", "two") + &web,
@@ -168,6 +192,7 @@ fn scenarios() -> [Scenario; 8] {
         },
         Scenario {
             finding: "no-rollout",
+            what: "",
             before: regular.clone() + &web,
             after: config("", "two") + &web,
             mended: config("", "two") + &workload("web", "revision: '{{ .Release.Revision }}'"),
@@ -191,6 +216,14 @@ fn object(kind: &str, name: &str, annotations: &str, rest: &str) -> String {
 fn config(annotations: &str, value: &str) -> String {
     let data = format!("data: {{setting: {value}}}");
     object("ConfigMap", "app-config", annotations, &data)
+}
+
+/// `web` with a field of the pod more.
+fn workload_as(name: &str, field: &str) -> String {
+    workload(name, "").replace(
+        "      containers:",
+        &format!("      {field}\n      containers:"),
+    )
 }
 
 fn workload(name: &str, annotations: &str) -> String {
@@ -247,6 +280,14 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
         Damage::Gone(kind, name) => {
             find(&before, kind, name)?;
             ensure!(find(&after, kind, name).is_err(), "{name} is still there");
+            if scenario.finding == "dangling-reference" {
+                let path = match kind {
+                    "ServiceAccount" => "/spec/template/spec/serviceAccountName",
+                    _ => "/spec/template/spec/containers/0/envFrom/0/configMapRef/name",
+                };
+                let named = field(&after, "Deployment", "web", path)?;
+                ensure!(named == Some(name.into()), "web names {named:?}");
+            }
         }
         Damage::MadeAnew(kind, name) => {
             let uid = |snapshot| Ok::<_, anyhow::Error>(find(snapshot, kind, name)?.uid.clone());
