@@ -102,8 +102,23 @@ impl Cluster {
     /// # Errors
     /// It could not be run. That it failed is for the caller to see.
     pub fn apply(&self, namespace: &str, manifest: &str) -> Result<Output> {
+        self.kubectl_with(namespace, &["apply"], manifest)
+    }
+
+    /// kubectl with a manifest, as the administrator: `create`, `replace`, ...
+    ///
+    /// # Errors
+    /// It could not be run. That it failed is for the caller to see.
+    pub fn kubectl_with(
+        &self,
+        namespace: &str,
+        arguments: &[&str],
+        manifest: &str,
+    ) -> Result<Output> {
         let mut command = self.kubectl_command(User::Admin);
-        command.args(["apply", "--namespace", namespace, "--filename", "-"]);
+        command
+            .args(arguments)
+            .args(["--namespace", namespace, "--filename", "-"]);
         run(&mut command, manifest)
     }
 

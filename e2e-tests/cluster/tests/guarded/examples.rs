@@ -1,14 +1,16 @@
 //! What `examples/` offers does what it says, as it is in the files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, Suite, wait_until};
-use serde_json::json;
+use cluster_tests::{Case, HelmVersion, Output, Suite, User, wait_until};
+use serde_json::{Value, json};
+use testbed::LiveCluster;
+use tokio::runtime::Runtime;
 
-use crate::guard::Guard;
+use crate::guard::{ExamplePolicy, Guard, example, policy};
 use crate::rollouts::{assert_rollouts, rollouts};
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -24,13 +26,18 @@ pub(crate) fn add_to(suite: &mut Suite) {
         "examples/refresh-cronjob.yaml rolls out what was edited by hand",
         refresh_cronjob,
     );
-}
-
-/// A file or folder of the examples.
-pub(crate) fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../examples")
-        .join(name)
+    suite.case(
+        "examples/warn-consumers-policy.yaml tells who uses what is edited",
+        warn_consumers,
+    );
+    suite.case(
+        "examples/verify-policy.yaml reports stale workloads to the audit scanner",
+        verify,
+    );
+    suite.case(
+        "examples/reloader-wave.yaml rolls out without other manifests",
+        reloader_and_wave,
+    );
 }
 
 /// The text of an example, for the namespace of a case.
@@ -66,6 +73,96 @@ fn rolls_out_and_back(case: &Case<'_>, helm: HelmVersion, chart: &str) -> Result
     ensure!(hash()? == first, "{} is not {first}", hash()?);
     // It goes back to the first ReplicaSet.
     assert_rollouts(case, "deployment/app", 2)
+}
+
+/// One Deployment and its config.
+fn app(case: &Case<'_>) -> Result<()> {
+    let objects = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: app-config}
+data: {setting: one}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: app, envFrom: [{configMapRef: {name: app-config}}]}]}
+";
+    case.cluster.apply(&case.namespace, objects)?.success()?;
+    Ok(())
+}
+
+fn edit(case: &Case<'_>, setting: &str) -> Result<Output> {
+    let patch = json!({"data": {"setting": setting}}).to_string();
+    case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
+        .success()
+}
+
+fn warn_consumers(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::of(case, &ExamplePolicy::read("warn-consumers-policy.yaml")?)?;
+    app(case)?;
+    let edited = edit(case, "two")?;
+    let told = format!(
+        "Warning: rollout-guard: Deployment web uses ConfigMap app-config, and rolls out at its next update: \
+         kubectl patch -n {} deployment web -p '{{}}'",
+        case.namespace
+    );
+    ensure!(edited.stderr.contains(&told), "{edited}");
+    let same = edit(case, "two")?;
+    ensure!(same.stderr.is_empty(), "{same}");
+    let deleted = case.kubectl(&["delete", "configmap", "app-config"])?;
+    let told = "Deployment web uses ConfigMap app-config, and its pods cannot start without it";
+    ensure!(deleted.stderr.contains(told), "{deleted}");
+    Ok(())
+}
+
+/// The scanner sends live objects as if they were new.
+fn verify(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let example = ExamplePolicy::read("verify-policy.yaml")?;
+    let runtime = Runtime::new()?;
+    let kubeconfig = case.cluster.kubeconfig_of(User::Restricted);
+    let cluster = LiveCluster::connect(&kubeconfig, runtime.handle().clone(), example.grants())?;
+    let cluster: Arc<dyn testbed::Cluster> = Arc::new(cluster);
+    let scan = || {
+        let live = case.kubectl(&["get", "deployment", "web", "-o", "json"])?;
+        let live: Value = serde_json::from_str(&live.success()?.stdout)?;
+        let request = json!({
+            "uid": "1", "operation": "CREATE", "name": "web", "namespace": case.namespace,
+            "kind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "object": live,
+        });
+        let answer = policy().validate(&request, &example.settings, Arc::clone(&cluster))?;
+        ensure!(answer.response.mutated_object.is_none());
+        Ok(answer.response.message)
+    };
+    app(case)?;
+    ensure!(scan()?.is_none());
+    edit(case, "two")?;
+    let stale = scan()?.context("it was not reported")?;
+    let expected = "Deployment/web runs stale config: ConfigMap app-config changed";
+    ensure!(stale.contains(expected), "{stale}");
+    case.kubectl(&["patch", "deployment", "web", "--patch", "{}"])?
+        .success()?;
+    ensure!(scan()?.is_none());
+    Ok(())
+}
+
+fn reloader_and_wave(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({"configHash": {"workloads": "annotated"}}))?;
+    let objects = example_text(case, "reloader-wave.yaml")?;
+    case.cluster.apply(&case.namespace, &objects)?.success()?;
+    edit(case, "two")?;
+    for (name, expected) in [("for-reloader", 2), ("for-wave", 2), ("for-nobody", 1)] {
+        case.kubectl(&["patch", "deployment", name, "--patch", "{}"])?
+            .success()?;
+        assert_rollouts(case, &format!("deployment/{name}"), expected)?;
+    }
+    Ok(())
 }
 
 fn refresh_cronjob(case: &Case<'_>) -> Result<()> {
@@ -107,9 +204,7 @@ spec:
     refresh("nothing-to-do")?;
     assert_rollouts(case, "deployment/asks", 1)?;
 
-    let edit = r#"{"data": {"setting": "two"}}"#;
-    case.kubectl(&["patch", "configmap", "app-config", "--patch", edit])?
-        .success()?;
+    edit(case, "two")?;
     refresh("something-to-do")?;
     wait_until("the rollout", Duration::from_secs(30), || {
         Ok((rollouts(case, "deployment/asks")?.len() == 2).then_some(()))

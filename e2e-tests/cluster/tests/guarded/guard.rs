@@ -1,50 +1,89 @@
-//! The policy as the webhook of one case.
+//! The policy as the webhook of one case, as the files in `examples/` install it.
 
-use std::path::Path;
-use std::sync::LazyLock;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
-use anyhow::Result;
-use cluster_tests::k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
-use cluster_tests::{Case, RegisteredWebhook, Webhook};
+use anyhow::{Context, Result, anyhow};
+use cluster_tests::k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations,
+};
+use cluster_tests::{Case, Cluster, RegisteredWebhook, User, Webhook, wait_until};
+use rollout_guard::release_guard::yaml;
+use serde::Deserialize;
 use serde_json::Value;
 use testbed::serve::{Decision, Options, Server};
 use testbed::{Kind, Policy};
 
-/// Judges every request of a case's namespace until it is dropped.
+/// Judges the requests of a case's namespace until it is dropped.
 pub(crate) struct Guard<'a> {
     // Removed before the server that it names stops.
     _webhook: RegisteredWebhook<'a>,
     server: Server,
 }
 
+/// The spec of a ClusterAdmissionPolicy, as far as it counts here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExamplePolicy {
+    rules: Vec<RuleWithOperations>,
+    #[serde(default)]
+    match_conditions: Vec<MatchCondition>,
+    context_aware_resources: Vec<ContextAwareResource>,
+    pub(crate) settings: Value,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextAwareResource {
+    api_version: String,
+    kind: String,
+}
+
 impl<'a> Guard<'a> {
+    /// The policy that enforces, with other settings.
     pub(crate) fn new(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
-        let records = rule("", &["secrets"], &["CREATE"]);
-        Guard::with_rules(case, settings, [vec![records], other_rules()].concat())
+        let example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
+        Guard::of(
+            case,
+            &ExamplePolicy {
+                settings,
+                ..example
+            },
+        )
     }
 
     /// Never sees a release record at its creation: the policy was down, or is new.
     pub(crate) fn second_line(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
-        Guard::with_rules(case, settings, other_rules())
+        let mut example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
+        example.match_conditions.push(MatchCondition {
+            name: "no-records".to_owned(),
+            expression: "!request.name.startsWith('sh.helm.release.v1.')".to_owned(),
+        });
+        Guard::of(
+            case,
+            &ExamplePolicy {
+                settings,
+                ..example
+            },
+        )
     }
 
-    fn with_rules(
-        case: &Case<'a>,
-        settings: Value,
-        rules: Vec<RuleWithOperations>,
-    ) -> Result<Guard<'a>> {
-        let kinds = ["ConfigMap", "Secret"].map(|kind| Kind::new("v1", kind));
+    /// A policy as its example installs it.
+    pub(crate) fn of(case: &Case<'a>, example: &ExamplePolicy) -> Result<Guard<'a>> {
+        grant_rights(case.cluster)?;
         let server = Server::start(Options {
-            settings,
-            grants: kinds.into(),
-            ..Options::new(policy(), case.cluster.kubeconfig())
+            settings: example.settings.clone(),
+            grants: example.grants(),
+            ..Options::new(policy(), case.cluster.kubeconfig_of(User::Restricted))
         })?;
         let webhook = case.cluster.register_webhook(&Webhook {
             name: case.namespace.clone(),
             port: server.port(),
             ca_bundle: server.ca_pem().to_owned(),
-            rules,
-            match_conditions: Vec::new(),
+            rules: example.rules.clone(),
+            match_conditions: example.match_conditions.clone(),
             namespaces: vec![case.namespace.clone()],
         })?;
         Ok(Guard {
@@ -58,31 +97,63 @@ impl<'a> Guard<'a> {
     }
 }
 
-fn other_rules() -> Vec<RuleWithOperations> {
-    vec![
-        rule(
-            "apps",
-            &["deployments", "statefulsets", "daemonsets"],
-            &["CREATE", "UPDATE"],
-        ),
-        // Updates too: with server-side apply, a hook may be patched onto what is there.
-        rule("", &["configmaps"], &["CREATE", "UPDATE", "DELETE"]),
-    ]
-}
+impl ExamplePolicy {
+    pub(crate) fn read(name: &str) -> Result<ExamplePolicy> {
+        let path = example(name);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let manifest = yaml::parse(&text).map_err(|error| anyhow!("{name}: {error}"))?;
+        let spec = manifest.get("spec").cloned().unwrap_or_default();
+        serde_json::from_value(spec).with_context(|| name.to_owned())
+    }
 
-fn rule(group: &str, resources: &[&str], operations: &[&str]) -> RuleWithOperations {
-    let texts = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
-    RuleWithOperations {
-        api_groups: texts(&[group]),
-        api_versions: texts(&["v1"]),
-        resources: texts(resources),
-        operations: texts(operations),
-        scope: None,
+    pub(crate) fn grants(&self) -> Vec<Kind> {
+        let granted = self.context_aware_resources.iter();
+        granted
+            .map(|resource| Kind::new(&resource.api_version, &resource.kind))
+            .collect()
     }
 }
 
+/// A file or folder of the examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples")
+        .join(name)
+}
+
+/// The restricted user has the rights that the example gives to the PolicyServer, and no others.
+fn grant_rights(cluster: &Cluster) -> Result<()> {
+    static GRANTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let grant = || {
+        let file = example("policy-server-rbac.yaml");
+        let file = file.to_str().context("not UTF-8")?;
+        cluster.kubectl(["apply", "--filename", file])?.success()?;
+        let user = format!("--user={}", User::Restricted.name());
+        let role = "--clusterrole=rollout-guard";
+        let binding = ["create", "clusterrolebinding", "guard", role, user.as_str()];
+        cluster.kubectl(binding)?.success()?;
+        let user = User::Restricted.name();
+        let may = [
+            "auth",
+            "can-i",
+            "get",
+            "secrets",
+            "--all-namespaces",
+            "--as",
+            user,
+        ];
+        // The API server hears of it by a watch.
+        wait_until("the role counts", Duration::from_secs(10), || {
+            Ok(cluster.kubectl(may)?.status.success().then_some(()))
+        })
+    };
+    let granted =
+        GRANTED.get_or_init(|| grant().map_err(|error: anyhow::Error| format!("{error:#}")));
+    granted.clone().map_err(|error| anyhow!("{error}"))
+}
+
 /// `make policy.wasm` builds it; compiled once for all cases.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy.wasm");
         Policy::load(&path)

@@ -10,6 +10,7 @@ mod config_change;
 mod examples;
 mod findings;
 mod guard;
+mod histories;
 mod hook_trap;
 mod lifecycle;
 mod rollouts;
@@ -21,5 +22,6 @@ fn main() -> ExitCode {
     lifecycle::add_to(&mut suite);
     config_change::add_to(&mut suite);
     examples::add_to(&mut suite);
+    histories::add_to(&mut suite);
     suite.run()
 }

@@ -1,0 +1,175 @@
+//! Workloads are rolled out as often as their config or their template changes, whoever writes them.
+
+use anyhow::{Context, Result, anyhow, ensure};
+use cluster_tests::k8s_openapi::api::apps::v1::Deployment;
+use cluster_tests::k8s_openapi::api::core::v1::ConfigMap;
+use cluster_tests::kube::Api;
+use cluster_tests::kube::api::{Patch, PatchParams};
+use cluster_tests::{Case, HelmVersion, Suite};
+use rollout_guard::annotations::{CONFIG_HASH, CONFIGS, OBJECT, TEMPLATE};
+use rollout_guard::config_hash::digest::{Digester, stamp};
+use serde_json::{Value, json};
+
+use crate::guard::Guard;
+use crate::rollouts::assert_rollouts;
+
+/// Who writes config and workload.
+#[derive(Debug, Clone, Copy)]
+enum Writer {
+    Apply,
+    ApplyServerSide,
+    Replace,
+    Helm(HelmVersion),
+}
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    let [helm3, helm4] = HelmVersion::ALL;
+    for (name, writer) in [
+        ("kubectl apply", Writer::Apply),
+        ("kubectl apply --server-side", Writer::ApplyServerSide),
+        ("kubectl replace", Writer::Replace),
+        ("helm3", Writer::Helm(helm3)),
+        ("helm4", Writer::Helm(helm4)),
+    ] {
+        for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+            suite.case(
+                format!("{name}: a {kind} is rolled out as often as something changes"),
+                move |case| history(case, writer, kind),
+            );
+        }
+    }
+    suite.case(
+        "config and workload written at once give the new hash, 500 times in a row",
+        races,
+    );
+}
+
+fn objects(kind: &str, setting: &str, image: &str, round: usize) -> String {
+    let special = match kind {
+        "Deployment" => "replicas: 0",
+        "StatefulSet" => "{replicas: 0, serviceName: web}",
+        _ => "{}",
+    };
+    let special = special.trim_matches(['{', '}']).replace(", ", "\n  ");
+    format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: app-config}}
+data: {{setting: {setting}}}
+---
+apiVersion: apps/v1
+kind: {kind}
+metadata:
+  name: web
+  annotations: {{round: '{round}'}}
+spec:
+  {special}
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers: [{{name: web, image: '{image}', envFrom: [{{configMapRef: {{name: app-config}}}}]}}]
+"
+    )
+}
+
+impl Writer {
+    fn write(self, case: &Case<'_>, round: usize, objects: &str) -> Result<()> {
+        let cluster = case.cluster;
+        let namespace = &case.namespace;
+        let output = match self {
+            Writer::Apply => cluster.apply(namespace, objects),
+            Writer::ApplyServerSide => {
+                let flags = ["apply", "--server-side", "--force-conflicts"];
+                cluster.kubectl_with(namespace, &flags, objects)
+            }
+            // It never makes anything, and what it puts has none of our annotations.
+            Writer::Replace => match round {
+                1 => cluster.kubectl_with(namespace, &["create"], objects),
+                _ => cluster.kubectl_with(namespace, &["replace"], objects),
+            },
+            Writer::Helm(helm) => {
+                let chart = case.chart(&format!("{round}.0.0"), &[("all.yaml", objects)])?;
+                case.helm(helm, &["upgrade", "--install", "app", &chart])
+            }
+        };
+        output?.success()?;
+        Ok(())
+    }
+}
+
+fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let workload = format!("{}/web", kind.to_lowercase());
+    for (index, (what, setting, image, rollouts)) in [
+        ("it is new", "one", "web:1", 1),
+        ("nothing changes", "one", "web:1", 1),
+        ("the config changes", "two", "web:1", 2),
+        ("nothing changes after that", "two", "web:1", 2),
+        ("the image changes", "two", "web:2", 3),
+        ("both change", "three", "web:3", 4),
+        // The controllers know the template.
+        ("all is as it was at first", "one", "web:1", 4),
+        ("nothing changes in the end", "one", "web:1", 4),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let round = index + 1;
+        writer.write(case, round, &objects(kind, setting, image, round))?;
+        assert_rollouts(case, &workload, rollouts).with_context(|| format!("{round}: {what}"))?;
+    }
+    // Gone and back: its pods could not have started meanwhile.
+    case.kubectl(&["delete", "configmap", "app-config"])?
+        .success()?;
+    case.kubectl(&["annotate", &workload, "seen=without"])?
+        .success()?;
+    case.kubectl(&[
+        "create",
+        "configmap",
+        "app-config",
+        "--from-literal=setting=one",
+    ])?
+    .success()?;
+    case.kubectl(&["annotate", &workload, "seen=with", "--overwrite"])?
+        .success()?;
+    assert_rollouts(case, &workload, 4).context("the config was gone for a while")?;
+    // The image of before with the config of now, which never ran together; then back again.
+    for undo in 1..=2 {
+        case.kubectl(&["rollout", "undo", &workload])?.success()?;
+        assert_rollouts(case, &workload, 5).with_context(|| format!("undo {undo}"))?;
+    }
+    Ok(())
+}
+
+/// Two requests, one right after the other. The stamps are those of the very content.
+fn races(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let first = objects("Deployment", "zero", "web", 0);
+    case.cluster.apply(&case.namespace, &first)?.success()?;
+    let configs = Api::<ConfigMap>::namespaced(case.cluster.client(), &case.namespace);
+    let workloads = Api::<Deployment>::namespaced(case.cluster.client(), &case.namespace);
+    let parameters = PatchParams::default();
+    for round in 0..500 {
+        let setting = format!("round {round}");
+        let config = Patch::Merge(json!({"data": {"setting": setting}}));
+        let nothing = Patch::Merge(json!({}));
+        let written = case.cluster.block_on(async {
+            configs.patch("app-config", &parameters, &config).await?;
+            workloads.patch("web", &parameters, &nothing).await
+        });
+        let written = serde_json::to_value(written?)?;
+        let used = [("setting", setting.as_bytes())].into();
+        let digest = Digester::default().digest(&used);
+        let recorded = [("ConfigMap/app-config".to_owned(), digest)].into();
+        let of = |place, key| rollout_guard::annotations::get(&written, place, key);
+        let seen = (of(OBJECT, CONFIGS), of(TEMPLATE, CONFIG_HASH));
+        let read: Option<Value> = seen.0.and_then(|text| serde_json::from_str(text).ok());
+        ensure!(read == Some(json!(recorded)), "round {round}: {seen:?}");
+        ensure!(
+            seen.1.ok_or_else(|| anyhow!("no stamp"))? == stamp(&recorded),
+            "round {round}: {seen:?}"
+        );
+    }
+    Ok(())
+}
