@@ -1,0 +1,255 @@
+//! Secrets stay secret: nothing that the policy answers or logs holds a planted value.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::{io::Write, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use rollout_guard::config_hash::digest::{Digester, stamp};
+use serde_json::{Value, json};
+use testbed::Objects;
+
+use crate::support::policy;
+
+const PLANTED: &str = "hunter2-planted";
+const OTHER: &str = "swordfish-planted";
+
+fn base64(text: &str) -> String {
+    BASE64_STANDARD.encode(text)
+}
+
+fn secret(name: &str, data: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "data": data,
+        "metadata": {"name": name, "namespace": "shop", "annotations": {}},
+    })
+}
+
+fn password(value: &str) -> Value {
+    secret("db", json!({"password": base64(value)}))
+}
+
+fn key() -> Value {
+    secret(
+        "key",
+        json!({"key": base64("0123456789abcdef0123456789abcdef")}),
+    )
+}
+
+fn keyed() -> Value {
+    json!({"configHash": {"key": {"namespace": "shop", "name": "key", "key": "key"}}})
+}
+
+fn request(operation: &str, kind: Value, object: Value, old: Value) -> Value {
+    let name = object
+        .pointer("/metadata/name")
+        .or(old.pointer("/metadata/name"));
+    json!({
+        "uid": "1", "operation": operation, "name": name, "namespace": "shop",
+        "kind": kind, "object": object, "oldObject": old,
+    })
+}
+
+fn workload(configs: Option<&str>) -> Value {
+    let source = json!({"secretKeyRef": {"name": "db", "key": "password"}});
+    let container = json!({"name": "a", "env": [{"name": "P", "valueFrom": source}]});
+    let annotations = configs.map(|configs| json!({"rollout-guard/configs": configs}));
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop", "annotations": annotations},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    })
+}
+
+fn deployment(operation: &str, object: Value, old: Value) -> Value {
+    request(
+        operation,
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"}),
+        object,
+        old,
+    )
+}
+
+/// A release whose only manifest is this text.
+fn record(revision: u64, status: &str, manifest: &str) -> Value {
+    let release = json!({
+        "name": "app", "namespace": "shop", "version": revision, "manifest": manifest,
+        "hooks": [], "info": {"status": status},
+    });
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(release.to_string().as_bytes()).unwrap();
+    let data = base64(&BASE64_STANDARD.encode(gzip.finish().unwrap()));
+    let name = format!("sh.helm.release.v1.app.v{revision}");
+    let mut record = secret(&name, json!({"release": data}));
+    let fields = record.as_object_mut().unwrap();
+    fields.insert("type".into(), "helm.sh/release.v1".into());
+    let labels =
+        json!({"owner": "helm", "name": "app", "status": status, "version": revision.to_string()});
+    record.pointer_mut("/metadata").unwrap()["labels"] = labels;
+    record
+}
+
+fn upgrade(manifest: &str) -> Value {
+    let record = record(2, "pending-upgrade", manifest);
+    request("CREATE", secret_kind(), record, Value::Null)
+}
+
+fn secret_kind() -> Value {
+    json!({"group": "", "version": "v1", "kind": "Secret"})
+}
+
+/// All that leaves the policy.
+fn output(request: &Value, settings: &Value, objects: Vec<Value>) -> String {
+    let evaluation = policy()
+        .validate(request, settings, Arc::new(Objects::new(objects)))
+        .unwrap();
+    let response = serde_json::to_string(&evaluation.response).unwrap();
+    format!("{response}\n{:?}", evaluation.logs)
+}
+
+#[test]
+fn no_output_holds_a_planted_value() {
+    let db = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"password": PLANTED}});
+    let web = workload(None);
+    let stale = workload(Some(r#"{"Secret/db":"00000000000000000000000000000000"}"#));
+    let broken = format!("kind: Secret\nstringData: {{password: {PLANTED}, : [}}\n");
+    let current = || record(1, "deployed", &format!("---\n{db}\n---\n{web}\n"));
+    let warn = json!({"configHash": {"warnConsumers": true}});
+    let lax = json!({"lookupFailure": "warn"});
+    let verify = json!({"mode": "verify"});
+    let cases: [(&str, Value, Value, Vec<Value>, &str); 14] = [
+        (
+            "stamped",
+            deployment("CREATE", web.clone(), Value::Null),
+            json!({}),
+            vec![password(PLANTED)],
+            "config-hash",
+        ),
+        (
+            "stamped with a key",
+            deployment("CREATE", web.clone(), Value::Null),
+            keyed(),
+            vec![password(PLANTED), key()],
+            "config-hash",
+        ),
+        (
+            "changed",
+            deployment("UPDATE", stale.clone(), stale.clone()),
+            json!({}),
+            vec![password(PLANTED)],
+            "rolls out",
+        ),
+        (
+            "stale",
+            deployment("CREATE", stale, Value::Null),
+            verify,
+            vec![password(PLANTED)],
+            "runs stale config",
+        ),
+        (
+            "not base64",
+            deployment("CREATE", web.clone(), Value::Null),
+            json!({}),
+            vec![secret("db", json!({"password": PLANTED}))],
+            "is not base64",
+        ),
+        (
+            "not a string",
+            deployment("CREATE", web.clone(), Value::Null),
+            json!({}),
+            vec![secret("db", json!({"password": [PLANTED]}))],
+            "is not a string",
+        ),
+        (
+            "not read, with a warning",
+            deployment("CREATE", web.clone(), Value::Null),
+            lax,
+            vec![secret("db", json!(PLANTED))],
+            "is not an object",
+        ),
+        (
+            "a bad key",
+            deployment("CREATE", web.clone(), Value::Null),
+            keyed(),
+            vec![password(OTHER), secret("key", json!({"key": PLANTED}))],
+            "cannot be used",
+        ),
+        (
+            "an empty key",
+            deployment("CREATE", web.clone(), Value::Null),
+            keyed(),
+            vec![
+                password(OTHER),
+                secret("key", json!({"key": base64("")})),
+            ],
+            "cannot be used",
+        ),
+        (
+            "edited",
+            request("UPDATE", secret_kind(), password(OTHER), password(PLANTED)),
+            warn,
+            vec![web.clone()],
+            "uses Secret db",
+        ),
+        (
+            "lost",
+            upgrade(&format!("---\n{web}\n")),
+            json!({}),
+            vec![current(), password(PLANTED)],
+            "dangling-reference: Secret db",
+        ),
+        (
+            "a manifest that is no YAML",
+            upgrade(&broken),
+            json!({}),
+            vec![current()],
+            "cannot be judged",
+        ),
+        (
+            "a current manifest that is no YAML",
+            upgrade(&format!("---\n{db}\n")),
+            json!({}),
+            vec![record(1, "deployed", &broken)],
+            "cannot be judged",
+        ),
+        (
+            "not a request",
+            json!({"operation": PLANTED.len(), "object": db}),
+            json!({}),
+            vec![],
+            "cannot be read",
+        ),
+    ];
+    for (name, request, settings, objects, expected) in cases {
+        let output = output(&request, &settings, objects);
+        assert!(output.contains(expected), "{name}: {output}");
+        for planted in [PLANTED, OTHER, "planted"] {
+            for shape in [planted.to_owned(), base64(planted)] {
+                assert!(!output.contains(&shape), "{name}: {output}");
+            }
+        }
+    }
+}
+
+/// Whoever reads a Deployment may guess a short Secret, and hash the guess.
+#[test]
+fn with_a_key_no_guess_can_be_checked() {
+    let request = deployment("CREATE", workload(None), Value::Null);
+    let objects = || vec![password(PLANTED), key()];
+    let guess = Digester::default().digest(&[("password", PLANTED.as_bytes())].into());
+    let guessed_stamp = stamp(&[("Secret/db".to_owned(), guess.clone())].into());
+
+    let unkeyed = output(&request, &json!({}), objects());
+    assert!(
+        unkeyed.contains(&guess) && unkeyed.contains(&guessed_stamp),
+        "{unkeyed}"
+    );
+    let keyed = output(&request, &keyed(), objects());
+    assert!(
+        !keyed.contains(&guess) && !keyed.contains(&guessed_stamp),
+        "{keyed}"
+    );
+}
