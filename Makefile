@@ -25,6 +25,12 @@ policy.wasm: $(SOURCES) | toolchain ## Build the policy
 annotated-policy.wasm: policy.wasm metadata.yml README.md ## Build the policy with its metadata (needs kwctl)
 	kwctl annotate -m metadata.yml -u README.md -o $@ policy.wasm
 
+.PHONY: helm-plugin
+helm-plugin: | toolchain ## Build rollout-guard-check as a Helm plugin, in target/helm-plugin/rollout-guard
+	cargo build --locked --release --package rollout-guard-check
+	mkdir -p $(TARGET_DIR)/helm-plugin/rollout-guard
+	cp check/plugin.yaml $(TARGET_DIR)/release/rollout-guard-check $(TARGET_DIR)/helm-plugin/rollout-guard
+
 .PHONY: demo
 demo: policy.wasm ## Tell the story of the hook trap and of a config change, with recorded requests
 	cargo run --quiet --locked --example demo
@@ -52,6 +58,7 @@ e2e-tests: policy.wasm ## bats with kwctl, where it is installed, and real Helm 
 	else \
 		echo "kwctl and bats are not both installed: e2e-tests/*.bats did not run"; \
 	fi
+	cargo build --locked --package rollout-guard-check
 	cargo test --locked --package cluster-tests
 
 .PHONY: differential

@@ -399,7 +399,7 @@ impl fmt::Display for Pass<'_> {
 
 /// Objects that something else may make anew are never a reason to reject; those that no hook makes
 /// before the prune cannot be rescued.
-fn level(guard: &ReleaseGuard, finding: &Finding) -> Level {
+pub fn level(guard: &ReleaseGuard, finding: &Finding) -> Level {
     match guard.findings.of(finding.lint) {
         Level::Reject if finding.uncertain => Level::Warn,
         Level::Rescue if !finding.rescuable => Level::Reject,

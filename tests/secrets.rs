@@ -181,10 +181,7 @@ fn no_output_holds_a_planted_value() {
             "an empty key",
             deployment("CREATE", web.clone(), Value::Null),
             keyed(),
-            vec![
-                password(OTHER),
-                secret("key", json!({"key": base64("")})),
-            ],
+            vec![password(OTHER), secret("key", json!({"key": base64("")}))],
             "cannot be used",
         ),
         (

@@ -171,6 +171,13 @@ impl<'a> Case<'a> {
         let (before, after) = (self.content_before(id)?, self.content_after(id)?);
         let mut after = data(after);
         let before_data = data(before);
+        // The merge takes away what the manifest of before had, and a hook was in none.
+        let merged_onto_hook = !self.target.server_side_apply && !self.was_regular(id);
+        if merged_onto_hook && self.plan.actions(id).last() == Some(Action::Apply) {
+            for (key, value) in &before_data {
+                after.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
         let mut actions = self.plan.actions(id);
         if !actions.any(|action| matches!(action, Action::CreateHook(_))) {
             // The API server adds what is in stringData to data, and takes nothing away.

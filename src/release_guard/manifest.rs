@@ -167,7 +167,7 @@ fn inherit_type(item: &mut Value, list: &Value) {
 }
 
 /// The documents of a manifest: what is between lines that start with `---`.
-fn documents(manifest: &str) -> impl Iterator<Item = &str> {
+pub fn documents(manifest: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(manifest);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -197,7 +197,7 @@ fn behind_separator(text: &str) -> &str {
 }
 
 /// The template that Helm names in the first comment of each document.
-fn source(text: &str) -> Option<&str> {
+pub fn source(text: &str) -> Option<&str> {
     text.lines()
         .find_map(|line| line.strip_prefix("# Source: "))
         .map(str::trim)

@@ -10,7 +10,7 @@
 //!
 //! helm `pkg/action/upgrade.go` (releasingUpgrade), `rollback.go`, `hooks.go` (execHook) and
 //! `pkg/kube/client.go` (update). Helm takes the same steps for `--no-hooks`, without the hooks; the
-//! record does not tell (facts about Helm, 14).
+//! record does not tell.
 //!
 //! What the plan cannot know, since no record tells: whether a hook fails while it runs, whether the
 //! API server refuses an object, and what hooks of earlier revisions left behind. That a hook of the

@@ -759,6 +759,22 @@ fn keys_that_pods_need_must_not_go() {
         "its key \"two\" is in revision 1, not in revision 2: the pods that need the key cannot start",
         &["put the key back, or remove the references to it"],
     );
+    let hook_before = revision(1, &[&two().hook(PRE), &item("two")]).ran();
+    let after = || revision(2, &[&one(), &item("two")]);
+    assert_found(
+        "Not: merged by the client onto what a hook has made",
+        &read(Operation::Upgrade, Some(&hook_before), &after()),
+        &[],
+    );
+    assert_found(
+        "merged by the API server, for the same manager",
+        &read(
+            Operation::Upgrade,
+            Some(&hook_before),
+            &after().server_side(),
+        ),
+        dangling,
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ data: {{setting: {value:?}}}
     )
 }
 
-const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
+pub(crate) const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
 const KEPT: &str =
     r#""helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/resource-policy": "keep""#;
 
@@ -95,7 +95,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-fn chart(annotations: &str, value: &str) -> String {
+pub(crate) fn chart(annotations: &str, value: &str) -> String {
     format!("{}---{DEPLOYMENT}", config(annotations, value))
 }
 

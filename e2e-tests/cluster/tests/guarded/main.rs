@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use cluster_tests::Suite;
 
+mod check;
 mod config_change;
 mod examples;
 mod findings;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     findings::add_to(&mut suite);
     hook_trap::add_to(&mut suite);
     lifecycle::add_to(&mut suite);
+    check::add_to(&mut suite);
     config_change::add_to(&mut suite);
     examples::add_to(&mut suite);
     histories::add_to(&mut suite);

@@ -1,0 +1,131 @@
+//! `rollout-guard-check` on live releases, by itself and as a Helm plugin.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use cluster_tests::{Case, HelmVersion, Output, Suite, User};
+use serde_json::Value;
+
+use crate::hook_trap::{PRE_UPGRADE, chart};
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    for helm in HelmVersion::ALL {
+        suite.case(
+            format!("{helm}: rollout-guard-check tells of the trap before the upgrade"),
+            move |case| upgrade(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check tells of a rollback that loses config"),
+            move |case| rollback(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check is a plugin"),
+            move |case| plugin(case, helm),
+        );
+    }
+}
+
+/// Built by `make e2e-tests`, beside this test.
+fn program() -> Result<PathBuf> {
+    let test = env::current_exe()?;
+    let folder = test.ancestors().nth(2).context("no target folder")?;
+    let program = folder.join("rollout-guard-check");
+    ensure!(
+        program.exists(),
+        "{} is not there: cargo build -p rollout-guard-check",
+        program.display()
+    );
+    Ok(program)
+}
+
+fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str]) -> Result<Output> {
+    // In the environment of Helm, but another program.
+    let helm = case.cluster.helm_command(helm, User::Admin);
+    let mut command = std::process::Command::new(program()?);
+    command
+        .env_clear()
+        .envs(
+            helm.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .env("HELM_BIN", helm.get_program())
+        .args(arguments)
+        .args(["--namespace", &case.namespace]);
+    case.cluster.run(&mut command)
+}
+
+fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let v1 = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    case.helm(helm, &["install", "app", &v1])?.success()?;
+    let before = case.cluster.snapshot(&case.namespace)?;
+    let v2 = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
+
+    let told = check(case, helm, &["upgrade", "app", &v2])?;
+
+    ensure!(told.status.code() == Some(1), "{told}");
+    for part in [
+        "from revision 1 to 2",
+        "delete ConfigMap app-config, which left the release",
+        "reject hook-pruned: ConfigMap app-config: regular in revision 1",
+        "Needed by: Deployment web.",
+    ] {
+        ensure!(told.stdout.contains(part), "no {part:?} in {told}");
+    }
+    let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
+    ensure!(changes.is_empty(), "{changes:?}");
+    let fine = check(case, helm, &["upgrade", "app", &v1, "--output", "json"])?.success()?;
+    let fine: Value = serde_json::from_str(&fine.stdout)?;
+    ensure!(fine.get("rejected") == Some(&Value::Bool(false)), "{fine}");
+    Ok(())
+}
+
+fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let hook = case.chart(
+        "1.0.0",
+        &[("all.yaml", &chart("helm.sh/hook: pre-install", "one"))],
+    )?;
+    case.helm(helm, &["install", "app", &hook])?.success()?;
+    let regular = case.chart("2.0.0", &[("all.yaml", &chart("", "two"))])?;
+    let flags = ["upgrade", "app", &regular, "--take-ownership"];
+    case.helm(helm, &flags)?.success()?;
+
+    let told = check(case, helm, &["rollback", "app", "1"])?;
+
+    ensure!(told.status.code() == Some(1), "{told}");
+    for part in [
+        "helm rollback of release app",
+        "from revision 2 to 3",
+        "reject hook-pruned: ConfigMap app-config",
+    ] {
+        ensure!(told.stdout.contains(part), "no {part:?} in {told}");
+    }
+    Ok(())
+}
+
+fn plugin(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plugin = folder.path().join("rollout-guard");
+    fs::create_dir(&plugin)?;
+    let about = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../check/plugin.yaml");
+    fs::copy(about, plugin.join("plugin.yaml"))?;
+    fs::copy(program()?, plugin.join("rollout-guard-check"))?;
+    let v1 = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    case.helm(helm, &["install", "app", &v1])?.success()?;
+    let v2 = case.chart(
+        "2.0.0",
+        &[("all.yaml", &chart(PRE_UPGRADE, "{{ .Values.setting }}"))],
+    )?;
+
+    let mut command = case.cluster.helm_command(helm, User::Admin);
+    command
+        .env("HELM_PLUGINS", folder.path())
+        .args(["rollout-guard", "upgrade", "app", &v2])
+        .args(["--namespace", &case.namespace, "--", "--set", "setting=two"]);
+    let told = case.cluster.run(&mut command)?.failure()?;
+
+    let expected = "reject hook-pruned: ConfigMap app-config";
+    ensure!(told.stdout.contains(expected), "{told}");
+    Ok(())
+}
