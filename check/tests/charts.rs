@@ -1,6 +1,6 @@
 //! The program on the rendered charts of seed 003: what it prints, and how it exits.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::process::{Command, Output};
 

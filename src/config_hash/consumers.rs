@@ -119,7 +119,7 @@ fn changed_keys(request: &Request, kind: Kind) -> Result<BTreeSet<String>, Strin
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 

@@ -151,17 +151,27 @@ fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
 
 fn parse(json: &[u8]) -> Result<Release, String> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let release = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.inner());
-        match error.classify() {
-            Category::Data if path == "." => without_content(error),
-            Category::Data => format!("at {path}: {}", without_content(error)),
-            // These texts are fixed; the path may lead into the values of the chart.
-            _ => error.to_string(),
-        }
+    let release = Release::deserialize(&mut reader).map_err(|error| match error.classify() {
+        Category::Data => format!("{}{}", place(json), without_content(&error)),
+        // These texts are fixed.
+        _ => error.to_string(),
     })?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(release)
+}
+
+/// `at info.status: `, by reading it once more: to note the path all along would slow down every
+/// record. Empty where there is none, or too much to read.
+fn place(json: &[u8]) -> String {
+    const MAX_READ_AGAIN: usize = 4 * 1024 * 1024;
+    let value = match json.len() {
+        0..=MAX_READ_AGAIN => serde_json::from_slice(json).unwrap_or(Value::Null),
+        _ => Value::Null,
+    };
+    match serde_path_to_error::deserialize::<_, Release>(&value) {
+        Err(error) if error.path().iter().next().is_some() => format!("at {}: ", error.path()),
+        _ => String::new(),
+    }
 }
 
 /// Of `invalid type: string "…", expected u64 at line 1 column 7`, what comes after the content.

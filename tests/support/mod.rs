@@ -10,6 +10,7 @@ use std::{
 use testbed::Policy;
 
 /// The policy as `make policy.wasm` builds it; compiled once for all tests of a file.
+#[allow(dead_code, reason = "not every test file runs it")]
 pub fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = root().join("policy.wasm");
