@@ -131,6 +131,12 @@ impl Cluster {
         self.credentials.ca_file()
     }
 
+    /// A certificate for servers of this machine, signed by [`Cluster::ca_file`], and its key.
+    pub fn serving_certificate(&self) -> (PathBuf, PathBuf) {
+        let credentials = &self.credentials;
+        (credentials.serving_certificate(), credentials.serving_key())
+    }
+
     /// The administrator's kubeconfig file.
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig_of(User::Admin)

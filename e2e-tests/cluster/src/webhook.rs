@@ -21,14 +21,15 @@ const PROPAGATION_LIMIT: Duration = Duration::from_secs(30);
 /// Where nobody listens.
 const CLOSED_PORT: u16 = 1;
 
-/// A mutating webhook at `https://127.0.0.1:PORT/validate`, which is the path of Kubewarden's
-/// policies. A request that it does not answer is refused.
+/// A mutating webhook at `https://127.0.0.1:PORT/PATH`. A request that it does not answer is refused.
 #[derive(Debug, Clone)]
 pub struct Webhook {
     /// A DNS label; names the configuration. Cases use the name of their namespace.
     pub name: String,
     /// The server's port.
     pub port: u16,
+    /// Where it takes reviews: `/validate`, or `/validate/NAME` with Kubewarden.
+    pub path: String,
     /// The certificate, in PEM, that signed the server's.
     pub ca_bundle: String,
     /// Which requests are sent.
@@ -135,7 +136,7 @@ impl Webhook {
             name: format!("{}.rollout-guard.test", self.name),
             client_config: WebhookClientConfig {
                 ca_bundle: Some(ByteString(self.ca_bundle.clone().into_bytes())),
-                url: Some(url(self.port)),
+                url: Some(url(self.port, &self.path)),
                 service: None,
             },
             rules: Some(self.rules.clone()),
@@ -170,7 +171,7 @@ fn probe(webhook: &str) -> MutatingWebhook {
     MutatingWebhook {
         name: format!("probe.{webhook}.rollout-guard.test"),
         client_config: WebhookClientConfig {
-            url: Some(url(CLOSED_PORT)),
+            url: Some(url(CLOSED_PORT, "/")),
             ..WebhookClientConfig::default()
         },
         rules: Some(vec![rule]),
@@ -183,8 +184,8 @@ fn probe_name(webhook: &str) -> String {
     format!("{webhook}-probe")
 }
 
-fn url(port: u16) -> String {
-    format!("https://127.0.0.1:{port}/validate")
+fn url(port: u16, path: &str) -> String {
+    format!("https://127.0.0.1:{port}{path}")
 }
 
 fn webhook_defaults() -> MutatingWebhook {

@@ -16,11 +16,19 @@ use serde_json::Value;
 use testbed::serve::{Decision, Options, Server};
 use testbed::{Kind, Policy};
 
+use crate::policy_server::{self, PolicyServer};
+
 /// Judges the requests of a case's namespace until it is dropped.
 pub(crate) struct Guard<'a> {
     // Removed before the server that it names stops.
     _webhook: RegisteredWebhook<'a>,
-    server: Server,
+    server: Judge,
+}
+
+/// Who runs the policy.
+enum Judge {
+    Testbed(Server),
+    PolicyServer(#[allow(dead_code, reason = "it runs until it is dropped")] PolicyServer),
 }
 
 /// The spec of a ClusterAdmissionPolicy, as far as it counts here.
@@ -73,15 +81,32 @@ impl<'a> Guard<'a> {
     /// A policy as its example installs it.
     pub(crate) fn of(case: &Case<'a>, example: &ExamplePolicy) -> Result<Guard<'a>> {
         grant_rights(case.cluster)?;
-        let server = Server::start(Options {
-            settings: example.settings.clone(),
-            grants: example.grants(),
-            ..Options::new(policy(), case.cluster.kubeconfig_of(User::Restricted))
-        })?;
+        let (server, port, path, ca_bundle) = match policy_server::program() {
+            None => {
+                let server = Server::start(Options {
+                    settings: example.settings.clone(),
+                    grants: example.grants(),
+                    ..Options::new(policy(), case.cluster.kubeconfig_of(User::Restricted))
+                })?;
+                let (port, ca_bundle) = (server.port(), server.ca_pem().to_owned());
+                (Judge::Testbed(server), port, "/validate", ca_bundle)
+            }
+            Some(program) => {
+                let server = PolicyServer::start(&program, case.cluster, example)?;
+                let (port, ca_bundle) = (server.port, fs::read_to_string(case.cluster.ca_file())?);
+                (
+                    Judge::PolicyServer(server),
+                    port,
+                    "/validate/guard",
+                    ca_bundle,
+                )
+            }
+        };
         let webhook = case.cluster.register_webhook(&Webhook {
             name: case.namespace.clone(),
-            port: server.port(),
-            ca_bundle: server.ca_pem().to_owned(),
+            port,
+            path: path.to_owned(),
+            ca_bundle,
             rules: example.rules.clone(),
             match_conditions: example.match_conditions.clone(),
             namespaces: vec![case.namespace.clone()],
@@ -92,8 +117,18 @@ impl<'a> Guard<'a> {
         })
     }
 
-    pub(crate) fn decisions(&self) -> Vec<Decision> {
-        self.server.decisions()
+    /// Only the testbed tells.
+    pub(crate) fn decisions(&self) -> Option<Vec<Decision>> {
+        match &self.server {
+            Judge::Testbed(server) => Some(server.decisions()),
+            Judge::PolicyServer(_) => None,
+        }
+    }
+
+    /// Whether nothing was rejected, as far as the server tells.
+    pub(crate) fn rejected_nothing(&self) -> bool {
+        let decisions = self.decisions().unwrap_or_default();
+        decisions.iter().all(|decision| decision.allowed)
     }
 }
 

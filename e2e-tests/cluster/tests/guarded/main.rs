@@ -14,6 +14,7 @@ mod guard;
 mod histories;
 mod hook_trap;
 mod lifecycle;
+mod policy_server;
 mod rollouts;
 
 fn main() -> ExitCode {

@@ -76,6 +76,7 @@ fn webhook_is_used(case: &Case) -> Result<()> {
     let webhook = Webhook {
         name: case.namespace.clone(),
         port: 1,
+        path: "/validate".to_owned(),
         ca_bundle: std::fs::read_to_string(case.cluster.ca_file())?,
         rules: vec![RuleWithOperations {
             api_groups: Some(vec![String::new()]),
