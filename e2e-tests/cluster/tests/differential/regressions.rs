@@ -60,6 +60,41 @@ spec:
               valueFrom: {secretKeyRef: {name: b, key: user}}
 ";
 
+const WEB_WITHOUT_NEEDS: &str = "\
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers: [{name: app, image: app}]
+";
+
+const WEB_AS_ACCOUNT: &str = "\
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      serviceAccountName: a
+      containers: [{name: app, image: app}]
+";
+
 const FAILING_JOB: &str = "\
 ---
 kind: Job
@@ -300,6 +335,63 @@ data:
             "helm3: dangling-reference Secret b",
             "helm3: no-rollout Secret b",
             "helm4: dangling-reference Secret b",
+        ],
+    },
+    // The client takes away what the manifest of before had, and a hook was in none.
+    Regression {
+        name: "a merge takes nothing from what a hook has made",
+        charts: &[
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+  annotations:
+    helm.sh/hook: pre-install
+data:
+  url: MQ==
+  user: MQ==
+",
+                WEB_WITH_KEY,
+            ],
+            &[
+                "\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: b
+data:
+  url: MQ==
+",
+                WEB_WITH_KEY,
+            ],
+        ],
+        commands: &["install v1", "upgrade v2 --take-ownership"],
+        findings: &["helm4: dangling-reference Secret b"],
+    },
+    // The API server keeps the account of a pod template that names none.
+    Regression {
+        name: "a service account that is no longer named is still needed",
+        charts: &[
+            &[
+                "\
+---
+kind: ServiceAccount
+apiVersion: v1
+metadata:
+  name: a
+",
+                WEB_AS_ACCOUNT,
+            ],
+            &[WEB_WITHOUT_NEEDS],
+        ],
+        commands: &["install v1", "upgrade v2"],
+        findings: &[
+            "helm3: dangling-reference ServiceAccount a",
+            "helm4: dangling-reference ServiceAccount a",
         ],
     },
     // Revision 3 never came to apply its `keep`.

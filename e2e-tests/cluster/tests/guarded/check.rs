@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use cluster_tests::{Case, HelmVersion, Output, Suite, User};
 use serde_json::Value;
 
-use crate::hook_trap::{PRE_UPGRADE, chart};
+use crate::guard::example;
+use crate::hook_trap::chart;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
@@ -40,7 +41,8 @@ fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str]) -> Result<Output> {
+/// `flags` are for Helm.
+fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str], flags: &[&str]) -> Result<Output> {
     // In the environment of Helm, but another program.
     let helm = case.cluster.helm_command(helm, User::Admin);
     let mut command = std::process::Command::new(program()?);
@@ -53,29 +55,38 @@ fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str]) -> Result<Outpu
         .env("HELM_BIN", helm.get_program())
         .args(arguments)
         .args(["--namespace", &case.namespace]);
+    if !flags.is_empty() {
+        command.arg("--").args(flags);
+    }
     case.cluster.run(&mut command)
 }
 
 fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
-    let v1 = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
-    case.helm(helm, &["install", "app", &v1])?.success()?;
+    let chart = example("charts/hook-trap");
+    let chart = chart.to_str().context("not UTF-8")?;
+    case.helm(helm, &["install", "yahoo", chart])?.success()?;
     let before = case.cluster.snapshot(&case.namespace)?;
-    let v2 = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;
 
-    let told = check(case, helm, &["upgrade", "app", &v2])?;
+    let told = check(
+        case,
+        helm,
+        &["upgrade", "yahoo", chart],
+        &["--set", "hook=true"],
+    )?;
 
     ensure!(told.status.code() == Some(1), "{told}");
     for part in [
         "from revision 1 to 2",
-        "delete ConfigMap app-config, which left the release",
-        "reject hook-pruned: ConfigMap app-config: regular in revision 1",
-        "Needed by: Deployment web.",
+        "delete ConfigMap basic-app-config, which left the release",
+        "reject hook-pruned: ConfigMap basic-app-config: regular in revision 1",
+        "Needed by: Deployment yahoo-basic-app.",
     ] {
         ensure!(told.stdout.contains(part), "no {part:?} in {told}");
     }
     let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
     ensure!(changes.is_empty(), "{changes:?}");
-    let fine = check(case, helm, &["upgrade", "app", &v1, "--output", "json"])?.success()?;
+    let same = ["upgrade", "yahoo", chart, "--output", "json"];
+    let fine = check(case, helm, &same, &[])?.success()?;
     let fine: Value = serde_json::from_str(&fine.stdout)?;
     ensure!(fine.get("rejected") == Some(&Value::Bool(false)), "{fine}");
     Ok(())
@@ -91,7 +102,7 @@ fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let flags = ["upgrade", "app", &regular, "--take-ownership"];
     case.helm(helm, &flags)?.success()?;
 
-    let told = check(case, helm, &["rollback", "app", "1"])?;
+    let told = check(case, helm, &["rollback", "app", "1"], &[])?;
 
     ensure!(told.status.code() == Some(1), "{told}");
     for part in [
@@ -111,21 +122,18 @@ fn plugin(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let about = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../check/plugin.yaml");
     fs::copy(about, plugin.join("plugin.yaml"))?;
     fs::copy(program()?, plugin.join("rollout-guard-check"))?;
-    let v1 = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
-    case.helm(helm, &["install", "app", &v1])?.success()?;
-    let v2 = case.chart(
-        "2.0.0",
-        &[("all.yaml", &chart(PRE_UPGRADE, "{{ .Values.setting }}"))],
-    )?;
+    let chart = example("charts/hook-trap");
+    let chart = chart.to_str().context("not UTF-8")?;
+    case.helm(helm, &["install", "yahoo", chart])?.success()?;
 
     let mut command = case.cluster.helm_command(helm, User::Admin);
     command
         .env("HELM_PLUGINS", folder.path())
-        .args(["rollout-guard", "upgrade", "app", &v2])
-        .args(["--namespace", &case.namespace, "--", "--set", "setting=two"]);
+        .args(["rollout-guard", "upgrade", "yahoo", chart])
+        .args(["--namespace", &case.namespace, "--", "--set", "hook=true"]);
     let told = case.cluster.run(&mut command)?.failure()?;
 
-    let expected = "reject hook-pruned: ConfigMap app-config";
+    let expected = "reject hook-pruned: ConfigMap basic-app-config";
     ensure!(told.stdout.contains(expected), "{told}");
     Ok(())
 }

@@ -32,7 +32,7 @@ data: {{setting: {value:?}}}
     )
 }
 
-pub(crate) const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
+const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
 const KEPT: &str =
     r#""helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/resource-policy": "keep""#;
 
