@@ -21,6 +21,7 @@ pub mod plan;
 #[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod properties;
 pub mod record;
+pub mod rendered;
 pub mod users;
 pub mod yaml;
 

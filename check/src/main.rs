@@ -7,7 +7,6 @@
 
 mod check;
 mod helm;
-mod rendered;
 mod report;
 
 use std::{fs, io::Write, path::PathBuf, process::ExitCode};
@@ -17,13 +16,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rollout_guard::{
     release_guard::{
         plan::{Operation, Release},
-        record, yaml,
+        record, rendered, yaml,
     },
     settings::Settings,
 };
 use serde_json::Value;
 
-use crate::{check::Check, helm::Helm, rendered::Apply};
+use crate::{check::Check, helm::Helm};
 
 /// See what a Helm upgrade or rollback would lose, before it begins
 #[derive(Parser)]
@@ -80,6 +79,14 @@ enum Command {
     },
 }
 
+/// Who merges what is applied with what is there.
+#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
+enum Apply {
+    #[default]
+    Client,
+    Server,
+}
+
 #[derive(Args)]
 struct OutputArgs {
     /// A report for people, or one JSON object for programs
@@ -121,7 +128,9 @@ fn run(command: Command) -> Result<bool> {
         } => {
             let revision = |number, path: &PathBuf| {
                 let text = read(path)?;
-                rendered::release(&text, &release, &namespace, number, apply)
+                let server_side = apply == Apply::Server;
+                rendered::release(&text, &release, &namespace, number, server_side)
+                    .map_err(|error| anyhow!(error))
                     .with_context(|| path.display().to_string())
             };
             let (before, after) = (revision(1, &before)?, revision(2, &after)?);

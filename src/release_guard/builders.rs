@@ -9,7 +9,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use super::{plan::Release, record, yaml};
+use super::{plan::Release, record, rendered, yaml};
+use crate::annotations::{self, OBJECT};
 
 pub(super) const NAMESPACE: &str = "shop";
 
@@ -163,41 +164,22 @@ fn chart(docs: Docs<'_>) -> (String, Vec<Value>) {
     let mut hooks: Vec<(String, Value)> = Vec::new();
     for text in docs.iter().map(ToString::to_string) {
         let head = yaml::parse(&text).unwrap_or_default();
-        let string = |path| {
-            head.pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let annotation = |key: &str| head.pointer("/metadata/annotations")?.get(key)?.as_str();
-        let list = |value: &str| -> Vec<String> {
-            value
-                .split(',')
-                .map(|item| item.trim().to_lowercase())
-                .collect()
-        };
-        let kind = string("/kind").to_owned();
-        let Some(events) = annotation("helm.sh/hook") else {
-            regular.push((
-                kind,
-                format!("---\n# Source: app/templates/all.yaml\n{text}\n"),
-            ));
-            continue;
-        };
-        let events = list(events);
-        if events.iter().any(|event| !EVENTS.contains(&event.as_str())) {
-            continue;
+        let kind = head.pointer("/kind").and_then(Value::as_str);
+        let kind = kind.unwrap_or_default().to_owned();
+        match annotations::get(&head, OBJECT, "helm.sh/hook") {
+            None => {
+                let text = format!("---\n# Source: app/templates/all.yaml\n{text}\n");
+                regular.push((kind, text));
+            }
+            Some(events) => {
+                let text = format!("# Source: app/templates/hooks.yaml\n{text}");
+                let hook = rendered::hook(&head, events, &text);
+                hooks.extend(hook.map(|mut hook| {
+                    hook["last_run"] = json!({"phase": ""});
+                    (kind, hook)
+                }));
+            }
         }
-        let hook = json!({
-            "name": string("/metadata/name"),
-            "kind": kind,
-            "path": "app/templates/hooks.yaml",
-            "manifest": text,
-            "events": events,
-            "weight": annotation("helm.sh/hook-weight").and_then(|weight| weight.parse::<i64>().ok()).unwrap_or(0),
-            "delete_policies": annotation("helm.sh/hook-delete-policy").map(list).unwrap_or_default(),
-            "last_run": {"phase": ""},
-        });
-        hooks.push((kind, hook));
     }
     let rank = |kind: &str| {
         ORDER
@@ -212,18 +194,6 @@ fn chart(docs: Docs<'_>) -> (String, Vec<Value>) {
         hooks.into_iter().map(|(_, hook)| hook).collect(),
     )
 }
-
-const EVENTS: [&str; 9] = [
-    "pre-install",
-    "post-install",
-    "pre-delete",
-    "post-delete",
-    "pre-upgrade",
-    "post-upgrade",
-    "pre-rollback",
-    "post-rollback",
-    "test",
-];
 
 /// Some of Helm's order (`pkg/releaseutil/kind_sorter.go`, InstallOrder).
 const ORDER: [&str; 14] = [

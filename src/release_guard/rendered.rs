@@ -1,20 +1,12 @@
-//! A chart as `helm template` prints it, as the record that Helm would write for it.
+//! A chart as `helm template` prints it, as the record that Helm would write for it: for checks before
+//! an upgrade, where there is no record yet.
+//!
+//! In: the multi-document YAML of a rendered chart. Out: a record. Refuses: a document that is not YAML.
 
-use anyhow::{Context, Result, anyhow};
-use clap::ValueEnum;
-use rollout_guard::{
-    annotations::{self, OBJECT},
-    release_guard::{manifest, record, yaml},
-};
 use serde_json::{Value, json};
 
-/// Who merges what is applied with what is there.
-#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-pub(crate) enum Apply {
-    #[default]
-    Client,
-    Server,
-}
+use super::{manifest, record, yaml};
+use crate::annotations::{self, OBJECT};
 
 /// Helm `pkg/release/v1/util/manifest_sorter.go`.
 const EVENTS: [&str; 10] = [
@@ -31,37 +23,36 @@ const EVENTS: [&str; 10] = [
 ];
 
 /// A revision of a release. The first is deployed, others are pending.
-pub(crate) fn release(
+pub fn release(
     text: &str,
     name: &str,
     namespace: &str,
     revision: u64,
-    apply: Apply,
-) -> Result<record::Release> {
+    server_side_apply: bool,
+) -> Result<record::Release, String> {
     let (mut resources, mut hooks) = (String::new(), Vec::new());
     for document in manifest::documents(text) {
-        let object = yaml::parse(document).map_err(|error| anyhow!(error))?;
+        let object = yaml::parse(document)?;
         match annotations::get(&object, OBJECT, "helm.sh/hook") {
-            None => resources = format!("{resources}---\n{document}\n"),
+            None => resources.extend(["---\n", document, "\n"]),
             Some(events) => hooks.extend(hook(&object, events, document)),
         }
     }
-    let (status, method) = match (revision, apply) {
-        (1, Apply::Client) => ("deployed", "csa"),
-        (1, Apply::Server) => ("deployed", "ssa"),
-        (_, Apply::Client) => ("pending-upgrade", "csa"),
-        (_, Apply::Server) => ("pending-upgrade", "ssa"),
+    let status = match revision {
+        1 => "deployed",
+        _ => "pending-upgrade",
     };
+    let method = if server_side_apply { "ssa" } else { "csa" };
     let record = json!({
         "name": name, "namespace": namespace, "version": revision, "manifest": resources,
         "hooks": hooks, "info": {"status": status}, "apply_method": method,
     });
-    serde_json::from_value(record).context("a record of the chart")
+    serde_json::from_value(record).map_err(|error| error.to_string())
 }
 
-/// `None` for an event that Helm does not know: it then takes the document for neither a hook nor a
-/// resource.
-fn hook(object: &Value, events: &str, document: &str) -> Option<Value> {
+/// A hook as it is in a record. `None` for an event that Helm does not know: it then takes the document
+/// for neither a hook nor a resource.
+pub fn hook(object: &Value, events: &str, document: &str) -> Option<Value> {
     let events: Vec<_> = words(events).collect();
     if !events.iter().all(|event| EVENTS.contains(&event.as_str())) {
         return None;
@@ -72,15 +63,20 @@ fn hook(object: &Value, events: &str, document: &str) -> Option<Value> {
         event => event,
     });
     let annotation = |key| annotations::get(object, OBJECT, key);
-    let policies = annotation("helm.sh/hook-delete-policy").unwrap_or_default();
-    let known = ["hook-succeeded", "hook-failed", "before-hook-creation"];
-    let policies: Vec<_> = words(policies)
-        .filter(|policy| known.contains(&policy.as_str()))
-        .collect();
+    let text = |path| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    // Whatever they are: an unknown one is none, but takes the place of the default.
+    let policies =
+        annotation("helm.sh/hook-delete-policy").map(|policies| words(policies).collect());
+    let policies: Vec<_> = policies.unwrap_or_default();
     let weight = annotation("helm.sh/hook-weight").and_then(|weight| weight.parse::<i64>().ok());
     Some(json!({
-        "name": object.pointer("/metadata/name"),
-        "kind": object.get("kind"),
+        "name": text("/metadata/name"),
+        "kind": text("/kind"),
         "path": manifest::source(document).unwrap_or_default(),
         "manifest": document,
         "events": events.collect::<Vec<_>>(),
@@ -121,7 +117,7 @@ metadata: {name: c, annotations: {helm.sh/hook: pre-upgarde}}
 
     #[test]
     fn hooks_are_told_from_resources_as_helm_does() {
-        let release = release(CHART, "app", "shop", 2, Apply::Server).unwrap();
+        let release = release(CHART, "app", "shop", 2, true).unwrap();
         assert_eq!(
             (release.version, release.info.status.as_str()),
             (2, "pending-upgrade")
@@ -133,12 +129,12 @@ metadata: {name: c, annotations: {helm.sh/hook: pre-upgarde}}
         assert_eq!((hook.name.as_str(), hook.weight), ("b", -5));
         assert_eq!(hook.path, "app/templates/b.yaml");
         assert_eq!(hook.events, ["pre-upgrade", "test"]);
-        assert_eq!(hook.delete_policies, ["hook-succeeded"]);
+        assert_eq!(hook.delete_policies, ["hook-succeeded", "sometimes"]);
     }
 
     #[test]
     fn what_is_no_yaml_is_an_error() {
-        let error = release("kind: [", "app", "shop", 1, Apply::Client).unwrap_err();
-        assert!(error.to_string().contains("line 2 column 1"), "{error}");
+        let error = release("kind: [", "app", "shop", 1, false).unwrap_err();
+        assert!(error.contains("line 2 column 1"), "{error}");
     }
 }
