@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.t
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # rustup may be told not to install anything by itself.
 .PHONY: toolchain
@@ -72,6 +72,15 @@ bench: policy.wasm noop.wasm ## Measure the policy, as ratios in one run
 noop.wasm: benches/noop/src/lib.rs benches/noop/Cargo.toml Cargo.lock | toolchain
 	cargo build --locked --release --package noop-policy --target $(TARGET)
 	cp $(TARGET_DIR)/$(TARGET)/release/noop_policy.wasm $@
+
+# Without a sanitizer it needs no other toolchain: what is looked for is panics, hangs and wrong answers of safe code.
+.PHONY: fuzz
+fuzz: | toolchain ## Fuzz each target for some seconds (needs cargo-fuzz): make fuzz TIME=3600
+	for target in record manifest references request; do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target \
+			-- -max_total_time=$(or $(TIME),60) -timeout=10 -rss_limit_mb=2048 || exit; \
+	done
 
 .PHONY: clean
 clean: ## Remove what was built

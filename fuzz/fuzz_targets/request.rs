@@ -1,0 +1,65 @@
+//! A whole request, with its settings, on a cluster that answers with parts of the request: the same
+//! answer twice, and no field of a mutated object is lost.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rollout_guard::{
+    cluster::{Cause, Cluster, LookupError, ObjectRef},
+    judge,
+    request::Payload,
+    verdict::Outcome,
+};
+use serde_json::Value;
+
+/// Absent, denied, failed or found, by the length of the name.
+struct Mirror(Value);
+
+impl Mirror {
+    fn error(&self, object: String, cause: Cause) -> LookupError {
+        LookupError { object, cause }
+    }
+}
+
+impl Cluster for Mirror {
+    fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
+        match object.name.len() % 5 {
+            0 => Ok(None),
+            1 => Err(self.error(object.to_string(), Cause::Failed("away".to_owned()))),
+            2 => Err(self.error(
+                object.to_string(),
+                Cause::NotGranted {
+                    api_version: object.api_version.to_owned(),
+                    kind: object.kind.to_owned(),
+                },
+            )),
+            _ => Ok(Some(self.0.clone())),
+        }
+    }
+
+    fn list(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &[&str],
+    ) -> Result<Vec<Value>, LookupError> {
+        Ok(vec![self.0.clone()])
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(Payload { request, settings }) = serde_json::from_slice(data) else {
+        return;
+    };
+    let settings = settings.unwrap_or_default();
+    let cluster = Mirror(match &request.old_object {
+        Value::Null => request.object.clone(),
+        old => old.clone(),
+    });
+    let verdict = judge(&request, &settings, &cluster);
+    assert_eq!(verdict, judge(&request, &settings, &cluster));
+    if let (Outcome::Mutate(mutated), Some(sent)) = (&verdict.outcome, request.object.as_object()) {
+        assert!(sent.keys().all(|field| mutated.get(field).is_some()));
+    }
+});
