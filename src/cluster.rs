@@ -38,8 +38,8 @@ pub trait Cluster {
     /// (`data`, `metadata.annotations`; a path is split on `.`). `None`: there is no such object.
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError>;
 
-    /// Lists the objects of a kind in a namespace by label (empty for all). The list is served from a watch cache and
-    /// may lag behind.
+    /// Lists the objects of a kind in a namespace by label (empty for all of them). The list is served
+    /// from a watch cache and may lag behind.
     fn list(
         &self,
         api_version: &str,

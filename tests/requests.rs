@@ -112,6 +112,30 @@ fn what_is_not_ours_passes() {
 }
 
 #[test]
+fn who_uses_a_config_is_told_where_the_settings_say_so() {
+    let config = |mode: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app", "namespace": "shop"}, "data": {"mode": mode}});
+    let request = json!({
+        "uid": "1", "operation": "UPDATE", "name": "app", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
+        "object": config("light"), "oldObject": config("dark"),
+    });
+    let web = || Objects::new([uses_config().pointer("/object").unwrap().clone()]);
+    assert_answer(&request, json!({}), web(), "accepted");
+    assert_answer(
+        &request,
+        json!({"configHash": {"warnConsumers": true}}),
+        web(),
+        "accepted, warning: rollout-guard: Deployment web uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop deployment web -p '{}'",
+    );
+    assert_answer(
+        &request,
+        json!({"configHash": {"warnConsumers": true}}),
+        web().denied("apps/v1", "Deployment"),
+        "accepted, warning: rollout-guard: who uses ConfigMap app is not known: the list of Deployments in namespace shop cannot be read: this policy has not been granted access to apps/v1/Deployment; add it to contextAwareResources of the policy",
+    );
+}
+
+#[test]
 fn a_failed_look_up_is_told_from_an_absent_object() {
     let request = uses_config();
     assert_answer(
