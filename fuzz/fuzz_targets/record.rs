@@ -16,7 +16,10 @@ fuzz_target!(|data: &[u8]| {
     let (kind, stored) = match layer % 3 {
         0 => ("ConfigMap", String::from_utf8_lossy(data).into_owned()),
         1 => ("ConfigMap", BASE64_STANDARD.encode(data)),
-        _ => ("Secret", BASE64_STANDARD.encode(BASE64_STANDARD.encode(data))),
+        _ => (
+            "Secret",
+            BASE64_STANDARD.encode(BASE64_STANDARD.encode(data)),
+        ),
     };
     let object = json!({"data": {"release": stored}});
     if let Ok(record) = record::decode(&object, kind, MAX_BYTES) {

@@ -15,7 +15,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let found = references(&workload, &settings);
     if let Err(error) = &found {
-        assert!(error.starts_with("spec.template") || error.starts_with("annotation "), "{error}");
+        assert!(
+            error.starts_with("spec.template") || error.starts_with("annotation "),
+            "{error}"
+        );
     }
     assert_eq!(found, references(&workload, &settings));
 });

@@ -14,26 +14,21 @@ use serde_json::Value;
 /// Absent, denied, failed or found, by the length of the name.
 struct Mirror(Value);
 
-impl Mirror {
-    fn error(&self, object: String, cause: Cause) -> LookupError {
-        LookupError { object, cause }
-    }
-}
-
 impl Cluster for Mirror {
     fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
-        match object.name.len() % 5 {
-            0 => Ok(None),
-            1 => Err(self.error(object.to_string(), Cause::Failed("away".to_owned()))),
-            2 => Err(self.error(
-                object.to_string(),
-                Cause::NotGranted {
-                    api_version: object.api_version.to_owned(),
-                    kind: object.kind.to_owned(),
-                },
-            )),
-            _ => Ok(Some(self.0.clone())),
-        }
+        let cause = match object.name.len() % 5 {
+            0 => return Ok(None),
+            1 => Cause::Failed("away".to_owned()),
+            2 => Cause::NotGranted {
+                api_version: object.api_version.to_owned(),
+                kind: object.kind.to_owned(),
+            },
+            _ => return Ok(Some(self.0.clone())),
+        };
+        Err(LookupError {
+            object: object.to_string(),
+            cause,
+        })
     }
 
     fn list(

@@ -5,7 +5,7 @@ use cluster_tests::{Case, HelmVersion, Suite};
 use serde_json::json;
 
 use crate::guard::Guard;
-use crate::rollouts::assert_rollouts;
+use crate::rollouts::{assert_rollouts, edit, send_empty_patch};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
@@ -85,17 +85,9 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     assert_rollouts(case, "deployment/web", 1)?;
 
     // A change by hand rolls out at the next request, and only once.
-    case.kubectl(&[
-        "patch",
-        "configmap",
-        "app-config",
-        "-p",
-        r#"{"data": {"setting": "two"}}"#,
-    ])?
-    .success()?;
+    edit(case, "two")?;
     for _ in 0..2 {
-        case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
-            .success()?;
+        send_empty_patch(case, "deployment/web")?;
         assert_rollouts(case, "deployment/web", 2)?;
     }
 
@@ -117,18 +109,9 @@ fn installing_restarts_nothing(case: &Case<'_>) -> Result<()> {
         .apply(&case.namespace, &manifests("one", "", "web"))?
         .success()?;
     let _guard = Guard::new(case, json!({}))?;
-    case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
-        .success()?;
+    send_empty_patch(case, "deployment/web")?;
     assert_rollouts(case, "deployment/web", 1)?;
-    case.kubectl(&[
-        "patch",
-        "configmap",
-        "app-config",
-        "-p",
-        r#"{"data": {"setting": "two"}}"#,
-    ])?
-    .success()?;
-    case.kubectl(&["patch", "deployment", "web", "-p", "{}"])?
-        .success()?;
+    edit(case, "two")?;
+    send_empty_patch(case, "deployment/web")?;
     assert_rollouts(case, "deployment/web", 2)
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, Output, Suite, User, wait_until};
+use cluster_tests::{Case, HelmVersion, Suite, User, wait_until};
 use serde_json::{Value, json};
 use testbed::LiveCluster;
 use tokio::runtime::Runtime;
 
 use crate::guard::{ExamplePolicy, Guard, example, policy};
-use crate::rollouts::{assert_rollouts, rollouts};
+use crate::rollouts::{assert_rollouts, edit, rollouts, send_empty_patch};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
@@ -97,12 +97,6 @@ spec:
     Ok(())
 }
 
-fn edit(case: &Case<'_>, setting: &str) -> Result<Output> {
-    let patch = json!({"data": {"setting": setting}}).to_string();
-    case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
-        .success()
-}
-
 fn warn_consumers(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::of(case, &ExamplePolicy::read("warn-consumers-policy.yaml")?)?;
     app(case)?;
@@ -146,8 +140,7 @@ fn verify(case: &Case<'_>) -> Result<()> {
     let stale = scan()?.context("it was not reported")?;
     let expected = "Deployment/web runs stale config: ConfigMap app-config changed";
     ensure!(stale.contains(expected), "{stale}");
-    case.kubectl(&["patch", "deployment", "web", "--patch", "{}"])?
-        .success()?;
+    send_empty_patch(case, "deployment/web")?;
     ensure!(scan()?.is_none());
     Ok(())
 }
@@ -158,9 +151,9 @@ fn reloader_and_wave(case: &Case<'_>) -> Result<()> {
     case.cluster.apply(&case.namespace, &objects)?.success()?;
     edit(case, "two")?;
     for (name, expected) in [("for-reloader", 2), ("for-wave", 2), ("for-nobody", 1)] {
-        case.kubectl(&["patch", "deployment", name, "--patch", "{}"])?
-            .success()?;
-        assert_rollouts(case, &format!("deployment/{name}"), expected)?;
+        let workload = format!("deployment/{name}");
+        send_empty_patch(case, &workload)?;
+        assert_rollouts(case, &workload, expected)?;
     }
     Ok(())
 }

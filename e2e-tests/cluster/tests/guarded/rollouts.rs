@@ -1,9 +1,23 @@
-//! How often a workload was rolled out, as its controller keeps the books.
+//! How often a workload was rolled out, as its controller keeps the books; and what may roll it out.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, wait_until};
+use cluster_tests::{Case, Output, wait_until};
+use serde_json::json;
+
+/// Somebody edits the ConfigMap by hand.
+pub(crate) fn edit(case: &Case<'_>, setting: &str) -> Result<Output> {
+    let patch = json!({"data": {"setting": setting}}).to_string();
+    case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
+        .success()
+}
+
+/// A request for the workload that asks for nothing.
+pub(crate) fn send_empty_patch(case: &Case<'_>, workload: &str) -> Result<Output> {
+    case.kubectl(&["patch", workload, "--patch", "{}"])?
+        .success()
+}
 
 /// Waits until the controller has seen the workload (`deployment/web`), and counts the pod templates
 /// that it has made pods of: ReplicaSets, or ControllerRevisions.
