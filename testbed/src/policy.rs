@@ -11,8 +11,10 @@ use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Value, json};
 use wapc::WapcHost;
-use wasmtime_provider::wasmtime::{self, Engine};
-use wasmtime_provider::{EpochDeadlines, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
+use wasmtime_provider::wasmtime::{self, Engine, Module};
+use wasmtime_provider::{
+    EpochDeadlines, ResourceLimits, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre,
+};
 
 use crate::clock::{self, Clock};
 use crate::host::{Host, Record};
@@ -22,6 +24,8 @@ use crate::{Cluster, HostCall, Objects};
 #[derive(Clone)]
 pub struct Policy {
     compiled: WasmtimeEngineProviderPre,
+    engine: Engine,
+    module: Module,
     clock: Clock,
     ticks: u64,
 }
@@ -46,22 +50,43 @@ impl Policy {
     ///
     /// When the file cannot be read, is not WebAssembly, or imports what the host does not have.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let module =
+        let bytes =
             fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
         // Also where nothing is limited, so that the same code is run and measured everywhere.
         let mut config = wasmtime::Config::default();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).map_err(wasmtime_provider::errors::Error::from)?;
-        let compiled = WasmtimeEngineProviderBuilder::new()
-            .engine(engine.clone())
-            .module_bytes(&module)
-            .build_pre()
+        let compile = || -> Result<_, wasmtime_provider::errors::Error> {
+            let module = Module::new(&engine, &bytes)?;
+            Ok((
+                prepare(&engine, &module, ResourceLimits::default())?,
+                module,
+            ))
+        };
+        let (compiled, module) = compile()
             .with_context(|| format!("{} is not a policy that can be run", path.display()))?;
         Ok(Self {
             compiled,
-            clock: Clock::new(engine),
+            clock: Clock::new(engine.clone()),
+            engine,
+            module,
             ticks: clock::FOREVER,
         })
+    }
+
+    /// Limits the linear memory of each instance, in bytes: one that needs more fails as if it had
+    /// panicked. policy-server has no such limit. Other clones keep theirs, at first none.
+    ///
+    /// # Errors
+    ///
+    /// None that [`load`](Self::load) would not have had.
+    pub fn with_memory_limit(mut self, bytes: usize) -> anyhow::Result<Self> {
+        let limits = ResourceLimits {
+            max_memory_size: Some(bytes),
+            ..ResourceLimits::default()
+        };
+        self.compiled = prepare(&self.engine, &self.module, limits)?;
+        Ok(self)
     }
 
     /// Limits how long each call may take, host calls included: policy-server allows two seconds
@@ -168,6 +193,18 @@ impl Policy {
         };
         Ok(guest.call(function, payload))
     }
+}
+
+fn prepare(
+    engine: &Engine,
+    module: &Module,
+    limits: ResourceLimits,
+) -> Result<WasmtimeEngineProviderPre, wasmtime_provider::errors::Error> {
+    WasmtimeEngineProviderBuilder::new()
+        .engine(engine.clone())
+        .module(module.clone())
+        .enable_resource_limits(limits)
+        .build_pre()
 }
 
 fn read_response(

@@ -126,6 +126,17 @@ fn a_guest_that_takes_too_long_is_a_rejection() {
 }
 
 #[test]
+fn a_guest_that_takes_too_much_memory_is_a_rejection() {
+    const MIB: usize = 1 << 20;
+    let accepts = |bytes| {
+        let policy = load("hungry.wat").with_memory_limit(bytes).unwrap();
+        validate(&policy, Objects::default()).response.accepted
+    };
+    assert!(!accepts(MIB));
+    assert!(accepts(2 * MIB));
+}
+
+#[test]
 fn a_time_limit_is_of_one_evaluation() {
     let limited = load("endless.wat").with_time_limit(Duration::from_millis(1));
     for _ in 0..3 {
