@@ -23,6 +23,7 @@
 pub mod annotations;
 pub mod cluster;
 pub mod config_hash;
+pub mod fields;
 pub mod pod_template;
 pub mod release_guard;
 pub mod request;

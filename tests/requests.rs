@@ -73,13 +73,13 @@ fn malformed_requests_are_refused_with_their_place() {
         ),
         (
             deployment(json!({"template": {"spec": {"containers": "none"}}})),
-            "400: rollout-guard: Deployment/web: spec.template.spec.containers: invalid type: string \"none\", expected a sequence",
+            "400: rollout-guard: Deployment/web: spec.template.spec.containers: expected a list, not a string",
         ),
         (
             deployment(
                 json!({"template": {"spec": {"containers": [], "volumes": [{"name": "a", "configMap": {"name": 3}}]}}}),
             ),
-            "400: rollout-guard: Deployment/web: spec.template.spec.volumes[0].configMap.name: invalid type: integer `3`, expected a string",
+            "400: rollout-guard: Deployment/web: spec.template.spec.volumes[0].configMap.name: expected a string, not a number",
         ),
     ] {
         assert_answer(&request, json!({}), nothing(), expected);

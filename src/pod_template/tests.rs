@@ -335,57 +335,57 @@ fn a_wrong_shape_is_an_error_with_its_path() {
         (
             "a template that is a text",
             json!("x"),
-            "spec.template: invalid type: string \"x\", expected struct Template",
+            "spec.template: expected an object, not a string",
         ),
         (
             "a spec that is a text",
             json!({"spec": "x"}),
-            "spec.template.spec: invalid type: string \"x\", expected struct PodSpec",
+            "spec.template.spec: expected an object, not a string",
         ),
         (
             "a container that is a text",
             json!({"spec": {"containers": [{}, "x"]}}),
-            "spec.template.spec.containers[1]: invalid type: string \"x\", expected struct Container",
+            "spec.template.spec.containers[1]: expected an object, not a string",
         ),
         (
             "a name that is a number",
             json!({"spec": {"volumes": [{}, {"configMap": {"name": 1}}]}}),
-            "spec.template.spec.volumes[1].configMap.name: invalid type: integer `1`, expected a string",
+            "spec.template.spec.volumes[1].configMap.name: expected a string, not a number",
         ),
         (
             "optional that is a text",
             json!({"spec": {"volumes": [{"projected": {"sources": [{"secret": {"name": "a", "optional": "yes"}}]}}]}}),
-            "spec.template.spec.volumes[0].projected.sources[0].secret.optional: invalid type: string \"yes\", expected a boolean",
+            "spec.template.spec.volumes[0].projected.sources[0].secret.optional: expected true or false, not a string",
         ),
         (
             "an item without key",
             json!({"spec": {"volumes": [{"secret": {"secretName": "a", "items": [{"path": "p"}]}}]}}),
-            "spec.template.spec.volumes[0].secret.items[0]: missing field `key`",
+            "spec.template.spec.volumes[0].secret.items[0]: it has no \"key\"",
         ),
         (
             "a reference without key",
             json!({"spec": {"initContainers": [{"env": [{}, {}, {"valueFrom": {"configMapKeyRef": {"name": "a"}}}]}]}}),
-            "spec.template.spec.initContainers[0].env[2].valueFrom.configMapKeyRef: missing field `key`",
+            "spec.template.spec.initContainers[0].env[2].valueFrom.configMapKeyRef: it has no \"key\"",
         ),
         (
             "a key that is null",
             json!({"spec": {"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "a", "key": null}}}]}]}}),
-            "spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef.key: invalid type: null, expected a string",
+            "spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef: it has no \"key\"",
         ),
         (
             "a list that is an object",
             json!({"spec": {"containers": [{"envFrom": {}}]}}),
-            "spec.template.spec.containers[0].envFrom: invalid type: map, expected a sequence",
+            "spec.template.spec.containers[0].envFrom: expected a list, not an object",
         ),
         (
             "pull Secrets as names",
             json!({"spec": {"imagePullSecrets": ["hub"]}}),
-            "spec.template.spec.imagePullSecrets[0]: invalid type: string \"hub\", expected struct Named",
+            "spec.template.spec.imagePullSecrets[0]: expected an object, not a string",
         ),
         (
             "a claim that is a text",
             json!({"spec": {"volumes": [{"persistentVolumeClaim": "data"}]}}),
-            "spec.template.spec.volumes[0].persistentVolumeClaim: invalid type: string \"data\", expected struct Claim",
+            "spec.template.spec.volumes[0].persistentVolumeClaim: expected an object, not a string",
         ),
     ] {
         assert_refused(case, template, expected);

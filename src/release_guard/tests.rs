@@ -836,7 +836,7 @@ fn what_else_keeps_a_release_from_being_judged() {
             "a bad workload",
             pending(&[&deployment("web", "volumes: {}")]),
             &cluster,
-            "Deployment web: spec.template.spec.volumes: invalid type: map, expected a sequence",
+            "Deployment web: spec.template.spec.volumes: expected a list, not an object",
         ),
     ] {
         assert_eq!(judged_because(record, cluster), expected, "{name}");

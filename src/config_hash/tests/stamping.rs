@@ -1137,7 +1137,7 @@ fn objects_of_the_wrong_shape_are_refused() {
     );
     shop.update(
         |object| object["spec"]["template"]["spec"]["volumes"] = json!({}),
-        &["rejected 400: Deployment/web: spec.template.spec.volumes: invalid type: map, expected a sequence"],
+        &["rejected 400: Deployment/web: spec.template.spec.volumes: expected a list, not an object"],
     );
     shop.update(
         annotate(EXTRA_CONFIGMAPS, "a b"),
