@@ -12,6 +12,7 @@
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod builders;
+pub mod declared;
 pub mod findings;
 pub mod history;
 pub mod hook_requests;

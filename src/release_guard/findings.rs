@@ -5,6 +5,8 @@
 //! read.
 
 use std::{
+    borrow::Cow,
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -13,6 +15,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 use super::{
+    declared::Declared,
     manifest::{Object, ObjectId},
     plan::{Action, Operation, ParsedHook, Plan, Presence, Release, Stage},
     users::{User, When, users},
@@ -114,15 +117,24 @@ pub struct Case<'a> {
 
 /// Reads the findings off a plan.
 pub fn findings(case: Case<'_>) -> Result<Vec<Finding>, String> {
-    let mut users = users(case.current, case.target, case.operation)?;
+    let before = Declared::by(case.current);
+    let mut users = users(&before, case.target, case.operation)?;
     // A hook that stays until it is pruned needs nothing afterwards.
     users.retain(|user| {
         !matches!(user.when, When::LastingHook(_))
             || case.plan.at_end(&user.object.id) != Presence::Absent
     });
+    let mut by_need: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for user in &users {
+        by_need.entry(&user.needs).or_default().push(user);
+    }
     let reader = Reader {
         case,
-        users: &users,
+        before,
+        target: Declared::by(Some(case.target)),
+        users: by_need,
+        named: OnceCell::new(),
+        bindings: OnceCell::new(),
     };
     let mut seen = BTreeSet::new();
     let findings = case
@@ -147,75 +159,6 @@ impl<'a> Case<'a> {
         hooks.chain(&self.target.resources)
     }
 
-    fn was_regular(self, id: &ObjectId) -> bool {
-        self.current
-            .is_some_and(|current| resource(current, id).is_some())
-    }
-
-    /// The target's hooks that hold the object and belong to an install, upgrade or rollback: test and
-    /// delete hooks are about another time.
-    fn lifecycle_hooks(self, id: &ObjectId) -> impl Iterator<Item = &'a ParsedHook> {
-        let id = id.clone();
-        self.target.hooks.iter().filter(move |hook| {
-            let lives = |event: &String| {
-                ["-install", "-upgrade", "-rollback"]
-                    .iter()
-                    .any(|operation| event.ends_with(operation))
-            };
-            hook.hook.events.iter().any(lives) && hook.objects.iter().any(|object| object.id == id)
-        })
-    }
-
-    /// What is in a ConfigMap or Secret before and after the operation.
-    fn data(self, id: &ObjectId) -> Option<(Data, Data)> {
-        let (before, after) = (self.content_before(id)?, self.content_after(id)?);
-        let mut after = data(after);
-        let before_data = data(before);
-        // The merge takes away what the manifest of before had, and a hook was in none.
-        let merged_onto_hook = !self.target.server_side_apply && !self.was_regular(id);
-        if merged_onto_hook && self.plan.actions(id).last() == Some(Action::Apply) {
-            for (key, value) in &before_data {
-                after.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        let mut actions = self.plan.actions(id);
-        if !actions.any(|action| matches!(action, Action::CreateHook(_))) {
-            // The API server adds what is in stringData to data, and takes nothing away.
-            for key in strings(before).into_iter().flatten().map(|(key, _)| key) {
-                let value = before_data.get(key).cloned().unwrap_or_default();
-                after.entry(key.clone()).or_insert(value);
-            }
-        }
-        Some((before_data, after))
-    }
-
-    /// The current revision's last hook that holds the object.
-    fn hook_before(self, id: &ObjectId) -> Option<&'a ParsedHook> {
-        let mut hooks = self.current?.hooks.iter().rev();
-        hooks.find(|hook| hook.objects.iter().any(|object| object.id == *id))
-    }
-
-    /// The ConfigMap or Secret as the current revision has written it.
-    fn content_before(self, id: &ObjectId) -> Option<&'a Value> {
-        let current = self.current?;
-        let hooks = current.hooks.iter().filter(|hook| hook.has_run());
-        let hooks = hooks.flat_map(|hook| &hook.objects);
-        config(current.resources.iter().rev().chain(hooks), id)
-    }
-
-    /// The same as this operation writes it last. A hook that does not run writes nothing.
-    fn content_after(self, id: &ObjectId) -> Option<&'a Value> {
-        match self.plan.actions(id).last()? {
-            // Of two documents for one object the last counts.
-            Action::Apply => config(self.target.resources.iter().rev(), id),
-            Action::CreateHook(stage) | Action::PatchHook(stage) => {
-                let hooks = self.target.hooks_at(self.operation, stage).into_iter();
-                config(hooks.rev().flat_map(|hook| &hook.objects), id)
-            }
-            _ => None,
-        }
-    }
-
     /// `revision 3`
     fn before(self) -> String {
         self.current
@@ -224,13 +167,17 @@ impl<'a> Case<'a> {
     }
 }
 
-fn resource<'a>(release: &'a Release, id: &ObjectId) -> Option<&'a Object> {
-    release.resources.iter().find(|object| object.id == *id)
-}
-
 struct Reader<'a> {
     case: Case<'a>,
-    users: &'a [User<'a>],
+    /// What the current release declares.
+    before: Declared<'a>,
+    target: Declared<'a>,
+    /// By the object that they need.
+    users: BTreeMap<&'a ObjectId, Vec<&'a User<'a>>>,
+    /// The custom resources of the target, by what they name.
+    named: OnceCell<BTreeMap<&'a str, Vec<&'a Object>>>,
+    /// The role bindings of the target, by the name of their role.
+    bindings: OnceCell<BTreeMap<&'a str, Vec<&'a Object>>>,
 }
 
 impl<'a> Reader<'a> {
@@ -269,6 +216,81 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn was_regular(&self, id: &ObjectId) -> bool {
+        !self.before.resources(id).is_empty()
+    }
+
+    /// The target's hooks that hold the object and belong to an install, upgrade or rollback: test and
+    /// delete hooks are about another time.
+    fn lifecycle_hooks(&self, id: &ObjectId) -> Vec<&'a ParsedHook> {
+        let lives = |event: &String| {
+            ["-install", "-upgrade", "-rollback"]
+                .iter()
+                .any(|operation| event.ends_with(operation))
+        };
+        let hooks = self.target.hooks(id).iter().map(|(hook, _)| *hook);
+        hooks
+            .filter(|hook| hook.hook.events.iter().any(lives))
+            .collect()
+    }
+
+    /// What is in a ConfigMap or Secret before and after the operation, if anything uses it.
+    fn data(&self, id: &ObjectId) -> Option<(Data<'a>, Data<'a>)> {
+        let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
+        if !is_config || !self.users.contains_key(id) {
+            return None;
+        }
+        let (before, after) = (self.content_before(id)?, self.content_after(id)?);
+        let plan = self.case.plan;
+        let mut after = data(after);
+        let before_data = data(before);
+        // The merge takes away what the manifest of before had, and a hook was in none.
+        let merged_onto_hook = !self.case.target.server_side_apply && !self.was_regular(id);
+        if merged_onto_hook && plan.actions(id).last() == Some(Action::Apply) {
+            for (key, value) in &before_data {
+                after.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        let mut actions = plan.actions(id);
+        if !actions.any(|action| matches!(action, Action::CreateHook(_))) {
+            // The API server adds what is in stringData to data, and takes nothing away.
+            for key in strings(before).into_iter().flat_map(Map::keys) {
+                let value = before_data.get(key.as_str()).cloned().unwrap_or_default();
+                after.entry(key).or_insert(value);
+            }
+        }
+        Some((before_data, after))
+    }
+
+    /// The current revision's last hook that holds the object.
+    fn hook_before(&self, id: &ObjectId) -> Option<&'a ParsedHook> {
+        self.before.hooks(id).last().map(|(hook, _)| *hook)
+    }
+
+    /// The object as the current revision has written it.
+    fn content_before(&self, id: &ObjectId) -> Option<&'a Value> {
+        let mut hooks = self.before.hooks(id).iter();
+        let hook = hooks.find(|(hook, _)| hook.has_run());
+        // Of two documents for one object the last counts.
+        let object = self.before.resources(id).last();
+        let object = object.or(hook.map(|(_, object)| object));
+        object.map(|object| &object.body)
+    }
+
+    /// The same as this operation writes it last. A hook that does not run writes nothing.
+    fn content_after(&self, id: &ObjectId) -> Option<&'a Value> {
+        let object = match self.case.plan.actions(id).last()? {
+            Action::Apply => *self.target.resources(id).last()?,
+            Action::CreateHook(stage) | Action::PatchHook(stage) => {
+                let hooks = self.target.hooks(id).iter();
+                let run = hooks.filter(|(hook, _)| hook.runs_in(self.case.operation, stage));
+                run.max_by_key(|(hook, _)| hook.order())?.1
+            }
+            _ => return None,
+        };
+        Some(&object.body)
+    }
+
     fn hook_pruned(&self, id: &ObjectId) -> Option<Finding> {
         let Case {
             operation,
@@ -276,9 +298,9 @@ impl<'a> Reader<'a> {
             plan,
             ..
         } = self.case;
-        let hooks: Vec<_> = self.case.lifecycle_hooks(id).collect();
+        let hooks = self.lifecycle_hooks(id);
         let on_purpose = hooks.iter().any(|hook| hook.has_policy("hook-succeeded"));
-        if hooks.is_empty() || on_purpose || id.runs_to_completion() || !self.case.was_regular(id) {
+        if hooks.is_empty() || on_purpose || id.runs_to_completion() || !self.was_regular(id) {
             return None;
         }
         let mut events = Vec::new();
@@ -342,13 +364,10 @@ impl<'a> Reader<'a> {
             return None;
         }
         // A custom workload names what its pods need.
-        let uses = |object: &Object| self.of(id).any(|user| user.object.id == object.id);
-        let maker = self.case.target.resources.iter().find(|object| {
-            object.id.is_custom()
-                && object.id.namespace == id.namespace
-                && names(&object.body, &id.name)
-                && !uses(object)
-        });
+        let using: BTreeSet<_> = self.of(id).map(|user| &user.object.id).collect();
+        let mut makers = self.naming(&id.name).iter();
+        let maker = makers
+            .find(|object| object.id.namespace == id.namespace && !using.contains(&object.id));
         let is_named = self.of(id).any(|user| !user.kept_by_api_server);
         let follows = match is_named {
             true => "the pods that need it cannot start",
@@ -381,8 +400,11 @@ impl<'a> Reader<'a> {
 
     /// The object stays, and a key that pods need goes.
     fn dangling_key(&self, id: &ObjectId) -> Option<Finding> {
-        let (before, after) = self.case.data(id)?;
-        let gone = |key: &String| before.contains_key(key) && !after.contains_key(key);
+        let (before, after) = self.data(id)?;
+        let gone = |key: &String| {
+            let key = key.as_str();
+            before.contains_key(key) && !after.contains_key(key)
+        };
         let lost_key = |user: &User<'_>| user.keys.iter().flatten().find(|key| gone(key)).cloned();
         let needs = |user: &User<'_>| {
             !user.optional && user.when.is_after_prune() && lost_key(user).is_some()
@@ -440,7 +462,7 @@ impl<'a> Reader<'a> {
         let missing_at_start = match plan.at_start(id) {
             Presence::Absent => true,
             // A hook of before may have left it.
-            Presence::Unknown => self.case.hook_before(id).is_none(),
+            Presence::Unknown => self.hook_before(id).is_none(),
             Presence::Present => false,
         };
         let made_after = plan.actions(id).last() == Some(Action::CreateHook(Stage::Post));
@@ -461,10 +483,8 @@ impl<'a> Reader<'a> {
     }
 
     fn conflict(&self, id: &ObjectId, stage: Stage) -> Finding {
-        let Case {
-            operation, target, ..
-        } = self.case;
-        if operation == Operation::Install && resource(target, id).is_some() {
+        let operation = self.case.operation;
+        if operation == Operation::Install && !self.target.resources(id).is_empty() {
             let reason = "the chart has it twice (as a pre-install hook and a regular resource, or in two documents): creating it again fails, and with it the install";
             return Finding {
                 ways_out: vec!["have it once".to_owned()],
@@ -490,10 +510,9 @@ impl<'a> Reader<'a> {
             return None;
         };
         let left = self
-            .case
             .hook_before(id)
             .is_some_and(|hook| hook.has_run() && !hook.has_policy("hook-succeeded"));
-        let may_be_left = left || self.case.was_regular(id);
+        let may_be_left = left || self.was_regular(id);
         (!self.case.target.server_side_apply && may_be_left).then(|| {
             let reason = format!(
                 "{} made it, and its {}-{} hook has no before-hook-creation: if it is still there, creating it fails, and with it the {2}",
@@ -543,16 +562,22 @@ impl<'a> Reader<'a> {
         if target.server_side_apply || !current.is_live_before(target) {
             return None;
         }
-        let (before, after) = self.case.data(id)?;
+        let (before, after) = self.data(id)?;
         let changed = |user: &User<'_>| match &user.keys {
             None => before != after,
-            Some(keys) => keys.iter().any(|key| before.get(key) != after.get(key)),
+            Some(keys) => keys
+                .iter()
+                .map(String::as_str)
+                .any(|key| before.get(key) != after.get(key)),
         };
         let stays = |user: &User<'_>| {
             user.when == When::Workload
                 && user.object.body.pointer("/spec/template").is_some()
                 && user.object.id.kind != "Job"
-                && resource(current, &user.object.id)
+                && self
+                    .before
+                    .resources(&user.object.id)
+                    .first()
                     .is_some_and(|old| old.body == user.object.body)
         };
         let users = self.names(id, |user| changed(user) && stays(user));
@@ -579,12 +604,11 @@ impl<'a> Reader<'a> {
     fn is_helper(&self, id: &ObjectId, events: &[&str]) -> bool {
         match (id.group.as_str(), id.kind.as_str()) {
             ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-                let mut bindings = self.case.of_target().filter(|object| object.id == *id);
+                let mut bindings = self.target.all(id);
                 bindings.any(|binding| self.binds_helpers(binding, events))
             }
             ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
-                let bindings = self.case.of_target().filter(|object| binds(object, id));
-                let mut bindings = bindings.peekable();
+                let mut bindings = self.bindings(id).peekable();
                 bindings.peek().is_some()
                     && bindings.all(|binding| self.binds_helpers(binding, events))
             }
@@ -624,24 +648,50 @@ impl<'a> Reader<'a> {
         subjects.is_some_and(|subjects| !subjects.is_empty() && subjects.iter().all(is_helper))
     }
 
-    fn object(&self, id: &ObjectId) -> Option<&'a Object> {
-        self.case.objects().find(|object| object.id == *id)
+    /// The custom resources of the target that name something, in the order of the manifest.
+    fn naming(&self, name: &str) -> &[&'a Object] {
+        let named = self.named.get_or_init(|| {
+            let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            let resources = self.case.target.resources.iter();
+            for object in resources.filter(|object| object.id.is_custom()) {
+                let mut names = BTreeSet::new();
+                collect_names(&object.body, &mut names);
+                for name in names {
+                    named.entry(name).or_default().push(object);
+                }
+            }
+            named
+        });
+        named.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The bindings of a role in the target.
+    fn bindings<'i>(&'i self, role: &'i ObjectId) -> impl Iterator<Item = &'a Object> + 'i {
+        let bindings = self.bindings.get_or_init(|| {
+            let mut bindings: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for object in self.case.of_target() {
+                if let Some(name) = role_of(object, "name") {
+                    bindings.entry(name).or_default().push(object);
+                }
+            }
+            bindings
+        });
+        let of_name = bindings.get(role.name.as_str()).into_iter().flatten();
+        of_name.copied().filter(|binding| {
+            let is_near = role.namespace.is_empty() || role.namespace == binding.id.namespace;
+            is_near && role_of(binding, "kind") == Some(&role.kind)
+        })
     }
 
     fn of(&self, id: &ObjectId) -> impl Iterator<Item = &'a User<'a>> {
-        let id = id.clone();
-        self.users.iter().filter(move |user| user.needs == id)
+        self.users.get(id).into_iter().flatten().copied()
     }
 
     fn names(&self, id: &ObjectId, which: impl Fn(&User<'_>) -> bool) -> Vec<String> {
-        let mut names = Vec::new();
-        for user in self.of(id).filter(|user| which(user)) {
-            let name = user.object.id.to_string();
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        let mut seen = BTreeSet::new();
+        let users = self.of(id).filter(|user| which(user));
+        let names = users.map(|user| user.object.id.to_string());
+        names.filter(|name| seen.insert(name.clone())).collect()
     }
 
     /// The API version, if the prune takes the live object as it is now: no hook makes it anew first.
@@ -653,7 +703,9 @@ impl<'a> Reader<'a> {
     }
 
     fn api_version(&self, id: &ObjectId) -> Option<String> {
-        let version = self.object(id)?.body.get("apiVersion")?.as_str()?;
+        let before = self.before.resources(id).first().copied();
+        let object = before.or_else(|| self.target.all(id).next())?;
+        let version = object.body.get("apiVersion")?.as_str()?;
         Some(version.to_owned())
     }
 }
@@ -696,30 +748,22 @@ impl Finding {
     }
 }
 
-/// The first of the objects that is this ConfigMap or Secret.
-fn config<'a>(mut objects: impl Iterator<Item = &'a Object>, id: &ObjectId) -> Option<&'a Value> {
-    let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
-    is_config.then(|| {
-        objects
-            .find(|object| object.id == *id)
-            .map(|object| &object.body)
-    })?
-}
-
 /// The values of a ConfigMap or Secret, by key.
-type Data = BTreeMap<String, String>;
+type Data<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
-fn data(config: &Value) -> Data {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+fn data(config: &Value) -> Data<'_> {
+    fn text(value: &Value) -> &str {
+        value.as_str().unwrap_or_default()
+    }
     let fields = ["data", "binaryData"].into_iter();
     let data = fields
         .filter_map(|field| config.get(field)?.as_object())
         .flatten()
-        .map(|(key, value)| (key.clone(), text(value)));
+        .map(|(key, value)| (key.as_str(), text(value).into()));
     let strings = strings(config)
         .into_iter()
         .flatten()
-        .map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(text(value))));
+        .map(|(key, value)| (key.as_str(), BASE64_STANDARD.encode(text(value)).into()));
     data.chain(strings).collect()
 }
 
@@ -727,36 +771,35 @@ fn strings(config: &Value) -> Option<&Map<String, Value>> {
     config.get("stringData")?.as_object()
 }
 
-fn binds(object: &Object, role: &ObjectId) -> bool {
-    let role_ref = |field| {
-        object
-            .body
-            .pointer(&format!("/roleRef/{field}"))
-            .and_then(Value::as_str)
-    };
-    let same_namespace = role.namespace.is_empty() || role.namespace == object.id.namespace;
-    object.id.kind.ends_with("RoleBinding")
-        && same_namespace
-        && role_ref("kind") == Some(&role.kind)
-        && role_ref("name") == Some(&role.name)
+/// A field of the role that a binding names.
+fn role_of<'a>(binding: &'a Object, field: &str) -> Option<&'a str> {
+    let is_binding = binding.id.kind.ends_with("RoleBinding");
+    let role = binding.body.get("roleRef").filter(|_| is_binding)?;
+    role.get(field)?.as_str()
 }
 
-/// Whether a custom resource names something: cert-manager's `spec.secretName`, External Secrets'
+/// Collects what a custom resource names: cert-manager's `spec.secretName`, External Secrets'
 /// `spec.target.name`, a SealedSecret by its own name, …
 ///
 /// Labels do not count: charts give their objects and their labels the same names.
-fn names(body: &Value, name: &str) -> bool {
+fn collect_names<'a>(body: &'a Value, names: &mut BTreeSet<&'a str>) {
     match body {
-        Value::String(text) => text == name,
-        Value::Array(items) => items.iter().any(|item| names(item, name)),
-        Value::Object(fields) => fields.iter().any(|(field, value)| {
-            let is_label = matches!(
-                field.as_str(),
-                "labels" | "annotations" | "selector" | "matchLabels"
-            );
-            !is_label && names(value, name)
-        }),
-        _ => false,
+        Value::String(text) => {
+            names.insert(text);
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_names(item, names)),
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let is_label = matches!(
+                    field.as_str(),
+                    "labels" | "annotations" | "selector" | "matchLabels"
+                );
+                if !is_label {
+                    collect_names(value, names);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
+    declared::Declared,
     manifest::{Object, ObjectId},
     plan::{Operation, ParsedHook, Release, Stage},
 };
@@ -52,9 +53,9 @@ impl When {
     }
 }
 
-/// The users in the target, for an operation.
+/// The users in the target, for an operation. `before` is what the current release declares.
 pub fn users<'a>(
-    current: Option<&Release>,
+    before: &Declared<'_>,
     target: &'a Release,
     operation: Operation,
 ) -> Result<Vec<User<'a>>, String> {
@@ -87,7 +88,7 @@ pub fn users<'a>(
             needs => needs?,
         };
         let kept = match when {
-            When::Workload => kept_by_api_server(current, object, &needs),
+            When::Workload => kept_by_api_server(before, object, &needs),
             _ => None,
         };
         let needs = needs.into_iter().map(|need| (need, false));
@@ -116,13 +117,12 @@ pub fn users<'a>(
 /// The ServiceAccount that a workload had and has no more, by its manifest. The API server has copied
 /// its name to the deprecated field `serviceAccount`, which no client removes, and takes it from there
 /// (kubernetes/kubernetes#72519, helm/helm#5473).
-fn kept_by_api_server(current: Option<&Release>, object: &Object, now: &[Need]) -> Option<Need> {
+fn kept_by_api_server(before: &Declared<'_>, object: &Object, now: &[Need]) -> Option<Need> {
     let is_account = |need: &Need| need.kind == pod_template::Kind::ServiceAccount;
     if now.iter().any(is_account) {
         return None;
     }
-    let mut resources = current?.resources.iter();
-    let before = resources.find(|before| before.id == object.id)?;
+    let before = before.resources(&object.id).first()?;
     needs(before).ok()?.into_iter().find(is_account)
 }
 

@@ -6,7 +6,7 @@ use super::{
 /// `Deployment web @Workload needs ConfigMap a` of each user, in order.
 fn found(operation: Operation, docs: Docs<'_>) -> Vec<String> {
     let target = revision(1, docs).release();
-    let users = users(None, &target, operation).unwrap();
+    let users = users(&Declared::default(), &target, operation).unwrap();
     let show = |user: &User<'_>| {
         let keys = user.keys.iter().flatten();
         let keys: String = keys.map(|key| format!(" {key}")).collect();
@@ -58,7 +58,7 @@ fn the_users_of_a_release() {
 fn pods_need_things_of_their_own_namespace() {
     let docs: Docs<'_> = &[&deployment("web", "serviceAccountName: m").namespace("other")];
     let target = revision(1, docs).release();
-    let users = users(None, &target, Operation::Install).unwrap();
+    let users = users(&Declared::default(), &target, Operation::Install).unwrap();
     assert_eq!(
         users.first().map(|user| user.needs.namespace.as_str()),
         Some("other")
