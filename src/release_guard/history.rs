@@ -59,16 +59,15 @@ impl History<'_> {
     }
 
     fn current_of_upgrade(&self, name: &str, last: u64) -> Result<Release, String> {
-        let record = self.read(name, last, &DATA)?;
-        let is_labelled = record.as_ref().is_some_and(is_deployed);
-        let last_release = record
-            .map(|record| self.decode(name, last, &record))
-            .transpose()?;
-        if let Some(release) = last_release
-            .as_ref()
-            .filter(|release| is_labelled || release.info.status == "deployed")
-        {
-            return Ok(release.clone());
+        let last_record = self.read(name, last, &DATA)?;
+        let status = match &last_record {
+            Some(record) if is_deployed(record) => "deployed".to_owned(),
+            Some(record) => record::status(record, self.kind, self.max_record_bytes)
+                .map_err(|error| self.unreadable(name, last, &error))?,
+            None => String::new(),
+        };
+        if let (Some(record), "deployed") = (&last_record, status.as_str()) {
+            return self.decode(name, last, record);
         }
         let oldest = last.saturating_sub(MAX_REVISIONS - 1).max(1);
         for revision in (oldest..last).rev() {
@@ -81,13 +80,13 @@ impl History<'_> {
                 .ok_or_else(|| format!("{} has just been deleted", self.record(name, revision)))?;
             return self.decode(name, revision, &record);
         }
-        match last_release {
+        match last_record {
             _ if oldest > 1 => Err(format!(
                 "none of the last {MAX_REVISIONS} revisions of release {name} in namespace {} is deployed",
                 self.namespace
             )),
-            Some(release) if matches!(release.info.status.as_str(), "failed" | "superseded") => {
-                Ok(release)
+            Some(record) if matches!(status.as_str(), "failed" | "superseded") => {
+                self.decode(name, last, &record)
             }
             _ => Err(format!(
                 "release {name} in namespace {} has no revision to upgrade from",
@@ -116,7 +115,11 @@ impl History<'_> {
 
     fn decode(&self, name: &str, revision: u64, record: &Value) -> Result<Release, String> {
         record::decode(record, self.kind, self.max_record_bytes)
-            .map_err(|error| format!("{} cannot be read: {error}", self.record(name, revision)))
+            .map_err(|error| self.unreadable(name, revision, &error))
+    }
+
+    fn unreadable(&self, name: &str, revision: u64, error: &str) -> String {
+        format!("{} cannot be read: {error}", self.record(name, revision))
     }
 
     fn record(&self, name: &str, revision: u64) -> String {

@@ -13,11 +13,14 @@
 //!
 //! A record holds the Secrets of the release, so an error never quotes what it stumbled over.
 
-use std::{borrow::Cow, io::Read};
+use std::{borrow::Cow, fmt, io::Read};
 
 use base64::{DecodeError, Engine, prelude::BASE64_STANDARD};
 use flate2::bufread::MultiGzDecoder;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Value, error::Category};
 
 /// The type of the Secrets that hold records.
@@ -99,6 +102,60 @@ pub struct LastRun {
 
 /// Decodes the record in a Secret or ConfigMap.
 pub fn decode(object: &Value, kind: &str, max_bytes: u64) -> Result<Release, String> {
+    let bytes = content(object, kind)?;
+    let json = match is_gzip(&bytes) {
+        true => gunzip(&bytes, max_bytes)?,
+        false if bytes.len() as u64 > max_bytes => return Err(too_large(max_bytes)),
+        false => bytes,
+    };
+    parse(&json).map_err(|error| format!("data.release: JSON: {error}"))
+}
+
+/// Decodes no more than the status, which Helm writes before all that is large.
+pub fn status(object: &Value, kind: &str, max_bytes: u64) -> Result<String, String> {
+    const BEGINNING: u64 = 64 * 1024;
+    let bytes = content(object, kind)?;
+    let mut beginning = Vec::new();
+    // What is wrong with it is found by reading it as a whole.
+    _ = match is_gzip(&bytes) {
+        true => MultiGzDecoder::new(bytes.as_slice())
+            .take(BEGINNING)
+            .read_to_end(&mut beginning),
+        false => bytes.as_slice().take(BEGINNING).read_to_end(&mut beginning),
+    };
+    let mut info = None;
+    _ = serde_json::Deserializer::from_slice(&beginning).deserialize_map(FirstInfo(&mut info));
+    match info {
+        Some(Info { status, .. }) => Ok(status),
+        None => Ok(decode(object, kind, max_bytes)?.info.status),
+    }
+}
+
+/// Finds `info` in a record that may end in the middle.
+struct FirstInfo<'a>(&'a mut Option<Info>);
+
+impl<'de> Visitor<'de> for FirstInfo<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while self.0.is_none()
+            && let Some(field) = map.next_key::<Cow<'_, str>>()?
+        {
+            match &*field {
+                "info" => *self.0 = Some(map.next_value()?),
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What Helm has encoded: gzip or JSON.
+fn content(object: &Value, kind: &str) -> Result<Vec<u8>, String> {
     let text = object
         .pointer("/data/release")
         .and_then(Value::as_str)
@@ -107,23 +164,23 @@ pub fn decode(object: &Value, kind: &str, max_bytes: u64) -> Result<Release, Str
         "Secret" => base64_of("Kubernetes", text.as_bytes())?.into(),
         _ => Cow::Borrowed(text.as_bytes()),
     };
-    let bytes = base64_of("Helm", &helm)?;
-    let json = match bytes.starts_with(&GZIP_MAGIC) {
-        true => gunzip(&bytes, max_bytes)?,
-        false if bytes.len() as u64 > max_bytes => return Err(too_large(max_bytes)),
-        false => bytes,
-    };
-    parse(&json).map_err(|error| format!("data.release: JSON: {error}"))
+    base64_of("Helm", &helm)
+}
+
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&GZIP_MAGIC)
 }
 
 fn base64_of(whose: &str, text: &[u8]) -> Result<Vec<u8>, String> {
-    // Go passes over line breaks, and a record that was edited by hand has them (`… | gzip | base64`).
-    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let text = match text.iter().any(is_break) {
-        true => Cow::Owned(text.iter().copied().filter(|b| !is_break(b)).collect()),
-        false => Cow::Borrowed(text),
+    let decoded = match BASE64_STANDARD.decode(text) {
+        // Go passes over line breaks, and a record that was edited by hand has them (`… | base64`).
+        Err(_) if text.iter().any(is_line_break) => {
+            let text: Vec<_> = text.iter().copied().filter(|b| !is_line_break(b)).collect();
+            BASE64_STANDARD.decode(text)
+        }
+        decoded => decoded,
     };
-    BASE64_STANDARD.decode(text.as_ref()).map_err(|error| {
+    decoded.map_err(|error| {
         let problem = match error {
             DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => {
                 format!("wrong symbol at byte {at}")
@@ -136,8 +193,12 @@ fn base64_of(whose: &str, text: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
+fn is_line_break(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
 fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
-    let mut json = Vec::new();
+    let mut json = Vec::with_capacity(announced_size(bytes, max_bytes));
     // One byte more than allowed tells a record that is too large from one that just fits.
     MultiGzDecoder::new(bytes)
         .take(max_bytes.saturating_add(1))
@@ -147,6 +208,22 @@ fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
         return Err(too_large(max_bytes));
     }
     Ok(json)
+}
+
+/// The size that a gzip stream announces at its end (RFC 1952, ISIZE), so that what comes out is moved
+/// only once. It may lie, but not about more than can be in so few bytes.
+fn announced_size(bytes: &[u8], max_bytes: u64) -> usize {
+    // Of deflate: a bit for each 258 bytes, twice.
+    const MAX_RATIO: usize = 1032;
+    let announced = bytes
+        .last_chunk()
+        .map_or(0, |&size| u32::from_le_bytes(size));
+    let possible = bytes.len().saturating_mul(MAX_RATIO);
+    let allowed = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    (announced as usize)
+        .min(possible)
+        .min(allowed)
+        .saturating_add(1)
 }
 
 fn parse(json: &[u8]) -> Result<Release, String> {

@@ -360,7 +360,7 @@ fn the_size_is_limited_to_the_byte() {
 #[test]
 fn a_gzip_bomb_is_stopped() {
     const BLOCK: usize = 1 << 20;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     let block = vec![0; BLOCK];
     for _ in 0..256 {
         std::io::Write::write_all(&mut encoder, &block).unwrap();
@@ -368,15 +368,73 @@ fn a_gzip_bomb_is_stopped() {
     let bomb = encoder.finish().unwrap();
     assert!(bomb.len() < 2 * BLOCK, "{}", bomb.len());
 
-    // `gunzip` allocates no more than a vector that grows to the cap needs.
+    // `gunzip` allocates what is allowed, and no more.
     let mut decoder = MultiGzDecoder::new(bomb.as_slice()).take(PLENTY + 1);
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(announced_size(&bomb, PLENTY));
     decoder.read_to_end(&mut kept).unwrap();
-    assert!(kept.capacity() <= 2 * (BLOCK + 1), "{}", kept.capacity());
+    assert_eq!(kept.capacity() as u64, PLENTY + 1);
     assert_eq!(
         gunzip(&bomb, PLENTY),
         Err(format!(
             "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({PLENTY})"
         ))
     );
+}
+
+#[test]
+fn a_size_that_is_announced_is_believed_as_far_as_it_is_possible() {
+    let zeros = |size: u32| [&[0; 1000][..], &size.to_le_bytes()].concat();
+    for (name, bytes, max_bytes, expected) in [
+        ("true", zeros(5000), PLENTY, 5001),
+        ("more than is allowed", zeros(5000), 100, 101),
+        (
+            "more than can be",
+            zeros(u32::MAX),
+            u64::MAX,
+            1004 * 1032 + 1,
+        ),
+        ("nothing", vec![], PLENTY, 1),
+    ] {
+        assert_eq!(announced_size(&bytes, max_bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_status_alone() {
+    let long = "x".repeat(1 << 20);
+    for (name, release, expected) in [
+        (
+            "as Helm writes it",
+            json!({"name": "a", "info": {"description": "d", "status": "failed", "notes": "n"}, "manifest": long, "version": 1}),
+            Ok("failed"),
+        ),
+        (
+            "far behind",
+            json!({"name": "a", "manifest": long, "version": 1, "info": {"status": "deployed"}}),
+            Ok("deployed"),
+        ),
+        (
+            "notes that go on",
+            json!({"name": "a", "info": {"status": "failed", "notes": long}, "version": 1}),
+            Ok("failed"),
+        ),
+        (
+            "nowhere",
+            json!({"name": "a", "manifest": long, "version": 1}),
+            Err("data.release: JSON: missing field `info` at line 1 column 1048614"),
+        ),
+        (
+            "of another shape",
+            json!({"info": {"status": 1}, "name": "a", "version": 1}),
+            Err("data.release: JSON: at info.status: expected a string at line 1 column 19"),
+        ),
+    ] {
+        let object = secret_of(&BASE64_STANDARD.encode(gzip(release.to_string().as_bytes())));
+        let status = status(&object, "Secret", 2 * PLENTY);
+        assert_eq!(
+            status.as_deref().map_err(String::as_str),
+            expected,
+            "{name}"
+        );
+    }
 }
