@@ -6,22 +6,24 @@
 
 use std::fmt;
 
+use memchr::memmem;
 use serde_json::Value;
 
-use super::yaml;
+use super::yaml::{self, Budget};
 
 /// An object as Helm tells objects apart: by group, kind, namespace and name; the version does not
 /// count (helm `pkg/kube/resource.go`, isMatchingInfo).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectId {
-    pub group: String,
-    pub kind: String,
-    /// Empty for cluster-scoped kinds: Helm passes over a `metadata.namespace` there (cli-runtime
-    /// `pkg/resource/visitor.go`, FilterNamespace).
-    pub namespace: String,
+    // The name comes first, since it tells most objects apart in few comparisons.
     /// Empty when the API server makes one up (`generateName`): such an object is never the same as
     /// another.
     pub name: String,
+    /// Empty for cluster-scoped kinds: Helm passes over a `metadata.namespace` there (cli-runtime
+    /// `pkg/resource/visitor.go`, FilterNamespace).
+    pub namespace: String,
+    pub kind: String,
+    pub group: String,
 }
 
 impl fmt::Display for ObjectId {
@@ -94,18 +96,25 @@ pub fn is_kept(object: &Value) -> bool {
 
 /// Parses a manifest. `namespace` is the release's, for objects that name none.
 pub fn parse(manifest: &str, namespace: &str) -> Result<Vec<Object>, String> {
+    parse_within(manifest, namespace, &mut Budget::default())
+}
+
+/// Parses one of the manifests of a release: that of its resources, or of a hook.
+pub fn parse_within(
+    manifest: &str,
+    namespace: &str,
+    budget: &mut Budget,
+) -> Result<Vec<Object>, String> {
     let mut objects = Vec::new();
     for (index, text) in documents(manifest).enumerate() {
-        collect(text, namespace, &mut objects).map_err(|error| match source(text) {
+        let parsed = yaml::parse_within(text, budget);
+        let collected = parsed.and_then(|body| flatten(body, namespace, &mut objects));
+        collected.map_err(|error| match source(text) {
             Some(file) => format!("document {} ({file}): {error}", index + 1),
             None => format!("document {}: {error}", index + 1),
         })?;
     }
     Ok(objects)
-}
-
-fn collect(text: &str, namespace: &str, objects: &mut Vec<Object>) -> Result<(), String> {
-    flatten(yaml::parse(text)?, namespace, objects)
 }
 
 fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Result<(), String> {
@@ -168,19 +177,26 @@ fn inherit_type(item: &mut Value, list: &Value) {
 
 /// The documents of a manifest: what is between lines that start with `---`.
 pub fn documents(manifest: &str) -> impl Iterator<Item = &str> {
+    let line_break_and_separator = memmem::Finder::new("\n---");
     let mut rest = Some(manifest);
     std::iter::from_fn(move || {
         let text = rest?;
-        let end = text
-            .match_indices("---")
-            .map(|(at, _)| at)
-            .find(|&at| at == 0 || text.get(..at).is_some_and(|before| before.ends_with('\n')));
-        let Some(at) = end else {
-            rest = None;
-            return Some(text);
+        let separator = match text.starts_with("---") {
+            true => Some(0),
+            false => line_break_and_separator
+                .find(text.as_bytes())
+                .map(|at| at + 1),
         };
-        rest = text.get(at..).map(behind_separator);
-        text.get(..at)
+        match separator.and_then(|at| text.split_at_checked(at)) {
+            Some((document, more)) => {
+                rest = Some(behind_separator(more));
+                Some(document)
+            }
+            None => {
+                rest = None;
+                Some(text)
+            }
+        }
     })
     .filter(|text| !text.trim().is_empty())
 }

@@ -27,6 +27,7 @@ use std::{
 use super::{
     manifest::{self, Object, ObjectId},
     record::{self, Hook},
+    yaml::Budget,
 };
 
 /// What is done to the release.
@@ -111,18 +112,21 @@ impl Release {
     pub fn parse(record: record::Release) -> Result<Self, String> {
         let namespace = record.namespace;
         let revision = record.version;
-        let resources = manifest::parse(&record.manifest, &namespace)
+        let mut budget = Budget::default();
+        let resources = manifest::parse_within(&record.manifest, &namespace, &mut budget)
             .map_err(|error| format!("manifest of revision {revision}: {error}"))?;
         let hooks = record
             .hooks
             .into_iter()
-            .map(|hook| match manifest::parse(&hook.manifest, &namespace) {
-                Ok(objects) => Ok(ParsedHook { hook, objects }),
-                Err(error) => Err(format!(
-                    "hook {} of revision {revision}: {error}",
-                    hook.path
-                )),
-            })
+            .map(
+                |hook| match manifest::parse_within(&hook.manifest, &namespace, &mut budget) {
+                    Ok(objects) => Ok(ParsedHook { hook, objects }),
+                    Err(error) => Err(format!(
+                        "hook {} of revision {revision}: {error}",
+                        hook.path
+                    )),
+                },
+            )
             .collect::<Result<_, _>>()?;
         let server_side_apply = record.apply_method.as_deref() == Some("ssa");
         Ok(Self {
@@ -146,12 +150,22 @@ impl Release {
             .iter()
             .flat_map(|hook| std::iter::repeat_n(hook, hook.runs_for(&event)))
             .collect();
-        hooks.sort_by_key(|hook| (hook.hook.weight, &hook.hook.name));
+        hooks.sort_by_key(|hook| hook.order());
         hooks
     }
 }
 
 impl ParsedHook {
+    /// What hooks of one event are sorted by.
+    pub fn order(&self) -> (i64, &str) {
+        (self.hook.weight, &self.hook.name)
+    }
+
+    /// Whether it runs at a stage of this operation.
+    pub fn runs_in(&self, operation: Operation, stage: Stage) -> bool {
+        self.runs_for(&operation.event(stage)) > 0
+    }
+
     fn runs_for(&self, event: &str) -> usize {
         let events = self.hook.events.iter();
         events.filter(|given| *given == event).count()
@@ -166,7 +180,7 @@ impl ParsedHook {
     pub fn runs_at(&self, operation: Operation) -> bool {
         [Stage::Pre, Stage::Post]
             .into_iter()
-            .any(|stage| self.runs_for(&operation.event(stage)) > 0)
+            .any(|stage| self.runs_in(operation, stage))
     }
 
     /// In this revision, or in the one that it is a rollback to.
@@ -244,6 +258,8 @@ impl fmt::Display for Step {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
+    /// The same by object: what is done to it, in order.
+    actions: BTreeMap<ObjectId, Vec<Action>>,
     /// What is known of each object when the pods of the target start: after the prune.
     at_start: World,
     /// The same at the end.
@@ -293,14 +309,8 @@ impl Plan {
     }
 
     /// What is done to an object, in order.
-    pub fn actions<'a>(
-        &'a self,
-        object: &'a ObjectId,
-    ) -> impl DoubleEndedIterator<Item = Action> + 'a {
-        self.steps
-            .iter()
-            .filter(move |step| step.object == *object)
-            .map(|step| step.action)
+    pub fn actions(&self, object: &ObjectId) -> impl DoubleEndedIterator<Item = Action> {
+        self.actions.get(object).into_iter().flatten().copied()
     }
 }
 
@@ -367,7 +377,7 @@ impl Player {
         if !self.plan.fails() {
             self.hooks(operation, Stage::Post, target);
         }
-        self.plan.at_end = self.world.clone();
+        self.plan.at_end = std::mem::take(&mut self.world);
     }
 
     fn hooks(&mut self, operation: Operation, stage: Stage, target: &Release) {
@@ -463,10 +473,10 @@ impl Player {
     }
 
     fn step(&mut self, action: Action, object: &Object) {
-        self.plan.steps.push(Step {
-            action,
-            object: object.id.clone(),
-        });
+        let object = object.id.clone();
+        let actions = self.plan.actions.entry(object.clone()).or_default();
+        actions.push(action);
+        self.plan.steps.push(Step { action, object });
     }
 }
 

@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{manifest, record, yaml};
+use super::{
+    manifest, record,
+    yaml::{self, Budget},
+};
 use crate::annotations::{self, OBJECT};
 
 /// Helm `pkg/release/v1/util/manifest_sorter.go`.
@@ -31,8 +34,9 @@ pub fn release(
     server_side_apply: bool,
 ) -> Result<record::Release, String> {
     let (mut resources, mut hooks) = (String::new(), Vec::new());
+    let mut budget = Budget::default();
     for document in manifest::documents(text) {
-        let object = yaml::parse(document)?;
+        let object = yaml::parse_within(document, &mut budget)?;
         match annotations::get(&object, OBJECT, "helm.sh/hook") {
             None => resources.extend(["---\n", document, "\n"]),
             Some(events) => hooks.extend(hook(&object, events, document)),

@@ -12,10 +12,14 @@
 //! Of a CustomResourceDefinition, `spec` and what follows it are left out: they are the largest part of
 //! many releases, no plan needs them, and the parser works through a text only as far as it is asked.
 
-use std::{borrow::Cow, collections::BTreeMap};
+pub mod literals;
+
+use std::{borrow::Cow, collections::BTreeMap, io::BufReader};
 
 use libyaml_safer::{Event, EventData, Parser, STR_TAG, ScalarStyle};
 use serde_json::{Map, Value};
+
+use self::literals::{Lifted, lift};
 
 /// Real manifests stay below 60 levels; recursion over a value must fit the stack of a wasm module.
 const MAX_DEPTH: usize = 200;
@@ -23,13 +27,78 @@ const MAX_DEPTH: usize = 200;
 /// bound.
 const MAX_COPIED: usize = 100_000;
 
+/// How much of a text the parser gets at once: it takes all that there is, four bytes for each character,
+/// and of many documents only the head is needed.
+const CHUNK: usize = 512;
+
+/// What may still be read of the documents of one release, so that no release takes longer than
+/// policy-server waits.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Scalars, mappings, sequences and what aliases copy.
+    nodes: usize,
+    /// Of text besides literals.
+    bytes: usize,
+}
+
+impl Budget {
+    /// The largest releases that fit a Secret have 100,000 nodes besides the schemas of CRDs.
+    pub const NODES: usize = 500_000;
+    /// A record of this size fits a Secret only if it repeats itself more than text does.
+    pub const BYTES: usize = 16 * 1024 * 1024;
+
+    fn spend_bytes(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes =
+            left.ok_or_else(|| format!("more than {} bytes of YAML in one release", Self::BYTES))?;
+        Ok(())
+    }
+
+    fn spend_nodes(&mut self, nodes: usize) -> Result<(), String> {
+        let left = self.nodes.checked_sub(nodes);
+        self.nodes =
+            left.ok_or_else(|| format!("more than {} YAML nodes in one release", Self::NODES))?;
+        Ok(())
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            nodes: Self::NODES,
+            bytes: Self::BYTES,
+        }
+    }
+}
+
 /// Parses the first document in the text; a text without one is `null`.
 pub fn parse(text: &str) -> Result<Value, String> {
+    parse_within(text, &mut Budget::default())
+}
+
+/// Parses one of the documents of a release.
+pub fn parse_within(text: &str, budget: &mut Budget) -> Result<Value, String> {
+    let Lifted {
+        text: rest,
+        literals,
+    } = lift(text);
+    match literals.as_slice() {
+        [] => compose(text, literals, budget),
+        // An error has to have its place in the text as it was.
+        _ => compose(&rest, literals, budget).or_else(|_| compose(text, Vec::new(), budget)),
+    }
+}
+
+/// The same of a text that some literals have been taken out of.
+pub fn compose(text: &str, literals: Vec<String>, budget: &mut Budget) -> Result<Value, String> {
+    budget.spend_bytes(text.len())?;
     let text = for_parser(text);
-    let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
-    parser.set_input_string(&mut bytes);
-    let mut composer = Composer::default();
+    parser.set_input(BufReader::with_capacity(CHUNK, text.as_bytes()));
+    let mut composer = Composer {
+        literals,
+        ..Composer::default()
+    };
     loop {
         // The problem is a fixed text: nothing of the document is quoted, which may be a Secret.
         let Event {
@@ -42,7 +111,7 @@ pub fn parse(text: &str) -> Result<Value, String> {
             return Ok(composer.root.unwrap_or_default());
         }
         composer
-            .event(data)
+            .event(data, budget)
             .map_err(|error| format!("{error} at {start_mark}"))?;
         if composer.is_at_schema() {
             return Ok(composer.cut());
@@ -76,7 +145,9 @@ fn for_parser(text: &str) -> Cow<'_, str> {
         safe.push(c);
         before = c;
     }
-    safe.push('\n');
+    if !safe.ends_with('\n') {
+        safe.push('\n');
+    }
     safe.into()
 }
 
@@ -86,6 +157,8 @@ struct Composer {
     /// By name; a name may be given again.
     anchors: BTreeMap<String, Value>,
     copied: usize,
+    /// What was taken out of the text.
+    literals: Vec<String>,
     root: Option<Value>,
 }
 
@@ -109,7 +182,8 @@ enum Key {
 }
 
 impl Composer {
-    fn event(&mut self, event: EventData) -> Result<(), String> {
+    fn event(&mut self, event: EventData, budget: &mut Budget) -> Result<(), String> {
+        budget.spend_nodes(1)?;
         match event {
             EventData::Scalar {
                 anchor,
@@ -118,6 +192,9 @@ impl Composer {
                 style,
                 ..
             } => {
+                if let Some(literal) = self.literal(tag.as_deref(), &value) {
+                    return self.value(Value::String(literal), anchor);
+                }
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 if plain && value == "<<" && self.awaits_key() {
                     return self.key(Key::Merge);
@@ -134,6 +211,7 @@ impl Composer {
                 let value = self.anchors.get(&anchor).cloned();
                 let value = value.ok_or("an alias of nothing that is complete")?;
                 self.copying(&value)?;
+                budget.spend_nodes(nodes(&value))?;
                 self.value(value, None)
             }
             EventData::SequenceStart { anchor, .. } => {
@@ -152,6 +230,11 @@ impl Composer {
             | EventData::DocumentStart { .. }
             | EventData::DocumentEnd { .. } => Ok(()),
         }
+    }
+
+    fn literal(&mut self, tag: Option<&str>, number: &str) -> Option<String> {
+        let number: usize = (tag? == literals::TAG).then(|| number.parse().ok())??;
+        self.literals.get_mut(number).map(std::mem::take)
     }
 
     fn start(&mut self, anchor: Option<String>, collection: Collection) -> Result<(), String> {

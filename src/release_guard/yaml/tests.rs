@@ -158,6 +158,7 @@ fn block_scalars() {
         ("a: |\n  x\n  y\n", "x\ny\n"),
         ("a: |-\n  x\n\n", "x"),
         ("a: |+\n  x\n\n", "x\n\n"),
+        ("a: |+\n  x!\n", "x!\n"),
         ("a: >\n  x\n  y\n\n  z\n", "x y\nz\n"),
         ("a: |2\n   x\n", " x\n"),
         ("a: |\r\n  x\r\n  y\r\n", "x\ny\n"),
