@@ -13,6 +13,9 @@ const MAX_WARNING: usize = 256;
 /// It cuts all warnings of one answer together after 4,096 characters, without saying so.
 const MAX_WARNINGS: usize = 15;
 
+/// No more than people read, whatever the names in it are: a finding takes some 500 characters.
+const MAX_MESSAGE: usize = 16 * 1024;
+
 /// One outcome with its reasons.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
@@ -86,12 +89,14 @@ impl From<Verdict> for ValidationResponse {
         let (accepted, code, message, mutated_object) = match verdict.outcome {
             Outcome::Accept => (true, None, None, None),
             Outcome::Mutate(object) => (true, None, None, Some(object)),
-            Outcome::Reject { code, message } => (false, Some(code), Some(message), None),
+            Outcome::Reject { code, message } => {
+                (false, Some(code), Some(shorten(message, MAX_MESSAGE)), None)
+            }
         };
         let audit = verdict
             .audit
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
+            .map(|(key, value)| (key.to_owned(), shorten(value, MAX_MESSAGE)))
             .collect();
         Self {
             accepted,
@@ -118,7 +123,7 @@ fn within_limits(mut warnings: Vec<String>) -> Vec<String> {
 }
 
 fn shorten(text: String, max_chars: usize) -> String {
-    if text.chars().count() <= max_chars {
+    if text.chars().nth(max_chars).is_none() {
         return text;
     }
     let mut short: String = text.chars().take(max_chars - 1).collect();
@@ -155,6 +160,17 @@ mod tests {
                 .is_some_and(|warning| warning.ends_with("ä…")),
             "{warnings:?}"
         );
+    }
+
+    #[test]
+    fn messages_and_audit_annotations_end_somewhere() {
+        let long = "ä".repeat(MAX_MESSAGE);
+        let response = ValidationResponse::from(Verdict::reject(&long).audit("key", &long));
+        let message = response.message.unwrap_or_default();
+        assert_eq!(message.chars().count(), MAX_MESSAGE);
+        assert!(message.ends_with("ä…"));
+        let audit = response.audit_annotations.unwrap_or_default();
+        assert_eq!(audit.get("key"), Some(&long));
     }
 
     #[test]
