@@ -1,12 +1,21 @@
-//! A manifest: every document is objects or an error, and each object has a kind.
+//! A manifest: every document is objects or an error, each object has a kind, and taking out the literals
+//! makes no difference.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollout_guard::release_guard::{manifest, rendered};
+use rollout_guard::release_guard::{
+    manifest, rendered,
+    yaml::{self, Budget},
+};
 
 fuzz_target!(|text: &str| {
     if let Ok(objects) = manifest::parse(text, "shop") {
         assert!(objects.iter().all(|object| !object.id.kind.is_empty()));
     }
     let _ = rendered::release(text, "web", "shop", 2, false);
+    for document in manifest::documents(text) {
+        let as_it_is = yaml::compose(document, Vec::new(), &mut Budget::default());
+        // The errors may differ: the parser looks ahead, and finds something else first.
+        assert_eq!(yaml::parse(document).ok(), as_it_is.ok());
+    }
 });

@@ -1,9 +1,18 @@
-//! A workload as raw JSON: its references, or an error with a path.
+//! A workload as raw JSON: its references, which are those that the typed API has, or an error with a
+//! path.
 #![no_main]
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use libfuzzer_sys::fuzz_target;
-use rollout_guard::{config_hash::references::references, settings::ConfigHash};
-use serde_json::Value;
+use rollout_guard::{
+    config_hash::references::{Use, references},
+    pod_template::Kind,
+    settings::ConfigHash,
+};
+use serde_json::{Value, json};
+
+#[path = "../../src/config_hash/references/tests/typed.rs"]
+mod typed;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(workload) = serde_json::from_slice::<Value>(data) else {
@@ -21,4 +30,20 @@ fuzz_target!(|data: &[u8]| {
         );
     }
     assert_eq!(found, references(&workload, &settings));
+
+    let template = workload.pointer("/spec/template").unwrap_or(&Value::Null);
+    let typed: Option<PodTemplateSpec> = serde_json::from_value(template.clone()).ok();
+    let Some(spec) = typed.and_then(|template| template.spec) else {
+        return;
+    };
+    match references(&json!({"spec": {"template": template}}), &settings) {
+        Ok(found) => {
+            let found = found
+                .into_iter()
+                .map(|(id, r#use)| ((id.kind, id.name), r#use));
+            assert!(found.eq(typed::uses(&spec, true)), "{workload}");
+        }
+        // The typed API takes a key that is not there for an empty one.
+        Err(error) => assert!(error.ends_with("it has no \"key\""), "{error}"),
+    }
 });
