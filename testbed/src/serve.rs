@@ -6,7 +6,7 @@
 //!     │  └───────────── AdmissionReview ────────────┤         v
 //!     └──────────────── gets and watches ───────────│──── LiveCluster
 //!                                                   v
-//!                                  Decision: in memory, and a line in the log
+//!                          Decision: kept in memory, a line in the log (both optional)
 //! ```
 //!
 //! Reviews that are not judged are answered as policy-server answers them, with
@@ -41,6 +41,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinHandle;
 
+pub use self::certificate::CA_FILE;
 use self::certificate::Tls;
 pub use self::decision::Decision;
 use self::decision::Decisions;
@@ -60,6 +61,11 @@ pub struct Options {
     pub grants: Vec<Kind>,
     /// Of the IPv4 loopback interface, which is what the certificate is for. Port 0 is any free one.
     pub listen: SocketAddr,
+    /// A folder that keeps the certificate and its key, so that a server that is started again has the
+    /// same. What it does not have is made and written: `ca.pem`, `server.pem` and `server.key`.
+    pub certificates: Option<PathBuf>,
+    /// Whether [`Server::decisions`] can tell the decisions: each takes memory until the server ends.
+    pub keep_decisions: bool,
     /// Where to write the decisions, one JSON object in each line. What was there is overwritten.
     pub log: Option<PathBuf>,
     /// How long an evaluation may take; of that, three quarters for the first list of a watch.
@@ -84,8 +90,8 @@ struct Running {
 }
 
 impl Options {
-    /// The settings `{}`, any free port of 127.0.0.1, two seconds for an evaluation, nothing granted
-    /// and no log.
+    /// The settings `{}`, any free port of 127.0.0.1, a new certificate, two seconds for an
+    /// evaluation, nothing granted, and decisions that are kept but not logged.
     pub fn new(policy: Policy, kubeconfig: impl Into<PathBuf>) -> Self {
         Self {
             policy,
@@ -93,6 +99,8 @@ impl Options {
             kubeconfig: kubeconfig.into(),
             grants: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            certificates: None,
+            keep_decisions: true,
             log: None,
             time_limit: Duration::from_secs(2),
         }
@@ -105,13 +113,16 @@ impl Server {
     /// # Errors
     ///
     /// When the policy refuses its settings, the kubeconfig or the address cannot be used, or the
-    /// log cannot be written.
+    /// log or the certificate cannot be written.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let check = options.policy.validate_settings(&options.settings)?;
         if !check.valid {
             bail!(report::settings(&check));
         }
-        let decisions = Arc::new(Decisions::new(options.log.as_deref())?);
+        let decisions = Arc::new(Decisions::new(
+            options.keep_decisions,
+            options.log.as_deref(),
+        )?);
         let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
         let cluster = LiveCluster::connect(
             &options.kubeconfig,
@@ -127,7 +138,10 @@ impl Server {
         )
         .router();
 
-        let tls = Tls::create()?;
+        let tls = match &options.certificates {
+            Some(folder) => Tls::kept_in(folder)?,
+            None => Tls::create()?,
+        };
         let listener = TcpListener::bind(options.listen)
             .with_context(|| format!("cannot listen on {}", options.listen))?;
         listener.set_nonblocking(true)?;
@@ -166,8 +180,8 @@ impl Server {
         &self.ca_pem
     }
 
-    /// The decisions so far, in the order in which they were made. That of a request is among them
-    /// before the API server has the answer.
+    /// The decisions so far, in the order in which they were made; none if they are not kept. That of
+    /// a request is among them before the API server has the answer.
     pub fn decisions(&self) -> Vec<Decision> {
         self.decisions.all()
     }

@@ -1,14 +1,12 @@
 //! The command `serve`.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
-use testbed::serve::{Options, Server};
+use testbed::serve::{CA_FILE, Options, Server};
 use testbed::{Kind, Policy};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +19,8 @@ pub(crate) struct ServerArgs {
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where to write ca.pem; a temporary folder unless given
+    /// Keeps ca.pem and the certificate, so that the next start has the same; a temporary folder
+    /// unless given
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
     /// A kind that the policy may ask for; may be given more than once
@@ -38,17 +37,24 @@ impl ServerArgs {
     pub(crate) fn serve(self, policy: Policy, settings: Value) -> anyhow::Result<()> {
         // Before anybody can know that the program is there to be stopped.
         let mut signals = Signals::catch()?;
+        let (certificates, _removed_at_the_end) = match self.cert_dir {
+            Some(folder) => (folder, None),
+            None => {
+                let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let ca = path::absolute(certificates.join(CA_FILE))?;
         let server = Server::start(Options {
             settings,
             grants: self.grant,
             listen: self.listen,
+            certificates: Some(certificates),
+            // Nobody here asks for them, and the program may run for long.
+            keep_decisions: false,
             log: self.log,
             ..Options::new(policy, self.kubeconfig)
         })?;
-        // Removed at the end.
-        let temporary = tempfile::Builder::new().prefix("testbed-").tempdir()?;
-        let folder = self.cert_dir.as_deref().unwrap_or(temporary.path());
-        let ca = write_ca(folder, server.ca_pem())?;
 
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", json!({"url": server.url(), "ca": ca}))?;
@@ -56,15 +62,6 @@ impl ServerArgs {
         signals.wait();
         server.stop()
     }
-}
-
-/// Gives the absolute path of the file.
-fn write_ca(folder: &Path, ca_pem: &str) -> anyhow::Result<PathBuf> {
-    let file = path::absolute(folder.join("ca.pem"))?;
-    let context = || format!("cannot write {}", file.display());
-    fs::create_dir_all(folder).with_context(context)?;
-    fs::write(&file, ca_pem).with_context(context)?;
-    Ok(file)
 }
 
 struct Signals {

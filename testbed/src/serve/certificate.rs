@@ -1,12 +1,22 @@
-//! The certificate of the server, made anew at each start.
+//! The certificate of the server: made anew, unless a folder has one of before.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The certificate, in PEM, that clients must trust, in a folder that keeps one.
+pub const CA_FILE: &str = "ca.pem";
+const CERTIFICATE_FILE: &str = "server.pem";
+const KEY_FILE: &str = "server.key";
 
 /// A server's TLS with a certificate of its own authority.
 pub(super) struct Tls {
@@ -14,13 +24,39 @@ pub(super) struct Tls {
     pub(super) ca_pem: String,
 }
 
+/// All in PEM. Nobody has the key of the authority any more.
+struct Certificate {
+    ca: String,
+    certificate: String,
+    key: String,
+}
+
 impl Tls {
     /// For servers of this machine: `127.0.0.1` and `localhost`.
     pub(super) fn create() -> anyhow::Result<Self> {
-        Self::try_create().context("cannot make a certificate")
+        Certificate::create()
+            .and_then(Certificate::into_tls)
+            .context("cannot make a certificate")
     }
 
-    fn try_create() -> anyhow::Result<Self> {
+    /// The same with the certificate that the folder has, or with a new one that it has from now on.
+    pub(super) fn kept_in(folder: &Path) -> anyhow::Result<Self> {
+        let context = || format!("cannot keep a certificate in {}", folder.display());
+        let certificate = match Certificate::read(folder).with_context(context)? {
+            Some(certificate) => certificate,
+            None => {
+                let certificate = Certificate::create().context("cannot make a certificate")?;
+                certificate.write(folder).with_context(context)?;
+                certificate
+            }
+        };
+        let unusable = || format!("cannot use the certificate in {}", folder.display());
+        certificate.into_tls().with_context(unusable)
+    }
+}
+
+impl Certificate {
+    fn create() -> anyhow::Result<Self> {
         let mut ca = CertificateParams::default();
         ca.distinguished_name.push(DnType::CommonName, "testbed");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,17 +67,52 @@ impl Tls {
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let certificate =
             CertificateParams::new(names)?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+        Ok(Self {
+            ca: ca_pem,
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// None unless all of it is there.
+    fn read(folder: &Path) -> io::Result<Option<Self>> {
+        let read = |name| match fs::read_to_string(folder.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            text => text.map(Some),
+        };
+        let [ca, certificate, key] = [read(CA_FILE)?, read(CERTIFICATE_FILE)?, read(KEY_FILE)?];
+        let all = ca.zip(certificate).zip(key);
+        Ok(all.map(|((ca, certificate), key)| Self {
+            ca,
+            certificate,
+            key,
+        }))
+    }
+
+    fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(CA_FILE), &self.ca)?;
+        fs::write(folder.join(CERTIFICATE_FILE), &self.certificate)?;
+        let mut key = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(folder.join(KEY_FILE))?;
+        key.write_all(self.key.as_bytes())
+    }
+
+    fn into_tls(self) -> anyhow::Result<Tls> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
         // The provider is named because other crates may bring a second one, which leaves no default.
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-            )?;
-        Ok(Self {
+            .with_single_cert(vec![certificate], key)?;
+        Ok(Tls {
             config: Arc::new(config),
-            ca_pem,
+            ca_pem: self.ca,
         })
     }
 }

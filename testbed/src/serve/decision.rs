@@ -45,11 +45,13 @@ pub struct Decision {
     pub micros: u64,
 }
 
-/// All decisions since the start, in the order in which they were made.
+/// The decisions since the start, in the order in which they were made: in memory, in a log, both or
+/// neither.
 pub(super) struct Decisions(Mutex<Record>);
 
 struct Record {
-    decisions: Vec<Decision>,
+    /// None where nobody will ask for them: they take more and more memory.
+    kept: Option<Vec<Decision>>,
     log: Option<File>,
 }
 
@@ -80,30 +82,32 @@ impl Decision {
 
 impl Decisions {
     /// An older log is overwritten.
-    pub(super) fn new(log: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn new(keep: bool, log: Option<&Path>) -> anyhow::Result<Self> {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("cannot write the log {}", path.display()))
         };
         Ok(Self(Mutex::new(Record {
-            decisions: Vec::new(),
+            kept: keep.then(Vec::new),
             log: log.map(create).transpose()?,
         })))
     }
 
     /// A reader of the log sees whole lines only.
     pub(super) fn add(&self, decision: Decision) -> anyhow::Result<()> {
-        let line = serde_json::to_string(&decision)? + "\n";
         let mut record = self.record();
-        record.decisions.push(decision);
         if let Some(log) = &mut record.log {
+            let line = serde_json::to_string(&decision)? + "\n";
             log.write_all(line.as_bytes())
                 .context("cannot write the log")?;
+        }
+        if let Some(kept) = &mut record.kept {
+            kept.push(decision);
         }
         Ok(())
     }
 
     pub(super) fn all(&self) -> Vec<Decision> {
-        self.record().decisions.clone()
+        self.record().kept.clone().unwrap_or_default()
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {

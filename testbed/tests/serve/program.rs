@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -75,6 +76,26 @@ fn served_until_terminated() {
     let log = fs::read_to_string(api.folder().join("log")).unwrap();
     let decision: Value = serde_json::from_str(&log).unwrap();
     assert_eq!(decision["hostCalls"][0]["answer"], "absent");
+}
+
+#[test]
+fn a_program_that_is_started_again_has_the_same_certificate() {
+    let api = ApiServer::start();
+    let [first, second] = [(); 2].map(|()| {
+        let program = serve(&api, &["--cert-dir", "certificates"]);
+        fs::read_to_string(review_and_end(program, "-TERM")).unwrap()
+    });
+    assert_eq!(first, second);
+
+    let key = api.folder().join("certificates/server.key");
+    let mode = fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::write(key, "no key").unwrap();
+    let mut program = serve(&api, &["--cert-dir", "certificates"]);
+    assert_eq!(program.wait().unwrap().code(), Some(2));
+    let text = text_of(&mut program.stderr);
+    let expected = "error: cannot use the certificate in certificates: ";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]

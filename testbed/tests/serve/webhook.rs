@@ -246,6 +246,22 @@ fn decisions_can_be_read_back() {
     );
 }
 
+#[test]
+fn decisions_that_are_not_kept_are_logged() {
+    let api = ApiServer::start();
+    let log = api.folder().join("log");
+    let server = Server::start(Options {
+        keep_decisions: false,
+        log: Some(log.clone()),
+        ..options(&api, "guest.wat")
+    })
+    .unwrap();
+
+    Reviewer::of(&server).send(review("1").to_string()).unwrap();
+    assert_eq!(server.decisions(), []);
+    assert_eq!(fs::read_to_string(log).unwrap().lines().count(), 1);
+}
+
 #[track_caller]
 fn assert_refused(answer: (StatusCode, Value), status: StatusCode, message: &str) {
     assert_eq!(answer.0, status);
