@@ -51,15 +51,19 @@ test: fmt lint policy.wasm ## Formatting, clippy, unit, property and wasm tests
 golden: policy.wasm ## Write the golden answers anew, to be reviewed as a diff
 	INSTA_UPDATE=always cargo test --locked --test recordings --test sessions
 
+# What the tests on the cluster run. Both at once and with this feature, so that they are made of the same crates as those tests.
+.PHONY: test-programs
+test-programs:
+	cargo build --locked --package rollout-guard-check --package testbed --features testbed/serve
+
 .PHONY: e2e-tests
-e2e-tests: policy.wasm ## bats with kwctl, where it is installed, and real Helm on a real cluster
+e2e-tests: policy.wasm test-programs ## bats with kwctl, where it is installed, and real Helm on a real cluster
 	@if command -v kwctl >/dev/null && command -v bats >/dev/null; then \
 		$(MAKE) annotated-policy.wasm && bats e2e-tests; \
 	else \
 		echo "kwctl and bats are not both installed: e2e-tests/*.bats did not run"; \
 	fi
-	cargo build --locked --package rollout-guard-check
-	cargo test --locked --package cluster-tests
+	cargo test --locked --package cluster-tests --package testbed --features testbed/serve
 
 .PHONY: differential
 differential: policy.wasm ## Compare N random releases with real Helm: make differential N=1000

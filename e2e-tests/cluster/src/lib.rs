@@ -38,9 +38,11 @@ pub use command::{HelmVersion, Output};
 pub use credentials::User;
 pub use hook_completer::{FAIL_ANNOTATION, HookCompleter};
 pub use poll::wait_until;
+pub use processes::Processes;
 pub use snapshot::{Change, ObjectId, ObjectState, Snapshot};
-pub use suite::{Case, Suite};
-pub use webhook::{RegisteredWebhook, Webhook};
+pub use suite::{Case, Suite, from_environment};
+pub use tools::workspace_program;
+pub use webhook::{CLOSED_PORT, RegisteredWebhook, Webhook, creation_of};
 
 pub use k8s_openapi;
 pub use kube;

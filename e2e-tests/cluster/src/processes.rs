@@ -20,9 +20,9 @@ rm -rf "$1"
 /// How much of a log an error message shows.
 const LOG_TAIL_BYTES: usize = 4096;
 
-/// The processes of one cluster. Dropping it kills and reaps exactly these.
+/// The processes of one owner, a cluster for instance. Dropping it kills and reaps exactly these.
 #[derive(Debug)]
-pub(crate) struct Processes {
+pub struct Processes {
     folder: PathBuf,
     children: Vec<(String, Child)>,
     orphanage: Child,
@@ -30,7 +30,10 @@ pub(crate) struct Processes {
 
 impl Processes {
     /// `folder` is where the logs go; it is removed if this process dies without dropping.
-    pub(crate) fn new(folder: &Path) -> Result<Processes> {
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn new(folder: &Path) -> Result<Processes> {
         let orphanage = Command::new("sh")
             .args(["-c", ORPHANAGE, "sh"])
             .arg(folder)
@@ -49,14 +52,17 @@ impl Processes {
 
     /// Starts `program` with its output in the log `NAME.log`.
     ///
-    /// It gets a process group of its own: an interrupt from the keyboard ends the test process
+    /// Gives its id. It gets a process group of its own: an interrupt from the keyboard ends the test process
     /// first, and the rest follows.
-    pub(crate) fn start(
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn start(
         &mut self,
         name: &str,
         program: &Path,
         arguments: impl IntoIterator<Item = String>,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let log = File::create(self.folder.join(log_name(name)))?;
         let child = Command::new(program)
             .args(arguments)
@@ -71,11 +77,14 @@ impl Processes {
         self.children.push((name.to_owned(), child));
         let stdin = self.orphanage.stdin.as_mut();
         writeln!(stdin.context("the orphanage has no input")?, "{id}")?;
-        Ok(())
+        Ok(id)
     }
 
     /// Fails when one of the processes has ended, with the end of its log.
-    pub(crate) fn check(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// That is the one.
+    pub fn check(&mut self) -> Result<()> {
         for (name, child) in &mut self.children {
             if let Some(status) = child.try_wait()? {
                 let log = fs::read(self.folder.join(log_name(name)))?;

@@ -4,8 +4,10 @@
 //! `harness = false` and this as its `main` takes the same arguments (a filter, `--list`,
 //! `--test-threads`) and stops the cluster after the last case.
 
+use std::env;
 use std::fs;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, anyhow};
@@ -20,8 +22,8 @@ use crate::hook_completer::HookCompleter;
 const CASES_AT_ONCE: usize = 4;
 
 /// Named cases, run in parallel on one cluster. It is started by the first case.
-#[derive(Default)]
 pub struct Suite {
+    cases_at_once: usize,
     trials: Vec<Trial>,
     shared: Arc<OnceLock<Result<Shared, String>>>,
 }
@@ -47,6 +49,14 @@ impl Suite {
         Suite::default()
     }
 
+    /// A suite without cases that will run one after the other, since they would measure each other.
+    pub fn one_by_one() -> Suite {
+        Suite {
+            cases_at_once: 1,
+            ..Suite::default()
+        }
+    }
+
     /// Adds a case. It fails when it panics or returns an error.
     pub fn case(
         &mut self,
@@ -66,11 +76,21 @@ impl Suite {
     /// Runs the cases that the command line selects.
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(CASES_AT_ONCE);
+        arguments.test_threads.get_or_insert(self.cases_at_once);
         // The cases keep the cluster alive, and `run` drops them; this is the last to hold it.
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         drop(self.shared);
         conclusion.exit_code()
+    }
+}
+
+impl Default for Suite {
+    fn default() -> Suite {
+        Suite {
+            cases_at_once: CASES_AT_ONCE,
+            trials: Vec::new(),
+            shared: Arc::default(),
+        }
     }
 }
 
@@ -146,6 +166,20 @@ impl Shared {
             _hook_completer: cluster.complete_hooks(),
             cluster,
         })
+    }
+}
+
+/// A number that whoever runs the tests may choose.
+///
+/// # Errors
+/// The variable is set to something else.
+pub fn from_environment<T: FromStr>(variable: &str, default: T) -> Result<T> {
+    match env::var(variable) {
+        Err(_) => Ok(default),
+        Ok(text) => {
+            let value = text.parse().ok();
+            value.with_context(|| format!("{variable}={text} is not a number"))
+        }
     }
 }
 

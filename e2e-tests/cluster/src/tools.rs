@@ -1,4 +1,5 @@
-//! The programs that the cluster is made of: built from `tools/` when they are not there yet.
+//! Where programs are: those that the cluster is made of, built from `tools/` when they are not there
+//! yet, and those of the workspace.
 
 use std::env;
 use std::fs::{self, File};
@@ -50,4 +51,20 @@ impl Tools {
     pub(crate) fn path(&self, program: &str) -> PathBuf {
         self.bin.join(program)
     }
+}
+
+/// A program of the workspace, beside this test. `make e2e-tests` and `make load` build it.
+///
+/// # Errors
+/// It is not there.
+pub fn workspace_program(name: &str) -> Result<PathBuf> {
+    let test = env::current_exe()?;
+    let folder = test.ancestors().nth(2).context("no target folder")?;
+    let program = folder.join(name);
+    ensure!(
+        program.exists(),
+        "{} is not there: `make test-programs` builds it",
+        program.display()
+    );
+    Ok(program)
 }

@@ -19,7 +19,7 @@ use crate::poll::wait_until;
 const PROPAGATION_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where nobody listens.
-const CLOSED_PORT: u16 = 1;
+pub const CLOSED_PORT: u16 = 1;
 
 /// A mutating webhook at `https://127.0.0.1:PORT/PATH`. A request that it does not answer is refused.
 #[derive(Debug, Clone)]
@@ -157,13 +157,6 @@ impl Webhook {
 /// A second webhook of the same configuration that refuses one object, which nobody wants, because
 /// nobody answers. It shows when the configuration is in use, without the server's help.
 fn probe(webhook: &str) -> MutatingWebhook {
-    let rule = RuleWithOperations {
-        api_groups: Some(vec![String::new()]),
-        api_versions: Some(vec!["v1".to_owned()]),
-        operations: Some(vec!["CREATE".to_owned()]),
-        resources: Some(vec!["configmaps".to_owned()]),
-        scope: None,
-    };
     let condition = MatchCondition {
         name: "probe".to_owned(),
         expression: format!("object.metadata.name == '{}'", probe_name(webhook)),
@@ -174,9 +167,20 @@ fn probe(webhook: &str) -> MutatingWebhook {
             url: Some(url(CLOSED_PORT, "/")),
             ..WebhookClientConfig::default()
         },
-        rules: Some(vec![rule]),
+        rules: Some(vec![creation_of("configmaps")]),
         match_conditions: Some(vec![condition]),
         ..webhook_defaults()
+    }
+}
+
+/// The rule for new objects of the core group: `configmaps` for instance.
+pub fn creation_of(resource: &str) -> RuleWithOperations {
+    RuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec!["CREATE".to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        scope: None,
     }
 }
 

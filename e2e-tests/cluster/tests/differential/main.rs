@@ -15,13 +15,11 @@
 //! SEED=7 cargo test -p cluster-tests --test differential -- 'helm3: case 12'
 //! ```
 
-use std::env;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
-use cluster_tests::{Case, HelmVersion, Suite};
+use anyhow::{Result, anyhow, bail};
+use cluster_tests::{Case, HelmVersion, Suite, from_environment};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -84,16 +82,6 @@ fn suite() -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(code)
-}
-
-fn from_environment<T: FromStr>(variable: &str, default: T) -> Result<T> {
-    match env::var(variable) {
-        Err(_) => Ok(default),
-        Ok(text) => {
-            let value = text.parse().ok();
-            value.with_context(|| format!("{variable}={text} is not a number"))
-        }
-    }
 }
 
 fn random(

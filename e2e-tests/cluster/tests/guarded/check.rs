@@ -1,14 +1,13 @@
 //! `rollout-guard-check` on live releases, by itself and as a Helm plugin.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, Output, Suite, User};
+use cluster_tests::{Case, HelmVersion, Output, Suite, User, workspace_program};
 use serde_json::Value;
 
-use crate::guard::example;
+use crate::example_policy::example;
 use crate::hook_trap::chart;
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -28,17 +27,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-/// Built by `make e2e-tests`, beside this test.
 fn program() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("no target folder")?;
-    let program = folder.join("rollout-guard-check");
-    ensure!(
-        program.exists(),
-        "{} is not there: cargo build -p rollout-guard-check",
-        program.display()
-    );
-    Ok(program)
+    workspace_program("rollout-guard-check")
 }
 
 /// `flags` are for Helm.

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use cluster_tests::{Case, HelmVersion, Suite};
 use serde_json::json;
 
+use crate::app::{REVISION, config, deployment};
 use crate::guard::Guard;
 use crate::rollouts::{assert_rollouts, edit, send_empty_patch};
 
@@ -25,39 +26,18 @@ pub(crate) fn add_to(suite: &mut Suite) {
 }
 
 fn manifests(value: &str, annotations: &str, image: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: ConfigMap
-metadata: {{name: app-config}}
-data: {{setting: {value:?}}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-  annotations: {{{annotations}}}
-spec:
-  replicas: 0
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      containers: [{{name: web, image: {image:?}, envFrom: [{{configMapRef: {{name: app-config}}}}]}}]
-"
-    )
+    format!("{}---{}", config("", value), deployment(annotations, image))
 }
 
-/// The annotation with the revision makes Helm 3 send a request for the Deployment at every upgrade.
 fn helm_rolls_out(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
-    let revision = r#"revision: "{{ .Release.Revision }}""#;
     for (version, value, rollouts) in [
         ("1.0.0", "one", 1),
         ("2.0.0", "two", 2),
         ("3.0.0", "two", 2),
         ("4.0.0", "three", 3),
     ] {
-        let chart = case.chart(version, &[("all.yaml", &manifests(value, revision, "web"))])?;
+        let chart = case.chart(version, &[("all.yaml", &manifests(value, REVISION, "web"))])?;
         case.helm(helm, &["upgrade", "--install", "app", &chart])?
             .success()?;
         assert_rollouts(case, "deployment/web", rollouts)

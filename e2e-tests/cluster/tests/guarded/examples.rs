@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use testbed::LiveCluster;
 use tokio::runtime::Runtime;
 
-use crate::guard::{ExamplePolicy, Guard, example, policy};
+use crate::example_policy::{ExamplePolicy, example};
+use crate::guard::{Guard, policy};
 use crate::rollouts::{assert_rollouts, edit, rollouts, send_empty_patch};
 
 pub(crate) fn add_to(suite: &mut Suite) {

@@ -7,9 +7,10 @@ use cluster_tests::kube::Api;
 use cluster_tests::kube::api::{Patch, PatchParams};
 use cluster_tests::{Case, HelmVersion, Suite};
 use rollout_guard::annotations::{CONFIG_HASH, CONFIGS, OBJECT, TEMPLATE};
-use rollout_guard::config_hash::digest::{Digester, stamp};
+use rollout_guard::config_hash::digest::stamp;
 use serde_json::{Value, json};
 
+use crate::app::recorded;
 use crate::guard::Guard;
 use crate::rollouts::assert_rollouts;
 
@@ -159,9 +160,7 @@ fn races(case: &Case<'_>) -> Result<()> {
             workloads.patch("web", &parameters, &nothing).await
         });
         let written = serde_json::to_value(written?)?;
-        let used = [("setting", setting.as_bytes())].into();
-        let digest = Digester::default().digest(&used);
-        let recorded = [("ConfigMap/app-config".to_owned(), digest)].into();
+        let recorded = recorded("app-config", &setting);
         let of = |place, key| rollout_guard::annotations::get(&written, place, key);
         let seen = (of(OBJECT, CONFIGS), of(TEMPLATE, CONFIG_HASH));
         let read: Option<Value> = seen.0.and_then(|text| serde_json::from_str(text).ok());

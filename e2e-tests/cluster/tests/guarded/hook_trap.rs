@@ -4,35 +4,9 @@ use anyhow::{Result, ensure};
 use cluster_tests::{Case, HelmVersion, Output, Suite};
 use serde_json::{Value, json};
 
+use crate::app::{PRE_UPGRADE, config, deployment};
 use crate::guard::Guard;
 
-const DEPLOYMENT: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers: [{name: web, image: web, envFrom: [{configMapRef: {name: app-config}}]}]
-";
-
-pub(crate) fn config(annotations: &str, value: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: app-config
-  annotations: {{{annotations}}}
-data: {{setting: {value:?}}}
-"
-    )
-}
-
-const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
 const KEPT: &str =
     r#""helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/resource-policy": "keep""#;
 
@@ -96,7 +70,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 }
 
 pub(crate) fn chart(annotations: &str, value: &str) -> String {
-    format!("{}---{DEPLOYMENT}", config(annotations, value))
+    format!("{}---{}", config(annotations, value), deployment("", "web"))
 }
 
 fn installed<'a>(

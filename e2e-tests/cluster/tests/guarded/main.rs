@@ -6,8 +6,12 @@ use std::process::ExitCode;
 
 use cluster_tests::Suite;
 
+#[path = "../shared/app.rs"]
+mod app;
 mod check;
 mod config_change;
+#[path = "../shared/example_policy.rs"]
+mod example_policy;
 mod examples;
 mod findings;
 mod guard;

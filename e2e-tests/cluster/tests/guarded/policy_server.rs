@@ -14,7 +14,7 @@ use cluster_tests::{Cluster, User, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::guard::ExamplePolicy;
+use crate::example_policy::ExamplePolicy;
 
 /// Ends with the value.
 pub(crate) struct PolicyServer {

@@ -4,12 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, RuleWithOperations,
-};
+use cluster_tests::k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use cluster_tests::{
-    AuditLevel, AuditMark, Case, Cluster, FAIL_ANNOTATION, HelmVersion, Options, Suite, User,
-    Webhook, wait_until,
+    AuditLevel, AuditMark, CLOSED_PORT, Case, Cluster, FAIL_ANNOTATION, HelmVersion, Options,
+    Suite, User, Webhook, creation_of, wait_until,
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -75,16 +73,10 @@ fn a_role_lets_in(case: &Case) -> Result<()> {
 fn webhook_is_used(case: &Case) -> Result<()> {
     let webhook = Webhook {
         name: case.namespace.clone(),
-        port: 1,
+        port: CLOSED_PORT,
         path: "/validate".to_owned(),
         ca_bundle: std::fs::read_to_string(case.cluster.ca_file())?,
-        rules: vec![RuleWithOperations {
-            api_groups: Some(vec![String::new()]),
-            api_versions: Some(vec!["v1".to_owned()]),
-            operations: Some(vec!["CREATE".to_owned()]),
-            resources: Some(vec!["configmaps".to_owned()]),
-            scope: None,
-        }],
+        rules: vec![creation_of("configmaps")],
         match_conditions: vec![MatchCondition {
             name: "not-exempt".to_owned(),
             expression: "object.metadata.name != 'exempt'".to_owned(),

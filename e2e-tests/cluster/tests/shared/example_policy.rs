@@ -1,0 +1,108 @@
+//! A policy as the files in `examples/` install it, for the webhooks of more than one target.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use cluster_tests::k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations,
+};
+use cluster_tests::{Case, Cluster, User, Webhook, wait_until};
+use rollout_guard::release_guard::yaml;
+use serde::Deserialize;
+use serde_json::Value;
+use testbed::Kind;
+
+/// The spec of a ClusterAdmissionPolicy, as far as it counts here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExamplePolicy {
+    rules: Vec<RuleWithOperations>,
+    #[serde(default)]
+    pub(crate) match_conditions: Vec<MatchCondition>,
+    context_aware_resources: Vec<ContextAwareResource>,
+    pub(crate) settings: Value,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextAwareResource {
+    api_version: String,
+    kind: String,
+}
+
+impl ExamplePolicy {
+    pub(crate) fn read(name: &str) -> Result<ExamplePolicy> {
+        let path = example(name);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let manifest = yaml::parse(&text).map_err(|error| anyhow!("{name}: {error}"))?;
+        let spec = manifest.get("spec").cloned().unwrap_or_default();
+        serde_json::from_value(spec).with_context(|| name.to_owned())
+    }
+
+    pub(crate) fn grants(&self) -> Vec<Kind> {
+        let granted = self.context_aware_resources.iter();
+        granted
+            .map(|resource| Kind::new(&resource.api_version, &resource.kind))
+            .collect()
+    }
+
+    /// For the namespace of a case, at a server that runs the policy.
+    pub(crate) fn webhook(
+        &self,
+        case: &Case<'_>,
+        port: u16,
+        path: &str,
+        ca_bundle: &str,
+    ) -> Webhook {
+        Webhook {
+            name: case.namespace.clone(),
+            port,
+            path: path.to_owned(),
+            ca_bundle: ca_bundle.to_owned(),
+            rules: self.rules.clone(),
+            match_conditions: self.match_conditions.clone(),
+            namespaces: vec![case.namespace.clone()],
+        }
+    }
+}
+
+/// A file or folder of the examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples")
+        .join(name)
+}
+
+/// The restricted user has the rights that the example gives to the PolicyServer, and no others.
+pub(crate) fn grant_rights(cluster: &Cluster) -> Result<()> {
+    static GRANTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let grant = || {
+        let file = example("policy-server-rbac.yaml");
+        let file = file.to_str().context("not UTF-8")?;
+        cluster.kubectl(["apply", "--filename", file])?.success()?;
+        let user = format!("--user={}", User::Restricted.name());
+        let role = "--clusterrole=rollout-guard";
+        let binding = ["create", "clusterrolebinding", "guard", role, user.as_str()];
+        cluster.kubectl(binding)?.success()?;
+        let user = User::Restricted.name();
+        let may = [
+            "auth",
+            "can-i",
+            "get",
+            "secrets",
+            "--all-namespaces",
+            "--as",
+            user,
+        ];
+        // The API server hears of it by a watch.
+        wait_until("the role counts", Duration::from_secs(10), || {
+            Ok(cluster.kubectl(may)?.status.success().then_some(()))
+        })
+    };
+    let granted =
+        GRANTED.get_or_init(|| grant().map_err(|error: anyhow::Error| format!("{error:#}")));
+    granted.clone().map_err(|error| anyhow!("{error}"))
+}
