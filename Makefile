@@ -69,6 +69,10 @@ e2e-tests: policy.wasm test-programs ## bats with kwctl, where it is installed, 
 differential: policy.wasm ## Compare N random releases with real Helm: make differential N=1000
 	CASES=$(or $(N),150) cargo test --locked --package cluster-tests --test differential
 
+.PHONY: load
+load: policy.wasm test-programs ## Ask the webhook with 32 clients, then kill it while Helm upgrades: make load TIME=600
+	DURATION=$(or $(TIME),60) KILLS=$(or $(KILLS),21) cargo test --locked --package cluster-tests --test load
+
 .PHONY: bench
 bench: policy.wasm noop.wasm ## Measure the policy, as ratios in one run
 	cargo bench --locked --profile dev --bench policy
