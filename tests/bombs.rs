@@ -1,0 +1,397 @@
+//! Input made to take long or much, through policy.wasm: each is answered in the time that
+//! policy-server gives, in bounded memory, with few look-ups and in words that say why.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/record.rs"]
+mod record;
+mod support;
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use testbed::{Objects, Policy};
+
+use crate::support::policy;
+
+const MIB: usize = 1 << 20;
+
+/// What the answer may cost besides the two seconds of policy-server.
+struct Bounds {
+    memory: usize,
+    look_ups: usize,
+}
+
+/// The policy as policy-server runs it, and within the bounds.
+fn bounded(bounds: &Bounds) -> Policy {
+    let limited = policy().with_time_limit(Duration::from_secs(2));
+    limited.with_memory_limit(bounds.memory).unwrap()
+}
+
+/// `accepted`, or the code and the message.
+fn answer(bounds: &Bounds, request: &Value, cluster: Vec<Value>) -> String {
+    let cluster = Arc::new(Objects::new(cluster));
+    let evaluation = bounded(bounds).validate(request, &json!({}), cluster);
+    let evaluation = evaluation.unwrap();
+    assert!(
+        evaluation.host_calls.len() <= bounds.look_ups,
+        "{} look-ups",
+        evaluation.host_calls.len()
+    );
+    let response = evaluation.response;
+    match response.accepted {
+        true => "accepted".to_owned(),
+        false => format!(
+            "{}: {}",
+            response.code.unwrap_or_default(),
+            response.message.unwrap_or_default()
+        ),
+    }
+}
+
+fn release(revision: u64, status: &str, manifest: &str, hooks: &[Value]) -> Value {
+    let content = json!({
+        "name": "web", "namespace": "shop", "version": revision, "info": {"status": status},
+        "manifest": manifest, "hooks": hooks,
+    });
+    record::secret("web", revision, status, content.to_string().as_bytes())
+}
+
+/// The upgrade from one manifest to another.
+fn upgrade(before: &str, after: &str, hooks: &[Value]) -> (Value, Vec<Value>) {
+    let request = record::create(release(2, "pending-upgrade", after, hooks));
+    (request, vec![release(1, "deployed", before, &[])])
+}
+
+/// The answer to a pending record that cannot be judged.
+fn not_judged(revision: u64, why: &str) -> String {
+    format!(
+        "500: rollout-guard: release record Secret shop/sh.helm.release.v1.web.v{revision} cannot be judged: {why}. Nothing was changed.\n\
+         To let revision {revision} pass without being judged: helm upgrade --labels rollout-guard/allow-revision={revision} …\n\
+         To let all such releases pass: `lookupFailure: warn` in the settings of the policy"
+    )
+}
+
+/// An upgrade to a manifest that cannot be read.
+#[track_caller]
+fn assert_not_judged(memory: usize, manifest: &str, why: &str) {
+    let (request, cluster) = upgrade("", manifest, &[]);
+    let bounds = Bounds {
+        memory,
+        look_ups: 1,
+    };
+    assert_eq!(answer(&bounds, &request, cluster), not_judged(2, why));
+}
+
+fn config_map(name: &str) -> String {
+    format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: b}}\n")
+}
+
+fn deployment(name: &str, configs: &[String]) -> String {
+    let from: Vec<_> = configs
+        .iter()
+        .map(|config| json!({"configMapRef": {"name": config}}))
+        .collect();
+    let spec = json!({"template": {"spec": {"containers": [{"name": "a", "envFrom": from}]}}});
+    format!(
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("c{n}")).collect()
+}
+
+#[test]
+fn a_gibibyte_in_a_mebibyte() {
+    let megabyte = vec![b' '; MIB];
+    let bomb = record::gzip_of(std::iter::repeat_n(megabyte.as_slice(), 1024));
+    assert!(
+        (MIB / 2..=MIB * 3 / 2).contains(&bomb.len()),
+        "{}",
+        bomb.len()
+    );
+    let secret = record::secret_of("web", 2, "pending-upgrade", &bomb);
+    let bounds = Bounds {
+        memory: 80 * MIB,
+        look_ups: 0,
+    };
+    assert_eq!(
+        answer(&bounds, &record::create(secret), vec![]),
+        not_judged(
+            2,
+            "data.release: the decoded record is larger than releaseGuard.maxRecordBytes (67108864)"
+        )
+    );
+}
+
+#[test]
+fn aliases_of_aliases() {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..10 {
+        let alias = format!("*a{}", n - 1);
+        writeln!(laughs, "a{n}: &a{n} [{}]", [alias.as_str(); 10].join(", ")).unwrap();
+    }
+    assert_not_judged(
+        32 * MIB,
+        &laughs,
+        "manifest of revision 2: document 1: anchors and aliases copy more than 100000 nodes at line 5 column 40",
+    );
+}
+
+#[test]
+fn aliases_in_each_of_many_documents() {
+    let mut document = "---\nkind: A\na: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [".to_owned();
+    document += &"*a, ".repeat(800);
+    document += "]\nc: [*b, *b, *b]\n";
+    assert_not_judged(
+        96 * MIB,
+        &document.repeat(100),
+        "manifest of revision 2: document 14: more than 500000 YAML nodes in one release at line 4 column 13",
+    );
+}
+
+#[test]
+fn a_million_nodes() {
+    assert_not_judged(
+        200 * MIB,
+        &format!("kind: A\na:\n{}", "- b\n".repeat(1_000_000)),
+        "manifest of revision 2: document 1: more than 500000 YAML nodes in one release at line 499996 column 3",
+    );
+}
+
+#[test]
+fn sixty_megabytes_of_yaml() {
+    assert_not_judged(
+        272 * MIB,
+        &format!("kind: A\n{}", "# a comment\n".repeat(5_000_000)),
+        "manifest of revision 2: document 1: more than 16777216 bytes of YAML in one release",
+    );
+}
+
+#[test]
+fn deep_nesting() {
+    assert_not_judged(
+        32 * MIB,
+        &"[".repeat(1_000_000),
+        "manifest of revision 2: document 1: nested deeper than 200 levels at line 1 column 201",
+    );
+    let mut request = json!({"operation": "CREATE", "object": null}).to_string();
+    request = request.replace("null", &("[".repeat(100_000) + &"]".repeat(100_000)));
+    // Policy::validate takes a value, and a value is never nested so deep.
+    let payload = format!("{{\"request\": {request}, \"settings\": {{}}}}");
+    let bounds = Bounds {
+        memory: 32 * MIB,
+        look_ups: 0,
+    };
+    let answer = bounded(&bounds)
+        .call("validate", payload.as_bytes())
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(
+        answer["message"],
+        "rollout-guard: the request cannot be read: recursion limit exceeded at line 1 column 169"
+    );
+}
+
+#[test]
+fn ten_thousand_documents() {
+    let names = names(10_000);
+    let manifest: String = names.iter().map(|name| config_map(name)).collect();
+    let bounds = Bounds {
+        memory: 96 * MIB,
+        look_ups: 1,
+    };
+    let (request, cluster) = upgrade(&manifest, &manifest, &[]);
+    assert_eq!(answer(&bounds, &request, cluster), "accepted");
+}
+
+#[test]
+fn ten_thousand_findings() {
+    let names = names(10_000);
+    let configs: String = names.iter().map(|name| config_map(name)).collect();
+    let workloads: String = (0..10)
+        .map(|n| deployment(&format!("w{n}"), &names[n * 1000..(n + 1) * 1000]))
+        .collect();
+    // One look-up of the record; the live objects of findings are looked at up to a limit.
+    let bounds = Bounds {
+        memory: 160 * MIB,
+        look_ups: 33,
+    };
+    let (request, cluster) = upgrade(&(configs + &workloads), &workloads, &[]);
+    let answer = answer(&bounds, &request, cluster);
+    assert!(
+        answer.starts_with("403: rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.\n\n\
+            dangling-reference: ConfigMap c32: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.\nNeeded by: Deployment w0.\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("\n\nAnd 9958 more findings.\n\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn five_thousand_hooks() {
+    let names = names(5_000);
+    let configs: String = names.iter().map(|name| config_map(name)).collect();
+    let hooks: Vec<_> = names
+        .iter()
+        .map(|name| {
+            json!({"name": name, "kind": "ConfigMap", "path": "a.yaml", "manifest": config_map(name), "events": ["pre-upgrade"]})
+        })
+        .collect();
+    let workload = deployment("w", &names);
+    let bounds = Bounds {
+        memory: 128 * MIB,
+        look_ups: 1,
+    };
+    let (request, cluster) = upgrade(&(configs + &workload), &workload, &hooks);
+    let answer = answer(&bounds, &request, cluster);
+    assert!(
+        answer.contains("\n\nhook-pruned: ConfigMap c0: regular in revision 1, a hook (pre-upgrade) in revision 2: "),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("\n\nAnd 4990 more findings.\n\n"),
+        "{answer}"
+    );
+}
+
+/// Roles, their bindings and jobs that are hooks: each is a helper only if all jobs are.
+#[test]
+fn helpers_of_helpers() {
+    let role = |n: usize| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r{n}}}\n"
+        )
+    };
+    let binding = |n: usize| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: r{n}}}\nroleRef: {{kind: Role, name: r{n}}}\nsubjects: [{{kind: ServiceAccount, name: a}}]\n"
+        )
+    };
+    let hook = |name: &str, kind: &str, manifest: String| json!({"name": name, "kind": kind, "path": "a.yaml", "manifest": manifest, "events": ["pre-upgrade"]});
+    let mut hooks = vec![];
+    for n in 0..1_500 {
+        hooks.push(hook(&format!("r{n}"), "Role", role(n)));
+        hooks.push(hook(&format!("r{n}"), "RoleBinding", binding(n)));
+        let job = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j{n}}}\nspec: {{template: {{spec: {{serviceAccountName: a}}}}}}\n"
+        );
+        hooks.push(hook(&format!("j{n}"), "Job", job));
+    }
+    let before: String = (0..1_500).map(|n| role(n) + &binding(n)).collect();
+    let bounds = Bounds {
+        memory: 96 * MIB,
+        look_ups: 1,
+    };
+    let (request, cluster) = upgrade(&before, "", &hooks);
+    assert_eq!(answer(&bounds, &request, cluster), "accepted");
+}
+
+/// Each of the configs that go is named by each of the custom resources.
+#[test]
+fn whoever_may_make_it_anew() {
+    let configs = names(300);
+    let before: String = configs.iter().map(|name| config_map(name)).collect();
+    let workload = deployment("w", &configs);
+    let named = json!(configs);
+    let makers: String = (0..300)
+        .map(|n| format!("---\napiVersion: example.com/v1\nkind: Maker\nmetadata: {{name: m{n}}}\nspec: {named}\n"))
+        .collect();
+    let bounds = Bounds {
+        memory: 96 * MIB,
+        look_ups: 33,
+    };
+    let (request, cluster) = upgrade(&(before + &workload), &(workload + &makers), &[]);
+    assert_eq!(answer(&bounds, &request, cluster), "accepted");
+}
+
+#[test]
+fn names_of_a_megabyte() {
+    let name = "n".repeat(MIB);
+    let workload = deployment("w", std::slice::from_ref(&name));
+    // Each is in the cluster, so that the finding stays.
+    let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}});
+    let bounds = Bounds {
+        memory: 96 * MIB,
+        look_ups: 2,
+    };
+    let (request, mut cluster) = upgrade(&(config_map(&name) + &workload), &workload, &[]);
+    cluster.push(live);
+    let answer = answer(&bounds, &request, cluster);
+    assert!(
+        answer.starts_with("403: rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.\n\ndangling-reference: ConfigMap nnn"),
+        "{}",
+        answer.get(..300).unwrap_or(&answer)
+    );
+    assert!(
+        answer.len() < 20_000 && answer.ends_with("n…"),
+        "{}",
+        answer.len()
+    );
+}
+
+#[test]
+fn ten_thousand_references_in_one_template() {
+    let from: Vec<_> = names(10_000)
+        .iter()
+        .map(|name| json!({"configMapRef": {"name": name}}))
+        .collect();
+    let request = |from: Vec<Value>| {
+        json!({
+            "uid": "1", "operation": "CREATE", "name": "web", "namespace": "shop",
+            "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+            "object": {"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": [{"envFrom": from}]}}}},
+        })
+    };
+    let bounds = Bounds {
+        memory: 32 * MIB,
+        look_ups: 1,
+    };
+    assert_eq!(
+        answer(&bounds, &request(from), vec![]),
+        "500: rollout-guard: Deployment/web: its config cannot be hashed, since it uses 10000 ConfigMaps and Secrets, and at most 256 are read. \
+         Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp."
+    );
+    // One config in ten thousand places is read once.
+    let from = vec![json!({"configMapRef": {"name": "a", "optional": true}}); 10_000];
+    assert_eq!(answer(&bounds, &request(from), vec![]), "accepted");
+}
+
+#[test]
+fn a_million_revisions() {
+    let request = record::create(release(1_000_000, "pending-upgrade", "", &[]));
+    let bounds = Bounds {
+        memory: 8 * MIB,
+        look_ups: 64,
+    };
+    assert_eq!(
+        answer(&bounds, &request, vec![]),
+        not_judged(
+            1_000_000,
+            "none of the last 64 revisions of release web in namespace shop is deployed"
+        )
+    );
+}
+
+/// A record in a record in a record …: only the outermost is read.
+#[test]
+fn layers_of_base64_and_gzip() {
+    let mut content =
+        br#"{"name": "web", "version": 2, "info": {"status": "pending-upgrade"}}"#.to_vec();
+    for _ in 0..20 {
+        content = BASE64_STANDARD.encode(record::gzip(&content)).into_bytes();
+    }
+    let secret = record::secret_of("web", 2, "pending-upgrade", &record::gzip(&content));
+    let bounds = Bounds {
+        memory: 8 * MIB,
+        look_ups: 0,
+    };
+    assert_eq!(
+        answer(&bounds, &record::create(secret), vec![]),
+        not_judged(2, "data.release: JSON: expected value at line 1 column 1")
+    );
+}
