@@ -14,6 +14,7 @@ use std::{
     fs,
     hint::black_box,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -33,11 +34,32 @@ use self::{
 
 /// How long policy-server lets an evaluation take, in milliseconds.
 const TIME_LIMIT: f64 = 2000.0;
+const MIB: usize = 1 << 20;
+
+/// The upgrades that are measured: what the records are of, their size in kB, and where the current
+/// revision is.
+const UPGRADES: [(Shape, usize, Walk); 8] = [
+    (Shape::Dashboards, 10, Walk::First),
+    (Shape::Dashboards, 100, Walk::First),
+    (Shape::Dashboards, LARGEST, Walk::First),
+    (Shape::Dashboards, LARGEST, Walk::Worst),
+    (Shape::Crds, 10, Walk::First),
+    (Shape::Crds, 100, Walk::First),
+    (Shape::Crds, LARGEST, Walk::First),
+    (Shape::Crds, LARGEST, Walk::Worst),
+];
+/// About what fits a Secret.
+const LARGEST: usize = 1000;
 
 fn main() {
+    if std::env::args().any(|argument| argument == PEAKS) {
+        return print_peaks();
+    }
     let (policy, noop) = (load("policy.wasm"), load("noop.wasm"));
     println!(
-        "Times are of this machine and moment; the ratios are what counts. All are medians of 15 rounds."
+        "What rollout-guard costs. The ratios are what counts: times are of this machine and moment, medians of {} rounds.\n\
+         A figure above its limit is marked with OVER.",
+        timing::ROUNDS
     );
     module(&policy, &noop);
     workloads(&policy, &noop);
@@ -52,28 +74,60 @@ fn load(module: &str) -> Policy {
     Policy::load(&path(module)).unwrap()
 }
 
-/// `3.5 (limit 5)`, with a mark where it is over.
+/// `3.5 of at most 5`
 fn against(limit: f64, value: f64) -> String {
     let mark = if value > limit { " OVER" } else { "" };
-    format!("{value:.1} (limit {limit}){mark}")
+    format!(
+        "{value:.1} of at most {}{mark}",
+        (limit * 10.0).round() / 10.0
+    )
+}
+
+/// Prints rows under their headings, in columns.
+fn print_table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) {
+    let rows = [vec![headings.map(str::to_owned)], rows].concat();
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap());
+    for row in rows {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        println!("  {}", cells.join("  ").trim_end());
+    }
 }
 
 fn module(policy: &Policy, noop: &Policy) {
     let kilobytes = |module| fs::metadata(path(module)).unwrap().len() as f64 / 1000.0;
-    let start = |policy: &Policy| {
+    let start = |policy: &Policy| -> Case<'_> {
         let policy = policy.clone();
-        move || drop(policy.call("protocol_version", b"").unwrap())
+        Box::new(move || drop(policy.call("protocol_version", b"").unwrap()))
     };
-    let [nothing, ours] = medians([Box::new(start(noop)), Box::new(start(policy))], 40);
-    println!("\nTHE MODULE, compared with a policy that does nothing, built from the same SDK");
-    println!(
-        "  size in kB              {:>8.0}   does nothing: {:.0}",
-        kilobytes("policy.wasm"),
-        kilobytes("noop.wasm")
-    );
-    println!(
-        "  instantiation in ms     {ours:>8.3}   does nothing: {nothing:.3}   ratio {:.1}",
-        ours / nothing
+    let [nothing, ours] = medians([start(noop), start(policy)], 40);
+    println!("\nTHE MODULE, and a policy that does nothing, built from the same SDK");
+    let row = |name: &str, size: String, ms: f64| {
+        [
+            name.to_owned(),
+            size,
+            format!("{ms:.3}"),
+            format!("{:.1}", ms / nothing),
+        ]
+    };
+    print_table(
+        ["", "kB", "ms to start it", "ratio"],
+        vec![
+            row(
+                "does nothing",
+                format!("{:.0}", kilobytes("noop.wasm")),
+                nothing,
+            ),
+            row(
+                "policy.wasm",
+                against(900.0, kilobytes("policy.wasm")),
+                ours,
+            ),
+        ],
     );
 }
 
@@ -87,85 +141,121 @@ fn workloads(policy: &Policy, noop: &Policy) {
     let cases: Vec<Case<'_>> = std::iter::once(nothing).chain(evaluations).collect();
     let [nothing, of_configs @ ..]: [f64; 5] = medians(cases.try_into().ok().unwrap(), 40);
 
-    println!("\nA DEPLOYMENT, through policy.wasm, compared with a policy that does nothing");
-    println!("  configs   ms       ratio               look-ups   bytes   a further config, ms");
-    println!("  (nothing) {nothing:<8.3} 1.0");
+    println!("\nA DEPLOYMENT that uses ConfigMaps, and a policy that does nothing with it");
+    let mut rows =
+        vec![["does nothing", &format!("{nothing:.3}"), "1.0", "", "", ""].map(str::to_owned)];
     let mut before: Option<(usize, f64)> = None;
     for ((configs, ms), (request, cluster)) in CONFIGS.into_iter().zip(of_configs).zip(&requests) {
-        let ratio = match configs {
-            4 => against(5.0, ms / nothing),
-            _ => format!("{:.1}", ms / nothing),
-        };
         let (calls, bytes) = host_calls(policy, request, cluster);
-        let further = match before {
-            Some((fewer, less)) => format!("{:.3}", (ms - less) / (configs - fewer) as f64),
-            None => String::new(),
-        };
-        println!("  {configs:<9} {ms:<8.3} {ratio:<19} {calls:<10} {bytes:<7} {further}");
+        let further = before.map(|(fewer, less)| (ms - less) / (configs - fewer) as f64);
+        rows.push([
+            format!("{configs} ConfigMaps"),
+            format!("{ms:.3}"),
+            match configs {
+                4 => against(5.0, ms / nothing),
+                _ => format!("{:.1}", ms / nothing),
+            },
+            further
+                .map(|further| format!("{further:.3}"))
+                .unwrap_or_default(),
+            calls.to_string(),
+            bytes.to_string(),
+        ]);
         before = Some((configs, ms));
     }
+    print_table(
+        [
+            "",
+            "ms",
+            "ratio",
+            "ms for each one more",
+            "look-ups",
+            "bytes looked up",
+        ],
+        rows,
+    );
 }
 
 fn releases(policy: &Policy) {
     println!(
-        "\nA HELM UPGRADE: the pending record and the history, compared with base64 and gunzip of two records, natively"
+        "\nA HELM UPGRADE: the pending record and the current one, and the least that must be done: base64 and gunzip of these two, natively"
     );
-    println!(
-        "  records      of           current revision   decoded   floor ms   natively            policy.wasm         % of 2 s         look-ups   bytes     memory"
-    );
-    for shape in [Shape::Dashboards, Shape::Crds] {
-        for (kilobytes, walk) in [
-            (10, Walk::First),
-            (100, Walk::First),
-            (1000, Walk::First),
-            (1000, Walk::Worst),
-        ] {
-            let largest = kilobytes == 1000;
-            let upgrade = Upgrade::new(shape, kilobytes, walk);
-            let floor = || {
-                for record in upgrade.pair() {
-                    black_box(decode(record));
-                }
-            };
-            let natively: Case<'_> = Box::new(|| natively(&upgrade));
-            let wasm = evaluation(policy, &upgrade.request, &upgrade.history);
-            let repeats = if largest { 1 } else { 10 };
-            let [floor, native, wasm] = medians([Box::new(floor), natively, wasm], repeats);
-            let decoded: usize = upgrade
-                .pair()
-                .into_iter()
-                .map(|record| decode(record).len())
-                .sum();
-            let ratio = |limit, ms: f64| match (largest, walk) {
-                (true, Walk::First) => against(limit, ms / floor),
-                _ => format!("{:.1}", ms / floor),
-            };
-            let (calls, bytes) = host_calls(policy, &upgrade.request, &upgrade.history);
-            let peak = peak_memory(policy, &upgrade);
-            let most = 4.0 * decoded as f64 / MIB as f64 + 16.0;
-            println!(
-                "  {:<12} {:<12} {:<18} {:<9} {floor:<10.2} {:<19} {:<19} {:<16} {calls:<10} {:<9} {}",
-                format!("2 x {} kB", upgrade.pair()[0].len() / 4 * 3 / 1000),
-                match shape {
-                    Shape::Dashboards => "dashboards",
-                    Shape::Crds => "CRDs",
-                },
-                match walk {
-                    Walk::First => "the last",
-                    Walk::Worst => "nine before",
-                },
-                format!("{:.1} MB", decoded as f64 / 1e6),
-                ratio(2.5, native),
-                ratio(4.0, wasm),
-                against(10.0, wasm / TIME_LIMIT * 100.0),
-                format!("{} kB", bytes / 1000),
-                format!("{peak} MiB (limit {most:.0})"),
-            );
-        }
+    let mut rows = Vec::new();
+    for ((shape, kilobytes, walk), peak) in UPGRADES.into_iter().zip(peaks()) {
+        let upgrade = Upgrade::new(shape, kilobytes, walk);
+        let floor: Case<'_> = Box::new(|| {
+            for record in upgrade.pair() {
+                black_box(decode(record));
+            }
+        });
+        let native: Case<'_> = Box::new(|| natively(&upgrade));
+        let wasm = evaluation(policy, &upgrade.request, &upgrade.history);
+        let repeats = if kilobytes == LARGEST { 1 } else { 10 };
+        let [floor, native, wasm] = medians([floor, native, wasm], repeats);
+        let decoded: usize = upgrade
+            .pair()
+            .map(|record| decode(record).len())
+            .iter()
+            .sum();
+        let ratio = |limit, ms: f64| match (kilobytes, walk) {
+            (LARGEST, Walk::First) => against(limit, ms / floor),
+            _ => format!("{:.1}", ms / floor),
+        };
+        let (calls, bytes) = host_calls(policy, &upgrade.request, &upgrade.history);
+        let most = 4.0 * decoded as f64 / MIB as f64 + 16.0;
+        rows.push([
+            format!("2 x {} kB", upgrade.pair()[0].len() / 4 * 3 / 1000),
+            shape.to_string(),
+            walk.to_string(),
+            format!("{:.1} MB", decoded as f64 / 1e6),
+            format!("{floor:.2}"),
+            ratio(2.5, native),
+            ratio(4.0, wasm),
+            against(10.0, wasm / TIME_LIMIT * 100.0),
+            against(most, peak as f64),
+            calls.to_string(),
+            (bytes / 1000).to_string(),
+        ]);
     }
+    print_table(
+        [
+            "records",
+            "of",
+            "current is",
+            "decoded",
+            "ms for the least",
+            "natively, ratio",
+            "policy.wasm, ratio",
+            "% of policy-server's 2 s",
+            "MiB of memory",
+            "look-ups",
+            "kB looked up",
+        ],
+        rows,
+    );
 }
 
-const MIB: usize = 1 << 20;
+/// The argument that makes this print the peaks alone.
+const PEAKS: &str = "peaks";
+
+/// The peak memory of each upgrade, in MiB. In a process of its own: a policy that runs out of memory
+/// says so on standard error, each time.
+fn peaks() -> Vec<usize> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.arg(PEAKS).stderr(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn print_peaks() {
+    let policy = load("policy.wasm");
+    for (shape, kilobytes, walk) in UPGRADES {
+        println!(
+            "{}",
+            peak_memory(&policy, &Upgrade::new(shape, kilobytes, walk))
+        );
+    }
+}
 
 /// The least memory, in MiB, in which the upgrade is judged. Memory never shrinks, so that is its peak.
 fn peak_memory(policy: &Policy, upgrade: &Upgrade) -> usize {

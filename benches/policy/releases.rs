@@ -1,6 +1,6 @@
 //! Big releases: two revisions of a chart whose records are about as large as wanted.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::record;
 
 /// What a chart is made of.
 #[derive(Clone, Copy)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// ConfigMaps with large texts, as charts have them for Grafana: each about as large as those of
     /// kube-prometheus-stack, 24 kB.
     Dashboards,
@@ -17,25 +17,43 @@ pub enum Shape {
     Crds,
 }
 
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dashboards => "dashboards",
+            Self::Crds => "CRDs",
+        })
+    }
+}
+
 /// Where the current revision is found.
 #[derive(Clone, Copy)]
-pub enum Walk {
+pub(crate) enum Walk {
     /// The last one is deployed.
     First,
     /// Nine failed since, and Helm keeps no more than ten.
     Worst,
 }
 
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "the last",
+            Self::Worst => "9 failed ones before",
+        })
+    }
+}
+
 /// An upgrade: the request that creates the pending record, and the records that are there.
-pub struct Upgrade {
-    pub request: Value,
-    pub history: Vec<Value>,
+pub(crate) struct Upgrade {
+    pub(crate) request: Value,
+    pub(crate) history: Vec<Value>,
 }
 
 impl Upgrade {
     /// An upgrade whose records have at least so many kilobytes: what counts against the limit of
     /// a Secret.
-    pub fn new(shape: Shape, kilobytes: usize, walk: Walk) -> Self {
+    pub(crate) fn new(shape: Shape, kilobytes: usize, walk: Walk) -> Self {
         let chart = Chart::of_size(shape, kilobytes);
         let failed = match walk {
             Walk::First => 0,
@@ -50,7 +68,7 @@ impl Upgrade {
     }
 
     /// The pending record and the one that is deployed: what cannot be judged unread.
-    pub fn pair(&self) -> [&str; 2] {
+    pub(crate) fn pair(&self) -> [&str; 2] {
         [&self.request["object"], &self.history[0]].map(text)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 15;
+pub(crate) const ROUNDS: usize = 15;
 
 /// One thing that is timed: a closure that does it once.
-pub type Case<'a> = Box<dyn Fn() + 'a>;
+pub(crate) type Case<'a> = Box<dyn Fn() + 'a>;
 
 /// The median time of each case, in milliseconds. In each round all of them take turns, so that what
 /// slows the machine slows them all; the first round, which warms up, does not count.
-pub fn medians<const N: usize>(cases: [Case<'_>; N], repeats: u32) -> [f64; N] {
+pub(crate) fn medians<const N: usize>(cases: [Case<'_>; N], repeats: u32) -> [f64; N] {
     let mut times: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());
     for round in 0..=ROUNDS {
         for (case, times) in cases.iter().zip(&mut times) {
