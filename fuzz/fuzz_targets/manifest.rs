@@ -13,7 +13,8 @@ fuzz_target!(|text: &str| {
         assert!(objects.iter().all(|object| !object.id.kind.is_empty()));
     }
     let _ = rendered::release(text, "web", "shop", 2, false);
-    for document in manifest::documents(text) {
+    // In a text with a tag, the parser alone is given blanks that nobody wrote, which literals are not.
+    for document in manifest::documents(text).filter(|document| !document.contains('!')) {
         let as_it_is = yaml::compose(document, Vec::new(), &mut Budget::default());
         // The errors may differ: the parser looks ahead, and finds something else first.
         assert_eq!(yaml::parse(document).ok(), as_it_is.ok());
