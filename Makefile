@@ -5,7 +5,8 @@ TARGET := wasm32-wasip1
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 # CI sets the Go and Rust caches; everything that is downloaded or built stays below these two.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
+BUILD_FILES := Cargo.lock .cargo/config.toml rust-toolchain.toml
+SOURCES := $(shell find src -name '*.rs') Cargo.toml $(BUILD_FILES)
 
 .PHONY: help
 help: ## List the targets
@@ -77,7 +78,7 @@ load: policy.wasm test-programs ## Ask the webhook with 32 clients, then kill it
 bench: policy.wasm noop.wasm ## Measure the policy, as ratios in one run
 	cargo bench --locked --profile dev --bench policy
 
-noop.wasm: benches/noop/src/lib.rs benches/noop/Cargo.toml Cargo.lock | toolchain
+noop.wasm: benches/noop/src/lib.rs benches/noop/Cargo.toml $(BUILD_FILES) | toolchain
 	cargo build --locked --release --package noop-policy --target $(TARGET)
 	cp $(TARGET_DIR)/$(TARGET)/release/noop_policy.wasm $@
 
