@@ -259,6 +259,28 @@ fn five_thousand_hooks() {
     );
 }
 
+/// Each fails the operation, unless somebody has deleted its object: then the next one is looked at.
+#[test]
+fn hooks_that_may_fail_one_after_the_other() {
+    let names = names(5_000);
+    let before: String = names.iter().map(|name| config_map(name)).collect();
+    let hooks: Vec<_> = names
+        .iter()
+        .map(|name| {
+            json!({
+                "name": name, "kind": "ConfigMap", "path": "a.yaml", "manifest": config_map(name),
+                "events": ["pre-upgrade"], "delete_policies": ["hook-failed"],
+            })
+        })
+        .collect();
+    let bounds = Bounds {
+        memory: 128 * MIB,
+        look_ups: 33,
+    };
+    let (request, cluster) = upgrade(&before, "", &hooks);
+    assert_eq!(answer(&bounds, &request, cluster), "accepted");
+}
+
 /// Roles, their bindings and jobs that are hooks: each is a helper only if all jobs are.
 #[test]
 fn helpers_of_helpers() {
