@@ -123,7 +123,7 @@ pub fn compose(text: &str, literals: Vec<String>, budget: &mut Budget) -> Result
 /// - a block scalar that ends without a line break; Helm's reader ends every line with one as well
 ///   (apimachinery `util/yaml`, LineReader),
 /// - a comma right behind a tag (`[!a, b]`), which is no YAML to Helm. A blank before it changes
-///   nothing but texts that look like that, and those alike in every revision.
+///   nothing but texts that look like that.
 fn for_parser(text: &str) -> Cow<'_, str> {
     if text.ends_with('\n') && !text.contains('!') {
         return text.into();
@@ -132,7 +132,8 @@ fn for_parser(text: &str) -> Cow<'_, str> {
     let (mut before, mut in_tag) = ('\n', false);
     for c in text.chars() {
         match c {
-            '!' => in_tag = true,
+            // A tag is a word of its own; PromQL has `a!="b",`.
+            '!' => in_tag |= !before.is_alphanumeric(),
             // `!<tag:yaml.org,2002:str>` has a comma of its own.
             '<' if before == '!' => in_tag = false,
             ',' if in_tag => {

@@ -8,7 +8,7 @@
 //! document is the same with and without this; only the places of errors are not.
 //!
 //! Certain is only the top of a document, as long as each line is `key:`, `key: value` with a value
-//! that is complete, a literal, a comment or blank. From the first other line on nothing is taken out:
+//! that is complete, a literal, a comment, `{}` or blank. From the first other line on nothing is taken out:
 //! in a quoted text, a list or a flow collection, `key: |` may be something else.
 
 use std::{borrow::Cow, fmt::Write};
@@ -76,7 +76,8 @@ impl<'a> Line<'a> {
         let text = line.strip_suffix('\n').unwrap_or(line);
         let content = text.trim_start_matches(' ');
         let value = match content.split_once(':') {
-            _ if content.is_empty() || content.starts_with('#') => "",
+            // Charts write `annotations:` and `{}` in two lines.
+            _ if matches!(content, "" | "{}" | "[]") || content.starts_with('#') => "",
             Some((key, "")) if is_key(key) => "",
             Some((key, value)) if is_key(key) => value.strip_prefix(' ')?,
             _ => return None,
@@ -158,12 +159,16 @@ fn is_complete(value: &str) -> bool {
         let text = value.strip_prefix(quote)?.strip_suffix(quote)?;
         Some(!text.contains(special))
     };
-    let plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+' | ' ');
-    matches!(value, "{}" | "[]")
+    // What would be a key or a comment in it.
+    let special = [": ", " #"];
+    let is_plain = value.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/'))
+        && value.chars().all(|c| c.is_ascii_graphic() || c == ' ')
+        && !special.iter().any(|special| value.contains(special))
+        && !value.trim_end().ends_with(':');
+    is_plain
+        || matches!(value, "{}" | "[]")
         || quoted('"', &['"', '\\']) == Some(true)
         || quoted('\'', &['\'']) == Some(true)
-        || (value.starts_with(|c: char| c.is_ascii_alphanumeric()) && value.chars().all(plain))
 }
 
 /// Whether all characters of a literal are neither line breaks of another kind nor any that the parser
