@@ -77,7 +77,9 @@ impl<'a> Line<'a> {
         let content = text.trim_start_matches(' ');
         let value = match content.split_once(':') {
             // Charts write `annotations:` and `{}` in two lines.
-            _ if matches!(content, "" | "{}" | "[]") || content.starts_with('#') => "",
+            _ if matches!(content, "" | "{}" | "[]") => "",
+            // It may hold a line break of another kind, and end there.
+            _ if content.starts_with('#') && is_taken_as_it_is(content) => "",
             Some((key, "")) if is_key(key) => "",
             Some((key, value)) if is_key(key) => value.strip_prefix(' ')?,
             _ => return None,
@@ -171,7 +173,7 @@ fn is_complete(value: &str) -> bool {
         || quoted('\'', &['\'']) == Some(true)
 }
 
-/// Whether all characters of a literal are neither line breaks of another kind nor any that the parser
+/// Whether all characters of a text are neither line breaks of another kind nor any that the parser
 /// refuses (libyaml `reader.c`).
 fn is_taken_as_it_is(text: &str) -> bool {
     let is_simple = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');

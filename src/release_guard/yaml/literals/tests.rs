@@ -102,6 +102,7 @@ fn what_is_not_certain_stays() {
         ("line breaks of their own", "a: |\n  x\u{2028}  y\n"),
         ("such a line break behind it", "a: |\n  x\n\u{85}\n  y\n"),
         ("CRLF", "a: |\r\n  x\r\n"),
+        ("a comment that ends early", "# a\r\"\nb: |\n  x\n\""),
         ("control characters", "a: |\n  x\u{1}\n"),
         ("a quoted key", "'a': |\n  x\n"),
         ("an anchor", "a: &b\nc: |\n  x\n"),
@@ -130,6 +131,7 @@ fn line() -> impl Strategy<Value = String> {
         2 => "[a-c]: (\\{\\}|\\[\\]|\"x\"|'y'|\"x|'|\\{|\\[|\"\\\\\"\"|\\*x|!literal \"0\"|y #z|- |#)",
         1 => "(\\{\\}|\\[\\]|- [a-c]|- [a-c]: \\||\\? a|: b|\\]|\\}|\"|'|---|\\.\\.\\.|%)",
         2 => "[a-c#]{0,3}",
+        1 => "# ?(\r|\u{85})?[\"'{a][: |]{0,3}",
         1 => "(\t|\u{85}|\u{2028}|\u{feff}|\u{b5}|\r|x\ty)",
     ];
     (0..6usize, content).prop_map(|(indentation, content)| " ".repeat(indentation) + &content)
