@@ -329,7 +329,10 @@ fn decode(record: &str) -> Vec<u8> {
     const TRAILER: usize = 8;
     let helm = BASE64_STANDARD.decode(record).unwrap();
     let gzip = BASE64_STANDARD.decode(helm).unwrap();
-    miniz_oxide::inflate::decompress_to_vec(&gzip[HEADER..gzip.len() - TRAILER]).unwrap()
+    let (deflated, trailer) = gzip[HEADER..].split_at(gzip.len() - HEADER - TRAILER);
+    let json = miniz_oxide::inflate::decompress_to_vec(deflated).unwrap();
+    assert_eq!(crc32fast::hash(&json).to_le_bytes(), trailer[..4]);
+    json
 }
 
 /// The same decision without wasm.

@@ -13,7 +13,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// The tag of what stands in the place of a literal; its value is the number of the literal.
 pub(super) const TAG: &str = "!literal";
@@ -113,21 +113,24 @@ impl<'a> Literal<'a> {
         if margin.len() <= opener.indentation || text.is_empty() || text.starts_with('\t') {
             return None;
         }
-        let (mut value, mut after) = (String::new(), opener.after);
-        while let Some((line, next)) = split_line(after) {
+        let (mut value, mut start) = (String::new(), 0);
+        let breaks = memchr_iter(b'\n', opener.after.as_bytes());
+        for end in breaks.map(|at| at + 1).chain([opener.after.len()]) {
+            let line = opener.after.get(start..end)?;
             if let Some(text) = line.strip_prefix(margin) {
                 value.push_str(text);
             } else {
                 match line.trim_start_matches(' ') {
                     // A blank line may be shorter.
-                    "" | "\n" => value.push('\n'),
+                    "\n" => value.push('\n'),
+                    "" => {}
                     text if line.len() - text.len() > opener.indentation => return None,
                     // A tab, or a line break of another kind.
                     text if !text.starts_with(|c: char| c.is_ascii_graphic()) => return None,
                     _ => break,
                 }
             }
-            after = next;
+            start = end;
         }
         if !is_taken_as_it_is(&value) {
             return None;
@@ -136,6 +139,7 @@ impl<'a> Literal<'a> {
         if opener.value == "|" {
             value.push('\n');
         }
+        let after = opener.after.get(start..)?;
         Some(Self { value, after })
     }
 }
