@@ -242,6 +242,10 @@ impl Composer {
         if self.open.len() == MAX_DEPTH {
             return Err(format!("nested deeper than {MAX_DEPTH} levels"));
         }
+        // Inside, its name means nothing that came before: go-yaml has no alias of what it is in.
+        if let Some(anchor) = &anchor {
+            self.anchors.remove(anchor);
+        }
         self.open.push(Open { anchor, collection });
         Ok(())
     }
@@ -254,6 +258,8 @@ impl Composer {
             Collection::Sequence(items) => Value::Array(items),
             Collection::Mapping { fields, .. } => Value::Object(fields),
         };
+        // One that began later has the name now.
+        let anchor = anchor.filter(|anchor| !self.anchors.contains_key(anchor));
         self.value(value, anchor)
     }
 
@@ -313,13 +319,13 @@ impl Composer {
             self.anchors.insert(anchor, value.clone());
         }
         match self.open.last_mut().map(|open| &mut open.collection) {
-            None => self.root = Some(value),
-            Some(Collection::Sequence(items)) => items.push(value),
+            None => self.root = Some(as_json(value)),
+            Some(Collection::Sequence(items)) => items.push(as_json(value)),
             Some(Collection::Mapping { fields, key }) => match key.take() {
                 None => *key = Some(Key::Field(field_name(value)?)),
                 Some(Key::Merge) => merge(fields, value)?,
                 Some(Key::Field(name)) => {
-                    fields.insert(name, value);
+                    fields.insert(name, as_json(value));
                 }
             },
         }
@@ -355,6 +361,9 @@ fn merge(fields: &mut Map<String, Value>, merged: Value) -> Result<(), String> {
 fn field_name(key: Value) -> Result<String, String> {
     match key {
         Value::String(name) => Ok(name),
+        Value::Number(ref number) if number.is_f64() => {
+            Ok(float_name(number.as_f64().unwrap_or_default()))
+        }
         Value::Bool(_) | Value::Number(_) => Ok(key.to_string()),
         Value::Null => Err("a key that is null".to_owned()),
         Value::Array(_) | Value::Object(_) => Err("a key that is a collection".to_owned()),
@@ -381,13 +390,22 @@ fn resolve(text: String) -> Value {
         "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
             false.into()
         }
+        // As keys; Helm refuses them as values, for JSON has no such numbers.
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => ".inf".into(),
+        "-.inf" | "-.Inf" | "-.INF" => "-.inf".into(),
+        ".nan" | ".NaN" | ".NAN" => ".nan".into(),
         _ => number(&text).unwrap_or(Value::String(text)),
     }
 }
 
 fn number(text: &str) -> Option<Value> {
     if text.starts_with('.') {
-        return float(text);
+        // Go's `strconv.ParseFloat` takes underscores between digits only.
+        let digit = |c: char| c.is_ascii_digit();
+        let mut pairs = text.split('_').zip(text.split('_').skip(1));
+        let separates =
+            pairs.all(|(left, right)| left.ends_with(digit) && right.starts_with(digit));
+        return separates.then(|| float(&text.replace('_', "")))?;
     }
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-')) {
         return None;
@@ -398,6 +416,13 @@ fn number(text: &str) -> Option<Value> {
 
 /// As Go's `strconv.ParseInt` with base 0.
 fn integer(text: &str) -> Option<Value> {
+    // go-yaml's own way with binary numbers takes a sign behind the prefix.
+    if let Some(signed) = text
+        .strip_prefix("0b")
+        .filter(|text| text.starts_with(['+', '-']))
+    {
+        return i64::from_str_radix(signed, 2).ok().map(Value::from);
+    }
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (radix, digits) = match unsigned.get(..2) {
         Some("0x" | "0X") => (16, unsigned.get(2..)?),
@@ -420,12 +445,34 @@ fn integer(text: &str) -> Option<Value> {
 fn float(text: &str) -> Option<Value> {
     let plain = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
     let number: f64 = text.chars().all(plain).then(|| text.parse().ok())??;
-    // Helm's way leads through Go's JSON, which writes 1.0 as 1.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() < EXACT {
-        return Some((number as i64).into());
-    }
     serde_json::Number::from_f64(number).map(Value::Number)
+}
+
+/// Helm's way leads through Go's JSON, which writes 1.0 as 1.
+fn as_json(value: Value) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value.as_f64().filter(|_| value.is_f64()) {
+        Some(number) if number.fract() == 0.0 && number.abs() < EXACT => (number as i64).into(),
+        _ => value,
+    }
+}
+
+/// A float as a key: Go's `strconv.FormatFloat(number, 'g', -1, 32)`, by sigs.k8s.io/yaml.
+fn float_name(number: f64) -> String {
+    let number = number as f32;
+    let text = format!("{number:e}");
+    match text
+        .split_once('e')
+        .map(|(digits, e)| (digits, e.parse::<i32>()))
+    {
+        Some((digits, Ok(e))) if !(-4..6).contains(&e) => {
+            let sign = if e < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", e.abs())
+        }
+        Some(_) => number.to_string(),
+        None if number > 0.0 => ".inf".to_owned(),
+        None => "-.inf".to_owned(),
+    }
 }
 
 fn nodes(value: &Value) -> usize {

@@ -69,6 +69,9 @@ fn plain_scalars_are_read_by_the_table_of_go_yaml() {
         ("0b101", json!(5)),
         ("-0b101", json!(-5)),
         ("0b2", json!("0b2")),
+        ("0b-1", json!(-1)),
+        ("0b+1", json!(1)),
+        ("-0b-1", json!("-0b-1")),
         ("9223372036854775807", json!(9_223_372_036_854_775_807_i64)),
         (
             "18446744073709551615",
@@ -80,6 +83,9 @@ fn plain_scalars_are_read_by_the_table_of_go_yaml() {
         ("+1.5", json!(1.5)),
         (".5", json!(0.5)),
         ("-.5", json!(-0.5)),
+        (".1_0", json!(0.1)),
+        (".1__0", json!(".1__0")),
+        ("._1", json!("._1")),
         ("1.", json!(1)),
         ("1.0", json!(1)),
         ("1.10", json!(1.1)),
@@ -176,6 +182,12 @@ fn keys_are_texts() {
         "1: a\non: b\n0x10: c\n1.0: d\n'~': e",
         json!({"1": "d", "true": "b", "16": "c", "~": "e"}),
     );
+    assert_parsed("+.Inf: a\n.NaN: b", json!({".inf": "a", ".nan": "b"}));
+    // Go writes floats with an exponent from a million on.
+    assert_parsed(
+        "1e7: a\n12345678.5: b\n123456.5: c\n1e-7: d\n-0.0: e\n1e40: f",
+        json!({"1e+07": "a", "1.2345678e+07": "b", "123456.5": "c", "1e-07": "d", "-0": "e", ".inf": "f"}),
+    );
     assert_refused("~: a", "a key that is null at line 1 column 1");
     assert_refused(
         "? [a]\n: b",
@@ -225,6 +237,12 @@ fn anchors_and_aliases() {
     assert_refused(
         "a: &x {b: *x}",
         "an alias of nothing that is complete at line 1 column 11",
+    );
+    // The one that began last counts.
+    assert_parsed("a: &x {b: &x 1}\nc: *x", json!({"a": {"b": 1}, "c": 1}));
+    assert_refused(
+        "a: &x 1\nb: &x {c: *x}",
+        "an alias of nothing that is complete at line 2 column 11",
     );
 }
 
