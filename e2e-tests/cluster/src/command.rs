@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::credentials::User;
+use crate::tools::Tools;
 
 /// The two Helms that are in use, as `tools/` pins them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +171,17 @@ impl Cluster {
             .env("KUBECONFIG", self.kubeconfig_of(user));
         command
     }
+}
+
+/// `helm template` of the chart in a folder, which needs no cluster.
+///
+/// # Errors
+/// It could not be run. That it failed is for the caller to see.
+pub fn helm_template(version: HelmVersion, chart: &Path) -> Result<Output> {
+    let mut command = Command::new(Tools::build()?.path(version.program()));
+    // As with a cluster: not the caller's environment.
+    command.env_clear().env("HOME", chart);
+    run(command.arg("template").arg(chart), "")
 }
 
 fn run(command: &mut Command, input: &str) -> Result<Output> {

@@ -24,6 +24,7 @@ mod audit;
 mod cluster;
 mod command;
 mod credentials;
+mod environment;
 mod hook_completer;
 mod poll;
 mod processes;
@@ -34,8 +35,9 @@ mod webhook;
 
 pub use audit::{AuditEvent, AuditLevel, AuditMark, AuditTrail, ObjectRef, Step, Verb};
 pub use cluster::{Cluster, Options};
-pub use command::{HelmVersion, Output};
+pub use command::{HelmVersion, Output, helm_template};
 pub use credentials::User;
+pub use environment::from_environment;
 pub use hook_completer::{FAIL_ANNOTATION, HookCompleter};
 pub use poll::wait_until;
 pub use processes::Processes;
