@@ -132,6 +132,12 @@ fn refused_by_helm(text: &str, error: &str) -> Option<&'static str> {
         ("!!", "yaml: cannot decode !!", "a tag that does not fit"),
         ("!!", "contains invalid base64", "a tag that does not fit"),
         ("", "map key of type: uint64", "a key above 2^63"),
+        // The policy sees the list, not that an alias stands for it.
+        (
+            "<<",
+            "map merge requires map",
+            "a merge of an alias of a list",
+        ),
         // The parser knows one escape of YAML 1.2.
         ("\\/", "unknown escape character", "an escaped slash"),
         // It has no column for the parser, and one for go-yaml.

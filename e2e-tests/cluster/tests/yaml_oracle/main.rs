@@ -35,7 +35,7 @@ mod judge;
 mod oracle;
 mod texts;
 
-/// Takes some ten seconds.
+/// Takes some five seconds.
 const DEFAULT_CASES: usize = 20_000;
 const DEFAULT_SEED: u64 = 3;
 /// How many texts one run of Helm reads.

@@ -11,7 +11,7 @@ use proptest::sample::select;
 pub(crate) fn texts() -> impl Strategy<Value = String> {
     let document = document().boxed();
     prop_oneof![
-        4 => document.clone(),
+        10 => document.clone(),
         4 => edited(document),
         4 => lines(),
         1 => "[a-c:\\-#|>\"'\\[\\]{},&*!?%0 \n\t]{0,30}",
@@ -37,6 +37,7 @@ fn document() -> impl Strategy<Value = String> {
         "%YAML 1.1\n---\n",
         "\u{feff}",
         "--- # c\n",
+        "apiVersion: v1\nkind: CustomResourceDefinition\nmetadata: {}\n",
     ]);
     let end = select(vec![
         "\n",
