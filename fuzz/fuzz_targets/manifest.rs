@@ -16,7 +16,10 @@ fuzz_target!(|text: &str| {
     // In a text with a tag, the parser alone is given blanks that nobody wrote, which literals are not.
     for document in manifest::documents(text).filter(|document| !document.contains('!')) {
         let as_it_is = yaml::compose(document, Vec::new(), &mut Budget::default());
-        // The errors may differ: the parser looks ahead, and finds something else first.
-        assert_eq!(yaml::parse(document).ok(), as_it_is.ok());
+        // The parser looks ahead, and further where literals are gone: it may see such a character that
+        // it would not have come to. Of other errors the texts may differ.
+        if as_it_is != Err("control characters are not allowed".to_owned()) {
+            assert_eq!(yaml::parse(document).ok(), as_it_is.ok());
+        }
     }
 });

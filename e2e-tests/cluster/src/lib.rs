@@ -42,7 +42,7 @@ pub use hook_completer::{FAIL_ANNOTATION, HookCompleter};
 pub use poll::wait_until;
 pub use processes::Processes;
 pub use snapshot::{Change, ObjectId, ObjectState, Snapshot};
-pub use suite::{Case, Suite, from_environment};
+pub use suite::{Case, Suite};
 pub use tools::workspace_program;
 pub use webhook::{CLOSED_PORT, RegisteredWebhook, Webhook, creation_of};
 

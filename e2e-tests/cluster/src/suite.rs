@@ -4,10 +4,8 @@
 //! `harness = false` and this as its `main` takes the same arguments (a filter, `--list`,
 //! `--test-threads`) and stops the cluster after the last case.
 
-use std::env;
 use std::fs;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, anyhow};
@@ -166,20 +164,6 @@ impl Shared {
             _hook_completer: cluster.complete_hooks(),
             cluster,
         })
-    }
-}
-
-/// A number that whoever runs the tests may choose.
-///
-/// # Errors
-/// The variable is set to something else.
-pub fn from_environment<T: FromStr>(variable: &str, default: T) -> Result<T> {
-    match env::var(variable) {
-        Err(_) => Ok(default),
-        Ok(text) => {
-            let value = text.parse().ok();
-            value.with_context(|| format!("{variable}={text} is not a number"))
-        }
     }
 }
 

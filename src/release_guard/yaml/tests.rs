@@ -153,6 +153,7 @@ fn what_helm_takes_is_taken() {
         ("{\n\t\"a\": [\n\t\t1\n\t]\n}", json!({"a": [1]})),
         ("a: [\n\t1]", json!({"a": [1]})),
         ("a: |#x\n  y\n", json!({"a": "y\n"})),
+        (r#"a: "It\'s""#, json!({"a": "It's"})),
     ] {
         assert_parsed(text, expected);
     }
@@ -312,6 +313,10 @@ fn errors_have_a_place_and_no_content() {
         (
             "a: [1",
             "did not find expected ',' or ']' at line 2 column 1",
+        ),
+        (
+            r#"a: "It\'s" ["#,
+            "did not find expected key at line 1 column 16",
         ),
         (
             "a: \"s3cret",

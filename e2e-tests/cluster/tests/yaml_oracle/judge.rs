@@ -91,12 +91,6 @@ fn known(
         (Err(error), Ok(_)) if error.starts_with("found unexpected ':'") => {
             Some("a colon at the end in a flow collection")
         }
-        // An escape of go-yaml alone, which the parser refuses.
-        (Err(error), Ok(_))
-            if text.contains("\\'") && error.starts_with("found unknown escape character") =>
-        {
-            Some("an escaped single quote")
-        }
         // The parser drops it wherever a token may begin, and go-yaml only at the start. Helm takes it
         // off the files of a chart.
         (_, Ok(_)) if text.contains('\u{feff}') => Some("a byte order mark in the text"),
