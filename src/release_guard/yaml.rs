@@ -82,23 +82,33 @@ pub fn parse_within(text: &str, budget: &mut Budget) -> Result<Value, String> {
         text: rest,
         literals,
     } = lift(text);
-    let parsed = match literals.as_slice() {
+    match literals.as_slice() {
         [] => compose(text, literals, budget),
         // An error has to have its place in the text as it was.
         _ => compose(&rest, literals, budget).or_else(|_| compose(text, Vec::new(), budget)),
-    };
-    match parsed {
-        // The one escape of libyaml that its port lacks. Where it is none, the text changes as well:
-        // alike in every revision.
-        Err(error) if error.starts_with("found unknown escape") && text.contains(r"\'") => {
-            compose(&text.replace(r"\'", r"\u0027"), Vec::new(), budget)
-        }
-        parsed => parsed,
     }
 }
 
 /// The same of a text that some literals have been taken out of.
 pub fn compose(text: &str, literals: Vec<String>, budget: &mut Budget) -> Result<Value, String> {
+    let is_whole = literals.is_empty();
+    match compose_as_it_is(text, literals, budget) {
+        // The one escape of libyaml that its port lacks. Where it is none, the text changes as well:
+        // alike in every revision.
+        Err(error)
+            if is_whole && error.starts_with("found unknown escape") && text.contains(r"\'") =>
+        {
+            compose_as_it_is(&text.replace(r"\'", r"\u0027"), Vec::new(), budget)
+        }
+        composed => composed,
+    }
+}
+
+fn compose_as_it_is(
+    text: &str,
+    literals: Vec<String>,
+    budget: &mut Budget,
+) -> Result<Value, String> {
     budget.spend_bytes(text.len())?;
     let text = for_parser(text);
     let mut parser = Parser::new();
