@@ -152,9 +152,9 @@ fn for_parser(text: &str) -> Cow<'_, str> {
         match c {
             // A tag is a word of its own; PromQL has `a!="b",`.
             '!' => in_tag |= !before.is_alphanumeric(),
-            // `!<tag:yaml.org,2002:str>` has a comma of its own.
+            // `!<tag:yaml.org,2002:str>` has a comma of its own, and ends with the bracket.
             '<' if before == '!' => in_tag = false,
-            ',' if in_tag => {
+            ',' if in_tag || before == '>' => {
                 in_tag = false;
                 safe.push(' ');
             }
