@@ -5,7 +5,7 @@
 //! a string`). The value itself is never quoted.
 //!
 //! As the API server does, this takes `null` for a field that is not there. Derived types and
-//! `serde_path_to_error` do the same; in wasm they are ten times as large.
+//! `serde_path_to_error` do the same; for a pod template they are 65 kB more of wasm.
 
 use std::fmt;
 
@@ -70,19 +70,6 @@ impl<'a> Field<'a> {
         }))
     }
 
-    /// The entries of a list, with those that are `null`.
-    pub fn items(&'a self) -> Result<impl Iterator<Item = Self>, String> {
-        let Value::Array(items) = self.value else {
-            return Err(self.wrong("a list"));
-        };
-        let item = |(index, value)| Self {
-            value,
-            parent: Some(self),
-            step: Step::Index(index),
-        };
-        Ok(items.iter().enumerate().map(item))
-    }
-
     /// Visits each entry of a list, if there is one. The API server reads a `null` in it as an empty
     /// entry.
     pub fn each(
@@ -90,10 +77,19 @@ impl<'a> Field<'a> {
         key: &str,
         visit: &mut dyn FnMut(Field<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
-        match self.get(key)? {
-            Some(list) => list.items()?.try_for_each(visit),
-            None => Ok(()),
-        }
+        let Some(list) = self.get(key)? else {
+            return Ok(());
+        };
+        let Value::Array(items) = list.value else {
+            return Err(list.wrong("a list"));
+        };
+        items.iter().enumerate().try_for_each(|(index, value)| {
+            visit(Field {
+                value,
+                parent: Some(&list),
+                step: Step::Index(index),
+            })
+        })
     }
 
     /// A text, if it is there.
