@@ -144,31 +144,37 @@ fn compose_as_it_is(
 /// - a comma right behind a tag (`[!a, b]`), which is no YAML to Helm. A blank before it changes
 ///   nothing but texts that look like that.
 fn for_parser(text: &str) -> Cow<'_, str> {
-    if text.ends_with('\n') && !text.contains('!') {
-        return text.into();
+    let mut safe = match text.contains('!') {
+        false => Cow::Borrowed(text),
+        true => with_blanks_behind_tags(text).into(),
+    };
+    if !safe.ends_with('\n') {
+        safe.to_mut().push('\n');
     }
+    safe
+}
+
+fn with_blanks_behind_tags(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
-    let (mut before, mut in_tag) = ('\n', false);
+    let (mut before, mut in_tag, mut in_brackets) = ('\n', false, false);
     for c in text.chars() {
         match c {
             // A tag is a word of its own; PromQL has `a!="b",`.
             '!' => in_tag |= !before.is_alphanumeric(),
-            // `!<tag:yaml.org,2002:str>` has a comma of its own, and ends with the bracket behind it.
-            '<' if before == '!' => in_tag = false,
-            ',' if in_tag || before == '>' => {
+            // `!<tag:yaml.org,2002:str>` has a comma of its own.
+            '<' if in_tag && before == '!' => in_brackets = true,
+            '>' => in_brackets = false,
+            ',' if in_tag && !in_brackets => {
                 in_tag = false;
                 safe.push(' ');
             }
-            c if c.is_whitespace() => in_tag = false,
+            c if c.is_whitespace() => (in_tag, in_brackets) = (false, false),
             _ => {}
         }
         safe.push(c);
         before = c;
     }
-    if !safe.ends_with('\n') {
-        safe.push('\n');
-    }
-    safe.into()
+    safe
 }
 
 #[derive(Default)]

@@ -378,6 +378,8 @@ fn nothing_panics() {
     // Where there is no such tag, a comma stays where it is.
     assert_parsed("a: 'Hello, world!'", json!({"a": "Hello, world!"}));
     assert_parsed("a: 'b!=c,d'", json!({"a": "b!=c,d"}));
+    assert_parsed("a: <b>,<c>", json!({"a": "<b>,<c>"}));
+    assert_parsed("a: '<b>,<c>!'", json!({"a": "<b>,<c>!"}));
     assert_parsed("a: [!!str 1, !!str 2]", json!({"a": ["1", "2"]}));
     assert_parsed("a: !<tag:yaml.org,2002:str> 1", json!({"a": "1"}));
 }
