@@ -170,6 +170,24 @@ fn sixty_megabytes_of_yaml() {
     );
 }
 
+/// It is decompressed twice: to say where the error is, the chart is needed.
+#[test]
+fn sixty_megabytes_of_chart_and_then_no_json() {
+    let content = format!(r#"{{"name":"web","chart":"{}",}}"#, "a".repeat(60_000_000));
+    let secret = record::secret("web", 2, "pending-upgrade", content.as_bytes());
+    let bounds = Bounds {
+        memory: 80 * MIB,
+        look_ups: 0,
+    };
+    assert_eq!(
+        answer(&bounds, &record::create(secret), vec![]),
+        not_judged(
+            2,
+            "data.release: JSON: trailing comma at line 1 column 60000026"
+        )
+    );
+}
+
 #[test]
 fn deep_nesting() {
     assert_not_judged(

@@ -13,7 +13,13 @@
 //!
 //! A record holds the Secrets of the release, so an error never quotes what it stumbled over.
 
-use std::{borrow::Cow, fmt, io::Read};
+mod chart;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{self, Read},
+};
 
 use base64::{DecodeError, Engine, prelude::BASE64_STANDARD};
 use flate2::bufread::MultiGzDecoder;
@@ -22,6 +28,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Value, error::Category};
+
+use self::chart::read_without_chart;
 
 /// The type of the Secrets that hold records.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
@@ -103,8 +111,13 @@ pub struct LastRun {
 /// Decodes the record in a Secret or ConfigMap.
 pub fn decode(object: &Value, kind: &str, max_bytes: u64) -> Result<Release, String> {
     let bytes = content(object, kind)?;
-    let json = match is_gzip(&bytes) {
-        true => gunzip(&bytes, max_bytes)?,
+    let is_gzip = is_gzip(&bytes);
+    if is_gzip && let Ok(release) = parse(&gunzip(&bytes, max_bytes, read_without_chart)?) {
+        return Ok(release);
+    }
+    let json = match is_gzip {
+        // An error has its place in the whole record.
+        true => gunzip(&bytes, max_bytes, read_whole)?,
         false if bytes.len() as u64 > max_bytes => return Err(too_large(max_bytes)),
         false => bytes,
     };
@@ -197,16 +210,24 @@ fn is_line_break(byte: &u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-fn gunzip(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
-    let mut json = Vec::with_capacity(announced_size(bytes, max_bytes));
+fn gunzip(
+    bytes: &[u8],
+    max_bytes: u64,
+    read: fn(&mut dyn Read, usize) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, String> {
     // One byte more than allowed tells a record that is too large from one that just fits.
-    MultiGzDecoder::new(bytes)
-        .take(max_bytes.saturating_add(1))
-        .read_to_end(&mut json)
+    let mut reader = MultiGzDecoder::new(bytes).take(max_bytes.saturating_add(1));
+    let json = read(&mut reader, announced_size(bytes, max_bytes))
         .map_err(|error| format!("data.release: gzip: {error}"))?;
-    if json.len() as u64 > max_bytes {
-        return Err(too_large(max_bytes));
+    match reader.limit() {
+        0 => Err(too_large(max_bytes)),
+        _ => Ok(json),
     }
+}
+
+fn read_whole(reader: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(size);
+    reader.read_to_end(&mut json)?;
     Ok(json)
 }
 
