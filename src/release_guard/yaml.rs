@@ -160,7 +160,7 @@ fn with_blanks_behind_tags(text: &str) -> String {
     for c in text.chars() {
         match c {
             // A tag is a word of its own; PromQL has `a!="b",`.
-            '!' => in_tag |= !before.is_alphanumeric(),
+            '!' if !before.is_alphanumeric() => (in_tag, in_brackets) = (true, false),
             // `!<tag:yaml.org,2002:str>` has a comma of its own.
             '<' if in_tag && before == '!' => in_brackets = true,
             '>' => in_brackets = false,

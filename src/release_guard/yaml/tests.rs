@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -341,6 +342,16 @@ fn errors_have_a_place_and_no_content() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50_000))]
+
+    /// The parser panics at some of these unless it is kept from them.
+    #[test]
+    fn no_tag_panics(text in "[\\[{][!<>,a) ]{0,12}") {
+        let _ = parse(&text);
+    }
+}
+
 /// The parser panics at these unless it is kept from them.
 #[test]
 fn nothing_panics() {
@@ -367,6 +378,7 @@ fn nothing_panics() {
         "'a'!,",
         "[!!str,]",
         "- !a,b,",
+        "[)!<,!a,b]",
         "---",
         "--- |",
         "\u{feff}",
