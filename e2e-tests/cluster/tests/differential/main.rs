@@ -44,17 +44,7 @@ const DEFAULT_CASES: usize = 150;
 const DEFAULT_SEED: u64 = 3;
 const DEFAULT_SHRINK: usize = 60;
 
-fn main() -> ExitCode {
-    match suite() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn suite() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
     let cases = from_environment("CASES", DEFAULT_CASES)?;
     let seed = from_environment("SEED", DEFAULT_SEED)?;
     let shrink = from_environment("SHRINK", DEFAULT_SHRINK)?;

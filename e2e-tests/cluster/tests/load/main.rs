@@ -33,17 +33,7 @@ mod review;
 const DEFAULT_DURATION: u64 = 10;
 const DEFAULT_KILLS: usize = 7;
 
-fn main() -> ExitCode {
-    match suite() {
-        Ok(suite) => suite.run(),
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn suite() -> Result<Suite> {
+fn main() -> Result<ExitCode> {
     let duration = Duration::from_secs(from_environment("DURATION", DEFAULT_DURATION)?);
     let kills = from_environment("KILLS", DEFAULT_KILLS)?;
     let mut suite = Suite::one_by_one();
@@ -57,5 +47,5 @@ fn suite() -> Result<Suite> {
             move |case| kill::killed(case, helm, kills),
         );
     }
-    Ok(suite)
+    Ok(suite.run())
 }

@@ -41,17 +41,7 @@ const DEFAULT_SEED: u64 = 3;
 /// How many texts one run of Helm reads.
 const BATCH: usize = 500;
 
-fn main() -> ExitCode {
-    match suite() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn suite() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
     let cases = from_environment("CASES", DEFAULT_CASES)?;
     let seed = from_environment("SEED", DEFAULT_SEED)?;
     let tally = Arc::new(Tally::default());
