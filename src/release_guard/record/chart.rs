@@ -17,11 +17,13 @@ const KEY: &[u8] = b"\"chart\":";
 /// How much comes out at once. The chart begins in the first piece: before it, Helm writes only the
 /// name, the status and the notes.
 const PIECE: usize = 256 * 1024;
+/// And of a record that says it is small.
+const MIN_PIECE: usize = 4 * 1024;
 
 /// Reads to the end. `size` is how long the whole JSON is said to be.
 pub(super) fn read_without_chart(record: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
     let mut json = Vec::with_capacity(size);
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; size.clamp(MIN_PIECE, PIECE)];
     let mut piece = read_piece(record, &mut buffer)?;
     if let Some((before, chart)) = split_behind_key(piece) {
         json.extend_from_slice(before);
