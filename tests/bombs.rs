@@ -40,7 +40,6 @@ fn in_time<T>(evaluate: impl FnOnce() -> T) -> T {
     let start = time();
     let answer = evaluate();
     let taken = time() - start;
-
     assert!(taken < TIME_LIMIT, "{taken:?}");
     answer
 }

@@ -57,8 +57,8 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     for unchanged in [
         vec!["annotate", "deployment", "web", "note=x"],
         vec!["scale", "deployment", "web", "--replicas=1"],
-        // As in the manifest: the controller scales first, and says that it has seen a new template
-        // before it has made pods of it.
+        // Back to what the manifest has. If the next apply scaled too, the controller would do that first,
+        // and count the new template as observed before it is rolled out.
         vec!["scale", "deployment", "web", "--replicas=0"],
         vec!["annotate", "deployment", "web", "rollout-guard/configs-"],
         vec!["patch", "deployment", "web", "-p", "{}"],

@@ -95,7 +95,7 @@ fn known(
         // off the files of a chart.
         (_, Ok(_)) if text.contains('\u{feff}') => Some("a byte order mark in the text"),
         // Go reads the empty mapping as the document and nothing of what follows. Nobody writes that.
-        (Err(_), Ok(Value::Object(fields))) if fields.is_empty() && text.contains('{') => {
+        (Err(_), Ok(Value::Object(fields))) if fields.is_empty() && has_empty_mapping(text) => {
             Some("something behind an empty mapping")
         }
         // Go looks at the keys once it has dropped what is given again. Better refused.
@@ -104,6 +104,11 @@ fn known(
         }
         _ => None,
     }
+}
+
+fn has_empty_mapping(text: &str) -> bool {
+    let without_blanks: String = text.split_whitespace().collect();
+    without_blanks.contains("{}")
 }
 
 fn has_tight_tag(text: &str) -> bool {
