@@ -5,7 +5,7 @@
 //! here, with their source.
 
 #[cfg(test)]
-pub(crate) mod double;
+pub(crate) mod fake;
 
 use std::fmt;
 

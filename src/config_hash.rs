@@ -273,10 +273,4 @@ fn chosen(workload: &Value, workloads: settings::Workloads) -> Result<bool, Stri
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
 mod tests;

@@ -12,7 +12,7 @@
 //!        │                                             ▲ │                  │
 //!        │                                             │ ▼                  │
 //!        ├───── pending release record ─────────────► release_guard ────────┤
-//!        ├───── hook, or deletion in a release ─────►   └ hook_requests ────┤
+//!        ├───── hook, or deletion in a release ─────►   └ second_line ──────┤
 //!        ├───── change of a ConfigMap or Secret ────► config_hash::consumers┤
 //!        │                                                                  │
 //!        └───── anything else ─────────────────────► accept ────────────────┘
@@ -23,8 +23,6 @@
 pub mod annotations;
 pub mod cluster;
 pub mod config_hash;
-pub mod fields;
-pub mod pod_template;
 pub mod release_guard;
 pub mod request;
 pub mod settings;
@@ -38,7 +36,7 @@ use wapc_guest::{CallResult, register_function};
 use crate::{
     cluster::{Cluster, Host},
     config_hash::consumers,
-    release_guard::hook_requests,
+    release_guard::second_line,
     request::{Payload, Request},
     settings::Settings,
     verdict::Verdict,
@@ -90,8 +88,8 @@ fn route(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdi
         config_hash::judge(request, settings, cluster)
     } else if guard.enabled && release_guard::concerns(request) {
         release_guard::judge(request, settings, cluster)
-    } else if guard.enabled && guard.hook_requests && hook_requests::concerns(request) {
-        hook_requests::judge(request, settings, cluster)
+    } else if guard.enabled && guard.hook_requests && second_line::concerns(request) {
+        second_line::judge(request, settings, cluster)
     } else {
         Verdict::accept()
     }

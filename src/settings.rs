@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wildmatch::WildMatch;
 
-use crate::release_guard::findings::Lint;
+use helm_plan::findings::{Level, Levels, hook_pruned};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -144,61 +144,6 @@ impl Default for ReleaseGuard {
     }
 }
 
-/// What follows from a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Level {
-    Reject,
-    /// Let the release pass and keep the object: only for `hook-pruned`.
-    Rescue,
-    Warn,
-    Ignore,
-}
-
-/// The level of each finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct Levels {
-    pub hook_pruned: Level,
-    pub hook_helper_pruned: Level,
-    pub dangling_reference: Level,
-    pub hook_self_deleted: Level,
-    pub hook_too_late: Level,
-    pub hook_conflict: Level,
-    pub hook_recreates_storage: Level,
-    pub no_rollout: Level,
-}
-
-impl Default for Levels {
-    fn default() -> Self {
-        Self {
-            hook_pruned: Level::Reject,
-            hook_helper_pruned: Level::Warn,
-            dangling_reference: Level::Reject,
-            hook_self_deleted: Level::Reject,
-            hook_too_late: Level::Warn,
-            hook_conflict: Level::Warn,
-            hook_recreates_storage: Level::Warn,
-            no_rollout: Level::Warn,
-        }
-    }
-}
-
-impl Levels {
-    pub fn of(&self, lint: Lint) -> Level {
-        match lint {
-            Lint::HookPruned => self.hook_pruned,
-            Lint::HookHelperPruned => self.hook_helper_pruned,
-            Lint::DanglingReference => self.dangling_reference,
-            Lint::HookSelfDeleted => self.hook_self_deleted,
-            Lint::HookTooLate => self.hook_too_late,
-            Lint::HookConflict => self.hook_conflict,
-            Lint::HookRecreatesStorage => self.hook_recreates_storage,
-            Lint::NoRollout => self.no_rollout,
-        }
-    }
-}
-
 impl Settings {
     /// Reads and checks settings; the error says which field and what to write instead.
     pub fn parse(settings: &Value) -> Result<Self, String> {
@@ -243,15 +188,9 @@ impl Validatable for Settings {
                 }
             }
         }
-        for lint in Lint::ALL {
-            if self.release_guard.findings.of(lint) == Level::Rescue && lint != Lint::HookPruned {
-                return Err(format!(
-                    "releaseGuard.findings.{lint}: only hook-pruned can have the level `rescue`; \
-                     use `reject`, `warn` or `ignore`"
-                ));
-            }
-        }
-        if self.mode == Mode::Verify && self.release_guard.findings.hook_pruned == Level::Rescue {
+        if self.mode == Mode::Verify
+            && self.release_guard.findings.of(&hook_pruned::LINT) == Level::Rescue
+        {
             return Err(
                 "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which \
                         `mode: verify` never does; use `reject`, `warn` or `ignore`"

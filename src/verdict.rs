@@ -10,6 +10,10 @@ use serde_json::Value;
 
 /// The API server cuts a warning after this many characters.
 const MAX_WARNING: usize = 256;
+/// What begins each warning and rejection.
+const PREFIX: &str = "rollout-guard: ";
+/// How many characters of a warning are seen.
+pub const WARNING_CHARS: usize = MAX_WARNING - PREFIX.len();
 /// It cuts all warnings of one answer together after 4,096 characters, without saying so.
 const MAX_WARNINGS: usize = 15;
 
@@ -63,7 +67,7 @@ impl Verdict {
     }
 
     fn rejected(code: u16, message: impl Into<String>) -> Self {
-        let message = format!("rollout-guard: {}", message.into());
+        let message = format!("{PREFIX}{}", message.into());
         Self {
             outcome: Outcome::Reject { code, message },
             ..Self::default()
@@ -72,8 +76,7 @@ impl Verdict {
 
     #[must_use]
     pub fn warn(mut self, warning: impl Into<String>) -> Self {
-        self.warnings
-            .push(format!("rollout-guard: {}", warning.into()));
+        self.warnings.push(format!("{PREFIX}{}", warning.into()));
         self
     }
 
@@ -114,7 +117,7 @@ fn within_limits(mut warnings: Vec<String>) -> Vec<String> {
     if warnings.len() > MAX_WARNINGS {
         let left_out = warnings.len() - (MAX_WARNINGS - 1);
         warnings.truncate(MAX_WARNINGS - 1);
-        warnings.push(format!("rollout-guard: and {left_out} more"));
+        warnings.push(format!("{PREFIX}and {left_out} more"));
     }
     warnings
         .into_iter()

@@ -13,6 +13,7 @@ use k8s_openapi::{
     Resource,
     api::core::v1::{ConfigMap, Secret},
 };
+use pod_references::Kind;
 use serde_json::Value;
 
 use super::{
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     annotations::{self, IGNORE},
     cluster::{Cluster, ObjectRef},
-    pod_template::Kind,
     settings::KeyRef,
 };
 
@@ -201,10 +201,4 @@ pub(super) fn bytes(object: &Value, kind: Kind) -> Result<BTreeMap<String, Vec<u
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
 mod tests;

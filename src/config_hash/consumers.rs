@@ -14,6 +14,7 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Secret},
     },
 };
+use pod_references::Kind;
 use serde_json::Value;
 
 use super::{
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     annotations::{self, FREEZE, IGNORE, OBJECT},
     cluster::{Cluster, LookupError},
-    pod_template::Kind,
     request::{Operation, Request},
     settings::ConfigHash,
 };
@@ -119,7 +119,6 @@ fn changed_keys(request: &Request, kind: Kind) -> Result<BTreeSet<String>, Strin
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 

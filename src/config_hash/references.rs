@@ -9,11 +9,11 @@ use std::{
     fmt,
 };
 
+use pod_references::{Keys, Kind, Purpose};
 use serde_json::Value;
 
 use crate::{
     annotations::{self, EXTRA_CONFIGMAPS, EXTRA_SECRETS},
-    pod_template::{self, Keys, Kind, Role},
     settings,
 };
 
@@ -91,13 +91,15 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             .or_default()
             .add(keys, optional);
     };
-    for need in pod_template::needs(template, "spec.template")? {
-        let keys = match need.role {
-            Role::Config => need.keys,
-            Role::ImagePull if settings.image_pull_secrets => {
+    for need in
+        pod_references::needs(template, "spec.template").map_err(|error| error.to_string())?
+    {
+        let keys = match need.purpose {
+            Purpose::Config => need.keys,
+            Purpose::ImagePull if settings.image_pull_secrets => {
                 Keys::Only(IMAGE_PULL_KEYS.map(str::to_owned).into())
             }
-            Role::ImagePull | Role::Start => continue,
+            Purpose::ImagePull | Purpose::Start => continue,
         };
         add(need.kind, need.name, keys, need.optional);
     }
@@ -137,10 +139,4 @@ fn extra_names(workload: &Value, annotation: &str) -> Result<Vec<String>, String
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
 mod tests;

@@ -85,7 +85,6 @@ fn read_json(path: &Path) -> anyhow::Result<Value> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

@@ -142,7 +142,6 @@ fn call(call: &HostCall) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use kubewarden_policy_sdk::response::ValidationResponse;
 

@@ -164,7 +164,6 @@ impl Identity {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 

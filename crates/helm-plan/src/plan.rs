@@ -1,0 +1,321 @@
+//! What Helm will do, step by step.
+//!
+//! In: the release that is current and the one that is to be. Out: a [`Plan`], the list of the steps
+//! that Helm takes, in order, each with its object and with what is known of it then. Refuses: nothing.
+//!
+//! ```text
+//! pre-hooks → apply the target's resources → prune what left the release → post-hooks
+//! ```
+//!
+//! helm `pkg/action/upgrade.go` (releasingUpgrade), `rollback.go`, `hooks.go` (execHook) and
+//! `pkg/kube/client.go` (update). Helm takes the same steps for `--no-hooks`, without the hooks; the
+//! record does not tell.
+//!
+//! What the plan cannot know, since no record tells: whether a hook fails while it runs, whether the
+//! API server refuses an object, and what hooks of earlier revisions left behind. That a hook of the
+//! current revision ran does not mean that its object is there: its own upgrade may have pruned it
+//! (the hook trap), and the record of a rollback tells of the runs of the revision that it copies.
+//! After an operation that failed, live objects may be as neither its manifest nor the one of before
+//! says: then `keep` counts only where it was seen, and nothing is known to exist.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use crate::{
+    lifecycle::{DeletePolicy, Operation, Stage},
+    manifest::{Object, ObjectId},
+    release::Release,
+};
+
+/// One thing that Helm does to one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub action: Action,
+    pub object: ObjectId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// before-hook-creation: the object of the last run goes.
+    DeleteBeforeHook(Stage),
+    CreateHook(Stage),
+    /// The hook meets an object that exists, and is patched onto it (server-side apply).
+    PatchHook(Stage),
+    /// The same with client-side apply: the API server answers 409, and the operation fails.
+    Conflict(Stage),
+    /// hook-succeeded.
+    DeleteAfterHook(Stage),
+    Apply,
+    /// It left the release.
+    Prune,
+    /// It left the release, but has `helm.sh/resource-policy: keep`.
+    Keep,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
+        match self.action {
+            Action::DeleteBeforeHook(stage) => {
+                write!(f, "delete {object} before its {}-hook", stage.name())
+            }
+            Action::CreateHook(stage) => write!(f, "create {object} as {}-hook", stage.name()),
+            Action::PatchHook(stage) => write!(f, "patch {object} as {}-hook", stage.name()),
+            Action::Conflict(stage) => {
+                write!(f, "fail: {object} exists and is a {}-hook", stage.name())
+            }
+            Action::DeleteAfterHook(stage) => {
+                write!(
+                    f,
+                    "delete {object} after the {}-hooks (hook-succeeded)",
+                    stage.name()
+                )
+            }
+            Action::Apply => write!(f, "apply {object}"),
+            Action::Prune => write!(f, "delete {object}, which left the release"),
+            Action::Keep => write!(
+                f,
+                "keep {object}, which left the release (helm.sh/resource-policy)"
+            ),
+        }
+    }
+}
+
+/// What was seen of live objects that no manifest tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveObjects {
+    /// They have `helm.sh/resource-policy: keep`, whatever their manifests say.
+    pub kept: BTreeSet<ObjectId>,
+    /// They are in the manifest of the current release, and somebody has deleted them.
+    pub gone: BTreeSet<ObjectId>,
+}
+
+/// The steps of an operation, and what they leave behind.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// The same by object: what is done to it, in order.
+    actions: BTreeMap<ObjectId, Vec<Action>>,
+    /// What is known of each object when the pods of the target start: after the prune.
+    after_prune: World,
+    /// The same at the end.
+    at_end: World,
+}
+
+/// What is known of an object. Nothing is known of those that are in neither map nor record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Present,
+    Absent,
+    Unknown,
+}
+
+impl Plan {
+    /// Simulates the operation step by step, as Helm will run it.
+    pub fn new(
+        operation: Operation,
+        current: Option<&Release>,
+        target: &Release,
+        live: &LiveObjects,
+    ) -> Self {
+        let mut simulation = Simulation::new(current, target, live);
+        simulation.run(operation, current, target);
+        simulation.plan
+    }
+
+    /// The operation ends before it is done: in the hooks of this stage.
+    pub fn fails_at(&self) -> Option<Stage> {
+        self.steps.iter().find_map(|step| match step.action {
+            Action::Conflict(stage) => Some(stage),
+            _ => None,
+        })
+    }
+
+    pub fn fails(&self) -> bool {
+        self.fails_at().is_some()
+    }
+
+    pub fn after_prune(&self, object: &ObjectId) -> Presence {
+        presence(&self.after_prune, object)
+    }
+
+    pub fn at_end(&self, object: &ObjectId) -> Presence {
+        presence(&self.at_end, object)
+    }
+
+    /// What is done to an object, in order.
+    pub fn actions(&self, object: &ObjectId) -> impl DoubleEndedIterator<Item = Action> {
+        self.actions.get(object).into_iter().flatten().copied()
+    }
+}
+
+/// For each object that something is known of: whether it exists, and is kept from pruning.
+type World = BTreeMap<ObjectId, Option<Live>>;
+
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    kept: bool,
+    /// After an operation that failed, an object of the manifest may not be there.
+    certain: bool,
+}
+
+fn presence(world: &World, object: &ObjectId) -> Presence {
+    match world.get(object) {
+        Some(Some(Live { certain: true, .. })) => Presence::Present,
+        Some(None) => Presence::Absent,
+        Some(Some(_)) | None => Presence::Unknown,
+    }
+}
+
+struct Simulation {
+    plan: Plan,
+    world: World,
+    /// Somebody else than Helm has annotated them with `keep`.
+    kept_by_others: BTreeSet<ObjectId>,
+    server_side_apply: bool,
+}
+
+impl Simulation {
+    fn new(current: Option<&Release>, target: &Release, live: &LiveObjects) -> Self {
+        let mut simulation = Self {
+            plan: Plan::default(),
+            world: World::new(),
+            kept_by_others: live.kept.clone(),
+            server_side_apply: target.server_side_apply,
+        };
+        let Some(current) = current else {
+            return simulation;
+        };
+        let certain = current.is_live_before(target);
+        for object in &current.resources {
+            let id = &object.id;
+            let kept = (certain && object.is_kept()) || live.kept.contains(id);
+            let known = (!live.gone.contains(id)).then_some(Live { kept, certain });
+            simulation.learn(id, known);
+            // What it has applied and does not apply any more, server-side apply takes away.
+            if current.server_side_apply && object.is_kept() {
+                simulation.kept_by_others.remove(id);
+            }
+        }
+        simulation
+    }
+
+    fn run(&mut self, operation: Operation, current: Option<&Release>, target: &Release) {
+        self.hooks(operation, Stage::Pre, target);
+        if !self.plan.fails() {
+            self.apply(operation, target);
+        }
+        if !self.plan.fails() {
+            self.prune(current, target);
+        }
+        self.plan.after_prune = self.world.clone();
+        if !self.plan.fails() {
+            self.hooks(operation, Stage::Post, target);
+        }
+        self.plan.at_end = std::mem::take(&mut self.world);
+    }
+
+    fn hooks(&mut self, operation: Operation, stage: Stage, target: &Release) {
+        let hooks = target.hooks_at(operation, stage);
+        for hook in &hooks {
+            if hook.has_policy(DeletePolicy::BeforeHookCreation) {
+                hook.objects
+                    .iter()
+                    .for_each(|object| self.delete(Action::DeleteBeforeHook(stage), object));
+            }
+            // Those of a list are all sent, whatever becomes of the others.
+            hook.objects
+                .iter()
+                .for_each(|object| self.create_hook(stage, object));
+            if self.plan.fails() {
+                return;
+            }
+        }
+        for hook in hooks
+            .iter()
+            .rev()
+            .filter(|hook| hook.has_policy(DeletePolicy::HookSucceeded))
+        {
+            hook.objects
+                .iter()
+                .for_each(|object| self.delete(Action::DeleteAfterHook(stage), object));
+        }
+    }
+
+    fn create_hook(&mut self, stage: Stage, object: &Object) {
+        let id = &object.id;
+        let exists = self.exists(id);
+        let action = match (exists, self.server_side_apply) {
+            (false, _) => Action::CreateHook(stage),
+            (true, true) => Action::PatchHook(stage),
+            (true, false) => return self.step(Action::Conflict(stage), object),
+        };
+        self.step(action, object);
+        // A patch leaves annotations that somebody else has set.
+        let kept = object.is_kept() || (exists && self.kept_by_others.contains(id));
+        self.put(id, kept);
+    }
+
+    fn apply(&mut self, operation: Operation, target: &Release) {
+        for object in &target.resources {
+            let id = &object.id;
+            // An installation creates, without a look at what is there (install.go, performInstall);
+            // all is sent, as with a list.
+            if operation == Operation::Install && !self.server_side_apply && self.exists(id) {
+                self.step(Action::Conflict(Stage::Pre), object);
+                continue;
+            }
+            self.step(Action::Apply, object);
+            self.put(id, object.is_kept());
+        }
+    }
+
+    fn prune(&mut self, current: Option<&Release>, target: &Release) {
+        let stay: BTreeSet<_> = target.resources.iter().map(|object| &object.id).collect();
+        for object in current.into_iter().flat_map(|current| &current.resources) {
+            if stay.contains(&object.id) {
+                continue;
+            }
+            match self.world.get(&object.id) {
+                Some(Some(Live { kept: true, .. })) => self.step(Action::Keep, object),
+                Some(Some(Live { kept: false, .. })) => self.delete(Action::Prune, object),
+                // Helm reads the object before it deletes it, and passes over what is not there.
+                Some(None) | None => {}
+            }
+        }
+    }
+
+    /// For certain.
+    fn exists(&self, id: &ObjectId) -> bool {
+        matches!(self.world.get(id), Some(Some(Live { certain: true, .. })))
+    }
+
+    fn put(&mut self, id: &ObjectId, kept: bool) {
+        let certain = true;
+        self.learn(id, Some(Live { kept, certain }));
+    }
+
+    fn delete(&mut self, action: Action, object: &Object) {
+        self.step(action, object);
+        self.learn(&object.id, None);
+    }
+
+    /// Of objects whose name is made up nothing is ever known: each is another one.
+    fn learn(&mut self, id: &ObjectId, live: Option<Live>) {
+        if !id.name.is_empty() {
+            self.world.insert(id.clone(), live);
+        }
+    }
+
+    fn step(&mut self, action: Action, object: &Object) {
+        let object = object.id.clone();
+        let actions = self.plan.actions.entry(object.clone()).or_default();
+        actions.push(action);
+        self.plan.steps.push(Step { action, object });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! Every place of a pod template that names an object.
+
+use serde_json::json;
+
+use super::*;
+
+fn shown(need: &Need) -> String {
+    let keys = match &need.keys {
+        Keys::All => String::new(),
+        Keys::Only(keys) => format!(" {keys:?}"),
+    };
+    let optional = if need.optional { " optional" } else { "" };
+    let purpose = match need.purpose {
+        Purpose::Config => "",
+        Purpose::Start => " to start",
+        Purpose::ImagePull => " to pull",
+    };
+    format!("{} {}{keys}{optional}{purpose}", need.kind, need.name)
+}
+
+#[track_caller]
+fn assert_needs(case: &str, spec: Value, expected: &[&str]) {
+    let needs = needs(&json!({"spec": spec}), "spec.template").unwrap();
+    let shown: Vec<_> = needs.iter().map(shown).collect();
+    assert_eq!(shown, expected, "{case}");
+}
+
+#[track_caller]
+fn assert_refused(case: &str, template: Value, expected: &str) {
+    let refused = needs(&template, "spec.template").unwrap_err();
+    assert_eq!(refused.to_string(), expected, "{case}");
+}
+
+#[test]
+fn volumes() {
+    let volume = |source: Value| json!({"volumes": [source]});
+    let items = json!([{"key": "b", "path": "b"}, {"key": "a", "path": "x/a", "mode": 256}]);
+    for (case, source, expected) in [
+        (
+            "configMap",
+            json!({"configMap": {"name": "app", "defaultMode": 420}}),
+            "ConfigMap app",
+        ),
+        (
+            "configMap with items",
+            json!({"configMap": {"name": "app", "items": items}}),
+            r#"ConfigMap app {"a", "b"}"#,
+        ),
+        (
+            "configMap with no items",
+            json!({"configMap": {"name": "app", "items": []}}),
+            "ConfigMap app",
+        ),
+        (
+            "configMap with null items",
+            json!({"configMap": {"name": "app", "items": null}}),
+            "ConfigMap app",
+        ),
+        (
+            "optional configMap",
+            json!({"configMap": {"name": "app", "optional": true}}),
+            "ConfigMap app optional",
+        ),
+        (
+            "configMap that is not optional",
+            json!({"configMap": {"name": "app", "optional": false}}),
+            "ConfigMap app",
+        ),
+        (
+            "configMap with optional null",
+            json!({"configMap": {"name": "app", "optional": null}}),
+            "ConfigMap app",
+        ),
+        (
+            "secret",
+            json!({"secret": {"secretName": "db"}}),
+            "Secret db",
+        ),
+        (
+            "optional secret with items",
+            json!({"secret": {"secretName": "db", "items": items, "optional": true}}),
+            r#"Secret db {"a", "b"} optional"#,
+        ),
+        (
+            "projected configMap",
+            json!({"projected": {"sources": [{"configMap": {"name": "app"}}]}}),
+            "ConfigMap app",
+        ),
+        (
+            "projected configMap with items",
+            json!({"projected": {"sources": [{"configMap": {"name": "app", "items": items, "optional": true}}]}}),
+            r#"ConfigMap app {"a", "b"} optional"#,
+        ),
+        (
+            "projected secret, which is named otherwise than a secret volume",
+            json!({"projected": {"sources": [{"secret": {"name": "db", "items": items}}]}}),
+            r#"Secret db {"a", "b"}"#,
+        ),
+        (
+            "claim",
+            json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": true}}),
+            "PersistentVolumeClaim data to start",
+        ),
+    ] {
+        assert_needs(case, volume(source), &[expected]);
+    }
+    assert_needs(
+        "sources in order, and those that name nothing of ours",
+        volume(json!({"projected": {"sources": [
+            {"serviceAccountToken": {"path": "t"}}, {"secret": {"name": "b"}}, {"downwardAPI": {"items": []}},
+            {"configMap": {"name": "c"}}, {"clusterTrustBundle": {"name": "x", "path": "y"}}, {"secret": {"name": "a"}},
+        ]}})),
+        &["Secret b", "ConfigMap c", "Secret a"],
+    );
+    assert_needs(
+        "other volumes",
+        json!({"volumes": [
+            {"name": "a", "emptyDir": {}}, {"name": "b", "hostPath": {"path": "/x"}}, {"name": "c"},
+            {"name": "d", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+        ]}),
+        &[],
+    );
+}
+
+#[test]
+fn credentials_of_volume_drivers() {
+    let reference = json!({"name": "login"});
+    for (driver, source) in [
+        (
+            "azureFile",
+            json!({"secretName": "login", "shareName": "s"}),
+        ),
+        ("cephfs", json!({"monitors": [], "secretRef": reference})),
+        ("cinder", json!({"volumeID": "v", "secretRef": reference})),
+        (
+            "csi",
+            json!({"driver": "d", "nodePublishSecretRef": reference}),
+        ),
+        ("flexVolume", json!({"driver": "d", "secretRef": reference})),
+        ("iscsi", json!({"iqn": "i", "secretRef": reference})),
+        ("rbd", json!({"image": "i", "secretRef": reference})),
+        ("scaleIO", json!({"gateway": "g", "secretRef": reference})),
+        (
+            "storageos",
+            json!({"volumeName": "v", "secretRef": reference}),
+        ),
+    ] {
+        assert_needs(
+            driver,
+            json!({"volumes": [{"name": "v", driver: source}]}),
+            &["Secret login to start"],
+        );
+        assert_needs(
+            driver,
+            json!({"volumes": [{"name": "v", driver: {"secretRef": null}}]}),
+            &[],
+        );
+    }
+}
+
+#[test]
+fn containers() {
+    for field in ["containers", "initContainers"] {
+        let container = |container: Value| json!({field: [container]});
+        for (case, source, expected) in [
+            (
+                "key of a ConfigMap",
+                json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "a"}}}]}),
+                r#"ConfigMap app {"a"}"#,
+            ),
+            (
+                "optional key of a ConfigMap",
+                json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "a", "optional": true}}}]}),
+                r#"ConfigMap app {"a"} optional"#,
+            ),
+            (
+                "key of a Secret",
+                json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a"}}}]}),
+                r#"Secret db {"a"}"#,
+            ),
+            (
+                "optional key of a Secret",
+                json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a", "optional": true}}}]}),
+                r#"Secret db {"a"} optional"#,
+            ),
+            (
+                "all of a ConfigMap",
+                json!({"envFrom": [{"prefix": "X_", "configMapRef": {"name": "app"}}]}),
+                "ConfigMap app",
+            ),
+            (
+                "optionally all of a ConfigMap",
+                json!({"envFrom": [{"configMapRef": {"name": "app", "optional": true}}]}),
+                "ConfigMap app optional",
+            ),
+            (
+                "all of a Secret",
+                json!({"envFrom": [{"secretRef": {"name": "db"}}]}),
+                "Secret db",
+            ),
+            (
+                "optionally all of a Secret",
+                json!({"envFrom": [{"secretRef": {"name": "db", "optional": true}}]}),
+                "Secret db optional",
+            ),
+        ] {
+            assert_needs(case, container(source), &[expected]);
+        }
+        assert_needs(
+            "environment that comes from elsewhere",
+            container(json!({"env": [
+                {"name": "A", "value": "x"}, {"name": "B"}, {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                {"name": "D", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "E", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}},
+            ]})),
+            &[],
+        );
+    }
+}
+
+#[test]
+fn the_rest_of_the_pod() {
+    assert_needs(
+        "pull Secrets, without which a pod starts",
+        json!({"imagePullSecrets": [{"name": "hub"}, {"name": "quay"}]}),
+        &[
+            "Secret hub optional to pull",
+            "Secret quay optional to pull",
+        ],
+    );
+    let account = "ServiceAccount web to start";
+    assert_needs(
+        "service account",
+        json!({"serviceAccountName": "web"}),
+        &[account],
+    );
+    assert_needs(
+        "service account by its old name",
+        json!({"serviceAccount": "web"}),
+        &[account],
+    );
+    assert_needs(
+        "service account by both names, as the API server writes it",
+        json!({"serviceAccount": "web", "serviceAccountName": "web"}),
+        &[account],
+    );
+    assert_needs(
+        "an empty new name",
+        json!({"serviceAccount": "web", "serviceAccountName": ""}),
+        &[account],
+    );
+    assert_needs(
+        "the new name wins",
+        json!({"serviceAccount": "old", "serviceAccountName": "web"}),
+        &[account],
+    );
+}
+
+#[test]
+fn needs_are_in_the_order_of_the_template_each_place_once() {
+    assert_needs(
+        "all at once",
+        json!({
+            "serviceAccountName": "web",
+            "imagePullSecrets": [{"name": "hub"}],
+            "containers": [
+                {"envFrom": [{"secretRef": {"name": "e"}, "configMapRef": {"name": "d"}}],
+                 "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "e", "key": "k"}}}]},
+                {"envFrom": [{"configMapRef": {"name": "d"}}]},
+            ],
+            "initContainers": [{"envFrom": [{"configMapRef": {"name": "c"}}]}],
+            "volumes": [{"secret": {"secretName": "b"}}, {"configMap": {"name": "a"}}],
+        }),
+        &[
+            "Secret b",
+            "ConfigMap a",
+            "ConfigMap c",
+            "ConfigMap d",
+            "Secret e",
+            r#"Secret e {"k"}"#,
+            "ConfigMap d",
+            "Secret hub optional to pull",
+            "ServiceAccount web to start",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_there_is_not_needed() {
+    for template in [
+        Value::Null,
+        json!({}),
+        json!({"spec": null}),
+        json!({"spec": {}}),
+    ] {
+        assert_eq!(
+            needs(&template, "spec.template"),
+            Ok(Vec::new()),
+            "{template}"
+        );
+    }
+    for (case, spec) in [
+        (
+            "null fields",
+            json!({"volumes": null, "containers": null, "initContainers": null, "imagePullSecrets": null, "serviceAccountName": null, "serviceAccount": null}),
+        ),
+        (
+            "null entries",
+            json!({"volumes": [null], "containers": [null], "initContainers": [null], "imagePullSecrets": [null]}),
+        ),
+        (
+            "null sources",
+            json!({
+                "volumes": [{"configMap": null, "secret": null, "projected": null, "persistentVolumeClaim": null, "csi": null, "azureFile": null}, {"projected": {"sources": null}}, {"projected": {"sources": [null, {"secret": null}]}}],
+                "containers": [{"env": null, "envFrom": null}, {"env": [null, {"valueFrom": null}, {"valueFrom": {"configMapKeyRef": null, "secretKeyRef": null}}], "envFrom": [null, {"configMapRef": null, "secretRef": null}]}],
+            }),
+        ),
+        (
+            "empty names, which the API server refuses or no object has",
+            json!({
+                "volumes": [{"configMap": {"name": ""}}, {"secret": {"secretName": ""}}, {"secret": {}}, {"persistentVolumeClaim": {"claimName": ""}}, {"projected": {"sources": [{"secret": {"name": null}}]}}],
+                "containers": [{"envFrom": [{"configMapRef": {}}], "env": [{"valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}],
+                "imagePullSecrets": [{}, {"name": ""}],
+                "serviceAccountName": "",
+            }),
+        ),
+    ] {
+        assert_needs(case, spec, &[]);
+    }
+}
+
+#[test]
+fn a_wrong_shape_is_an_error_with_its_path() {
+    for (case, template, expected) in [
+        (
+            "a template that is a text",
+            json!("x"),
+            "spec.template: expected an object, not a string",
+        ),
+        (
+            "a spec that is a text",
+            json!({"spec": "x"}),
+            "spec.template.spec: expected an object, not a string",
+        ),
+        (
+            "a container that is a text",
+            json!({"spec": {"containers": [{}, "x"]}}),
+            "spec.template.spec.containers[1]: expected an object, not a string",
+        ),
+        (
+            "a name that is a number",
+            json!({"spec": {"volumes": [{}, {"configMap": {"name": 1}}]}}),
+            "spec.template.spec.volumes[1].configMap.name: expected a string, not a number",
+        ),
+        (
+            "optional that is a text",
+            json!({"spec": {"volumes": [{"projected": {"sources": [{"secret": {"name": "a", "optional": "yes"}}]}}]}}),
+            "spec.template.spec.volumes[0].projected.sources[0].secret.optional: expected true or false, not a string",
+        ),
+        (
+            "an item without key",
+            json!({"spec": {"volumes": [{"secret": {"secretName": "a", "items": [{"path": "p"}]}}]}}),
+            "spec.template.spec.volumes[0].secret.items[0]: missing field `key`",
+        ),
+        (
+            "a reference without key",
+            json!({"spec": {"initContainers": [{"env": [{}, {}, {"valueFrom": {"configMapKeyRef": {"name": "a"}}}]}]}}),
+            "spec.template.spec.initContainers[0].env[2].valueFrom.configMapKeyRef: missing field `key`",
+        ),
+        (
+            "a key that is null",
+            json!({"spec": {"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "a", "key": null}}}]}]}}),
+            "spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef: missing field `key`",
+        ),
+        (
+            "a list that is an object",
+            json!({"spec": {"containers": [{"envFrom": {}}]}}),
+            "spec.template.spec.containers[0].envFrom: expected a list, not an object",
+        ),
+        (
+            "pull Secrets as names",
+            json!({"spec": {"imagePullSecrets": ["hub"]}}),
+            "spec.template.spec.imagePullSecrets[0]: expected an object, not a string",
+        ),
+        (
+            "a claim that is a text",
+            json!({"spec": {"volumes": [{"persistentVolumeClaim": "data"}]}}),
+            "spec.template.spec.volumes[0].persistentVolumeClaim: expected an object, not a string",
+        ),
+    ] {
+        assert_refused(case, template, expected);
+    }
+}
+
+#[test]
+fn what_is_not_looked_at_may_be_anything() {
+    assert_needs(
+        "odd fields elsewhere",
+        json!({
+            "containers": [{"image": 1, "ports": "none", "env": [{"name": 5, "value": {}}], "resources": []}],
+            "volumes": [{"name": {}, "emptyDir": 1}],
+            "tolerations": "all",
+            "newInKubernetes2": {"a": [1]},
+        }),
+        &[],
+    );
+    let template = json!({"metadata": 1, "spec": {"serviceAccountName": "web"}});
+    assert_eq!(needs(&template, "").map(|needs| needs.len()), Ok(1));
+}

@@ -1,0 +1,217 @@
+//! What people are told about a release: rejection, warnings, audit text.
+//!
+//! In: an [`Assessed`] release and the settings, or why it cannot be judged. Out: a [`Verdict`]. Refuses:
+//! nothing. The phrases about a finding are its own ([`helm_plan::findings`]).
+
+use helm_plan::{
+    findings::{Finding, Level, Lint},
+    manifest::ObjectId,
+};
+
+use super::{
+    assess::{Assessed, Error},
+    bypass::Bypass,
+};
+use crate::{
+    annotations::ALLOW_REVISION,
+    request::Request,
+    settings::ReleaseGuard,
+    verdict::{Verdict, WARNING_CHARS},
+};
+
+/// How many findings a message spells out.
+const MAX_SHOWN: usize = 10;
+
+/// The answer to a pending record. `bypassed`: its label allows it, whatever is found.
+pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool) -> Verdict {
+    let rejected = of_level(Level::Reject, assessed, guard);
+    let mut verdict = match (rejected.is_empty(), bypassed) {
+        (true, _) => Verdict::accept(),
+        (false, false) => rejection(&rejected, assessed, guard, "Nothing was changed."),
+        (false, true) => {
+            let revision = assessed.assessment.target.revision;
+            let label = format!("{ALLOW_REVISION}={revision}: {}", summary(&rejected));
+            let accepted = Verdict::accept().audit("release-bypass", label);
+            rejected.iter().fold(accepted, |verdict, finding| {
+                verdict.warn(warning("allowed by label: ", finding))
+            })
+        }
+    };
+    for finding in of_level(Level::Rescue, assessed, guard) {
+        verdict = verdict.warn(warning(
+            "kept by this policy (not with --no-hooks): ",
+            finding,
+        ));
+    }
+    for finding in of_level(Level::Warn, assessed, guard) {
+        verdict = verdict.warn(warning("", finding));
+    }
+    verdict
+}
+
+/// The answer to a record that cannot be judged.
+pub(super) fn not_judged(
+    request: &Request,
+    error: &Error,
+    accepts: bool,
+    bypass: Option<Bypass<'_>>,
+) -> Verdict {
+    let text = format!(
+        "release record {} {}/{} cannot be judged: {error}",
+        request.kind.kind, request.namespace, request.name
+    );
+    if accepts {
+        return Verdict::accept()
+            .warn(&text)
+            .audit("release-not-judged", text);
+    }
+    let mut lines = vec![format!("{text}. Nothing was changed.")];
+    lines.extend(bypass.map(|bypass| {
+        format!(
+            "To allow revision {} without checking it: {bypass}",
+            bypass.revision
+        )
+    }));
+    lines.push(
+        "To allow all such releases: set `lookupFailure: warn` in this policy's settings"
+            .to_owned(),
+    );
+    Verdict::undecided(lines.join("\n"))
+}
+
+/// The findings of a level, in order.
+pub(super) fn of_level<'a>(
+    level: Level,
+    assessed: &'a Assessed,
+    guard: &ReleaseGuard,
+) -> Vec<&'a Finding> {
+    let findings = assessed.assessment.findings.iter();
+    findings
+        .filter(|finding| guard.findings.of_finding(finding) == level)
+        .collect()
+}
+
+/// A rejection for these findings. `so_far` says what has happened to the cluster.
+pub(super) fn rejection(
+    rejected: &[&Finding],
+    assessed: &Assessed,
+    guard: &ReleaseGuard,
+    so_far: &str,
+) -> Verdict {
+    let assessment = &assessed.assessment;
+    let (operation, target) = (assessment.operation.name(), &assessment.target);
+    let (name, namespace, revision) = (&target.name, &target.namespace, target.revision);
+    let step = match assessment.current {
+        Some(current) => format!("from revision {current} to {revision}"),
+        None => format!("as revision {revision}"),
+    };
+    let outcome = match rejected.iter().any(|finding| finding.lint().is_loss) {
+        true => "would lose what its pods need",
+        false => "is rejected by this policy's settings",
+    };
+    let mut paragraphs = vec![format!(
+        "helm {operation} of release {name} in namespace {namespace}, {step}, {outcome}. {so_far}"
+    )];
+    let shown = rejected.get(..MAX_SHOWN).unwrap_or(rejected);
+    paragraphs.extend(by_ways_out(shown).into_iter().map(paragraph));
+    match rejected.len() - shown.len() {
+        0 => {}
+        1 => paragraphs.push("And 1 more finding.".to_owned()),
+        more => paragraphs.push(format!("And {more} more findings.")),
+    }
+    if guard.bypass {
+        let bypass = Bypass {
+            operation: assessment.operation,
+            driver: assessed.driver,
+            namespace,
+            release: name,
+            revision: revision.to_string(),
+            rollback_target: assessed.rollback_target,
+        };
+        paragraphs.push(format!("To allow revision {revision} anyway: {bypass}"));
+    }
+    paragraphs.push(links(shown));
+    Verdict::reject(paragraphs.join("\n\n")).audit("release-findings", summary(rejected))
+}
+
+/// Findings that have the same ways out, together; in the order in which each first comes up.
+fn by_ways_out<'a>(findings: &[&'a Finding]) -> Vec<(Vec<String>, Vec<&'a Finding>)> {
+    let mut groups: Vec<(Vec<String>, Vec<&Finding>)> = Vec::new();
+    for &finding in findings {
+        let ways_out = finding.ways_out();
+        match groups.iter_mut().find(|(others, _)| *others == ways_out) {
+            Some((_, group)) => group.push(finding),
+            None => groups.push((ways_out, vec![finding])),
+        }
+    }
+    groups
+}
+
+fn paragraph((ways_out, alike): (Vec<String>, Vec<&Finding>)) -> String {
+    let mut lines = Vec::new();
+    for finding in &alike {
+        lines.push(format!("{finding}."));
+        lines.extend(needed_by(&finding.consumers).map(|needed_by| format!("{needed_by}.")));
+    }
+    lines.push(match (alike.len(), ways_out.len()) {
+        (1, 1) => "How to fix it:".to_owned(),
+        (1, _) => "Fix it in one of these ways:".to_owned(),
+        (_, 1) => "How to fix each:".to_owned(),
+        (_, _) => "Fix each in one of these ways:".to_owned(),
+    });
+    lines.extend(ways_out.iter().map(|way| format!("- {way}")));
+    lines.join("\n")
+}
+
+/// The pages that explain the findings, each once.
+fn links(findings: &[&Finding]) -> String {
+    let mut lints: Vec<&Lint> = Vec::new();
+    for finding in findings {
+        if !lints.contains(&finding.lint()) {
+            lints.push(finding.lint());
+        }
+    }
+    let links: Vec<_> = lints
+        .iter()
+        .map(|lint| format!("More about {lint}: {}", lint.url()))
+        .collect();
+    links.join("\n")
+}
+
+/// One line: the finding, and as much as fits of who needs the object and of what to do.
+fn warning(prefix: &str, finding: &Finding) -> String {
+    let mut warning = format!("{prefix}{finding}");
+    let needed_by = needed_by(&finding.consumers);
+    let way_out = finding.ways_out().into_iter().next();
+    let fix = way_out.map(|way| format!("How to fix it: {way}"));
+    for more in [needed_by, fix].into_iter().flatten() {
+        if warning.chars().count() + 2 + more.chars().count() <= WARNING_CHARS {
+            warning = format!("{warning}. {more}");
+        }
+    }
+    warning
+}
+
+/// `Needed by: Deployment web, StatefulSet db and 3 more`
+fn needed_by(consumers: &[ObjectId]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = consumers
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let shown = shown.join(", ");
+    match consumers.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => Some(format!("Needed by: {shown} and {more} more")),
+        _ => (!consumers.is_empty()).then(|| format!("Needed by: {shown}")),
+    }
+}
+
+/// `hook-pruned: ConfigMap a, dangling-reference: Secret b`
+fn summary(findings: &[&Finding]) -> String {
+    let findings: Vec<_> = findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.lint(), finding.object))
+        .collect();
+    findings.join(", ")
+}
