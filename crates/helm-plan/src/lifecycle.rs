@@ -172,3 +172,30 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_told_by_the_status() {
+        for (status, expected) in [
+            ("pending-install", Some(Operation::Install)),
+            ("pending-upgrade", Some(Operation::Upgrade)),
+            ("pending-rollback", Some(Operation::Rollback)),
+            ("deployed", None),
+            ("superseded", None),
+            ("failed", None),
+            ("uninstalling", None),
+            ("uninstalled", None),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                Operation::pending(Status::from_name(status)),
+                expected,
+                "{status}"
+            );
+        }
+    }
+}

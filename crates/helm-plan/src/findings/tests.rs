@@ -1,21 +1,27 @@
-use super::{
+use super::*;
+use crate::{
+    plan::LiveObjects,
     testing::{
         Doc, Docs, Revision, account, binding, claim, config, deployment, doc, mounts, pods,
         revision, role, secret, volumes,
     },
-    *,
 };
 
 fn read(operation: Operation, current: Option<&Revision>, target: &Revision) -> Vec<Finding> {
     let (current, target) = (current.map(Revision::release), target.release());
-    let plan = Plan::new(operation, current.as_ref(), &target, &BTreeSet::new());
-    let case = Case {
+    let plan = Plan::new(
+        operation,
+        current.as_ref(),
+        &target,
+        &LiveObjects::default(),
+    );
+    let change = Change {
         operation,
         current: current.as_ref(),
         target: &target,
         plan: &plan,
     };
-    findings(case).unwrap()
+    findings(change).unwrap()
 }
 
 fn upgrade(v1: Docs<'_>, v2: Docs<'_>) -> Vec<Finding> {
@@ -35,11 +41,20 @@ fn rollback(v2: Docs<'_>, v1: Docs<'_>) -> Vec<Finding> {
 /// `dangling-reference ConfigMap a < Deployment web, Job x`, with `?` where something else may make it.
 fn short(finding: &Finding) -> String {
     let uncertain = if finding.uncertain { "?" } else { "" };
-    let users = match finding.users.is_empty() {
+    let consumers = match finding.consumers.is_empty() {
         true => String::new(),
-        false => format!(" < {}", finding.users.join(", ")),
+        false => format!(" < {}", joined(&finding.consumers)),
     };
-    format!("{}{uncertain} {}{users}", finding.lint, finding.object)
+    format!(
+        "{}{uncertain} {}{consumers}",
+        finding.lint(),
+        finding.object
+    )
+}
+
+fn joined(ids: &[ObjectId]) -> String {
+    let names: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 #[track_caller]
@@ -53,8 +68,8 @@ fn assert_reason(findings: &[Finding], reason: &str, ways_out: &[&str]) {
     let [finding] = findings else {
         panic!("{findings:#?}")
     };
-    assert_eq!(finding.reason, reason);
-    assert_eq!(finding.ways_out, ways_out);
+    assert_eq!(finding.fact.to_string(), reason);
+    assert_eq!(finding.ways_out(), ways_out);
 }
 
 const PRE: &str = "pre-install,pre-upgrade";
@@ -489,10 +504,10 @@ fn an_account_that_is_no_longer_named_is_still_needed() {
     );
     assert_reason(
         &findings,
-        "in revision 1, not in revision 2: Helm deletes it, and the workloads that no longer name one keep it (kubernetes/kubernetes#72519), so that their pods cannot start",
+        "is in revision 1 but not in revision 2, so Helm deletes it; workloads that no longer name one keep it (kubernetes/kubernetes#72519), and their pods could not start",
         &[
-            "name another in the workload: serviceAccountName: default",
-            "keep the object that is there: kubectl annotate -n shop serviceaccount a helm.sh/resource-policy=keep",
+            "name another one in the workload: serviceAccountName: default",
+            "keep the live object: kubectl annotate -n shop serviceaccount a helm.sh/resource-policy=keep",
         ],
     );
     let other = deployment("web", "serviceAccountName: default");
@@ -750,13 +765,16 @@ fn keys_that_pods_need_must_not_go() {
                 let (v1, v2) = (revision(1, v1).ran(), revision(2, v2));
                 assert_found(name, &read(Operation::Upgrade, Some(&v1), &v2), dangling);
             }
-            ["no rollout"] => assert!(findings.iter().all(|f| f.lint == Lint::NoRollout), "{name}"),
+            ["no rollout"] => assert!(
+                findings.iter().all(|f| f.lint() == &no_rollout::LINT),
+                "{name}"
+            ),
             expected => assert_found(name, &findings, expected),
         }
     }
     assert_reason(
         &upgrade(&[&two()], &[&one(), &item("two")]),
-        "its key \"two\" is in revision 1, not in revision 2: the pods that need the key cannot start",
+        "has the key \"two\" in revision 1 but not in revision 2; the pods that need the key could not start",
         &["put the key back, or remove the references to it"],
     );
     let hook_before = revision(1, &[&two().hook(PRE), &item("two")]).ran();
@@ -1182,14 +1200,15 @@ fn a_workload_that_cannot_be_read_is_an_error() {
     let broken = |kind: &str| pods(kind, "web", "volumes: x");
     let found = |docs: Docs<'_>| {
         let target = revision(1, docs).release();
-        let plan = Plan::new(Operation::Install, None, &target, &BTreeSet::new());
+        let plan = Plan::new(Operation::Install, None, &target, &LiveObjects::default());
         let operation = Operation::Install;
-        findings(Case {
+        findings(Change {
             operation,
             current: None,
             target: &target,
             plan: &plan,
         })
+        .map_err(|error| error.to_string())
     };
     let error = found(&[&broken("Deployment")]).unwrap_err();
     assert!(
@@ -1264,10 +1283,10 @@ fn ways_out_fit_the_operation() {
     let web = || mounts("web", "a");
     assert_reason(
         &upgrade(&[&config("a"), &web()], &[&config("a").hook(PRE), &web()]),
-        "regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest",
+        "is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest",
         &[
             "keep it a regular resource: remove the annotation helm.sh/hook",
-            "let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook",
+            "make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook",
         ],
     );
     assert_reason(
@@ -1278,32 +1297,32 @@ fn ways_out_fit_the_operation() {
                 &config("a").hook("pre-install,post-install"),
             ],
         ),
-        "regular in revision 1, a hook (pre-install, post-install) in revision 2: Helm deletes it as no longer in the manifest, and no hook of this upgrade makes it again",
+        "is a regular resource in revision 1 and a hook (pre-install, post-install) in revision 2. Helm would delete it, because it is no longer in the release manifest, and no hook of this upgrade creates it again",
         &[
             "keep it a regular resource: remove the annotation helm.sh/hook",
-            "keep the object that is there: kubectl annotate -n shop configmap a helm.sh/resource-policy=keep",
+            "keep the live object: kubectl annotate -n shop configmap a helm.sh/resource-policy=keep",
         ],
     );
     assert_reason(
         &rollback(&[&config("a"), &web()], &[&config("a").hook(PRE), &web()]),
-        "regular in revision 2, a hook (pre-install, pre-upgrade) in revision 3: Helm deletes it as no longer in the manifest, and no hook of this rollback makes it again",
+        "is a regular resource in revision 2 and a hook (pre-install, pre-upgrade) in revision 3. Helm would delete it, because it is no longer in the release manifest, and no hook of this rollback creates it again",
         &[
             "upgrade to a chart that has it as a regular resource, instead of rolling back",
-            "keep the object that is there: kubectl annotate -n shop configmap a helm.sh/resource-policy=keep",
+            "keep the live object: kubectl annotate -n shop configmap a helm.sh/resource-policy=keep",
         ],
     );
     assert_reason(
         &rollback(&[&config("a")], &[&config("a").hook("pre-rollback")]),
-        "regular in revision 2, a hook (pre-rollback) in revision 3: Helm makes it in the pre-rollback hooks, then deletes it as no longer in the manifest",
+        "is a regular resource in revision 2 and a hook (pre-rollback) in revision 3. Helm would create it as a pre-rollback hook and then delete it, because it is no longer in the release manifest",
         &["upgrade to a chart that has it as a regular resource, instead of rolling back"],
     );
     let location = || doc("velero.io/v1", "BackupStorageLocation", "default").namespace("velero");
     assert_reason(
         &upgrade(&[&location()], &[&location().hook("pre-install")]),
-        "regular in revision 1, a hook (pre-install) in revision 2: Helm deletes it as no longer in the manifest, and no hook of this upgrade makes it again",
+        "is a regular resource in revision 1 and a hook (pre-install) in revision 2. Helm would delete it, because it is no longer in the release manifest, and no hook of this upgrade creates it again",
         &[
             "keep it a regular resource: remove the annotation helm.sh/hook",
-            "keep the object that is there: kubectl annotate -n velero backupstoragelocation.velero.io default helm.sh/resource-policy=keep",
+            "keep the live object: kubectl annotate -n velero backupstoragelocation.velero.io default helm.sh/resource-policy=keep",
         ],
     );
     let role = || doc("rbac.authorization.k8s.io/v1", "ClusterRole", "r");
@@ -1311,16 +1330,16 @@ fn ways_out_fit_the_operation() {
     assert_eq!(
         findings
             .first()
-            .and_then(|finding| finding.ways_out.get(1))
-            .map(String::as_str),
+            .and_then(|finding| finding.ways_out().into_iter().nth(1)),
         Some(
-            "keep the object that is there: kubectl annotate clusterrole r helm.sh/resource-policy=keep"
+            "keep the live object: kubectl annotate clusterrole r helm.sh/resource-policy=keep"
+                .to_owned()
         )
     );
 }
 
 #[test]
 fn every_lint_has_a_name_of_its_own() {
-    let names: BTreeSet<_> = Lint::ALL.iter().map(|lint| lint.name()).collect();
-    assert_eq!(names.len(), Lint::ALL.len());
+    let names: BTreeSet<_> = LINTS.iter().map(|lint| lint.name).collect();
+    assert_eq!(names.len(), LINTS.len());
 }
