@@ -3,13 +3,14 @@
 //! Every choice lists the simplest alternative first: that is where shrinking goes.
 
 use cluster_tests::HelmVersion;
+use helm_plan::record::Driver;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::objects::{Form, Hook, Item, Kind, Listing, Look, Place, Reference, State, template};
-use crate::scenario::{Action, Command, Driver, Scenario};
+use crate::scenario::{Action, Command, Scenario};
 
 /// Scenarios of a Helm; some of Helm 4's begin under Helm 3.
 pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {

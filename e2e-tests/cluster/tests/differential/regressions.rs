@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster_tests::{HelmVersion, Suite};
+use helm_plan::record::Driver;
 
 use crate::judge::{Agreed, judge};
-use crate::scenario::{Command, Driver, Scenario};
+use crate::scenario::{Command, Scenario};
 
 struct Regression {
     name: &'static str,

@@ -123,7 +123,7 @@ fn scenarios() -> [Scenario; 9] {
                 "dangling-reference: ServiceAccount migration",
                 "keep it (kubernetes/kubernetes#72519)",
                 "Needed by: Deployment web",
-                "- name another in the workload: serviceAccountName: default",
+                "- name another one in the workload: serviceAccountName: default",
             ],
         },
         Scenario {

@@ -164,7 +164,7 @@ fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let upgrade = case.helm(helm, &["upgrade", "app", &hook])?.failure()?;
     for part in [
         "hook-pruned: ConfigMap app-config",
-        "Helm has begun; this request was stopped.",
+        "The upgrade is already running; only this request was stopped.",
     ] {
         ensure!(upgrade.stderr.contains(part), "no {part:?} in {upgrade}");
     }

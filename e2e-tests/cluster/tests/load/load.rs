@@ -135,7 +135,10 @@ fn questions(case: &Case<'_>) -> Result<Vec<Known>> {
     begun.begin_the_trap()?;
 
     let pruned = Rejected(403, "hook-pruned: ConfigMap app-config");
-    let stopped = Rejected(403, "Helm has begun; this request was stopped.");
+    let stopped = Rejected(
+        403,
+        "The upgrade is already running; only this request was stopped.",
+    );
     let mut all = vec![
         Known::new(
             "a harmless upgrade with Helm 3",
