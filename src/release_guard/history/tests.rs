@@ -1,7 +1,9 @@
 use serde_json::json;
 
-use super::{super::builders::revision, *};
-use crate::cluster::double::Objects;
+use helm_plan::testing::revision;
+
+use super::*;
+use crate::cluster::fake::Objects;
 
 /// The records `(revision, status)` of `web` in the cluster.
 fn cluster(records: &[(u64, &str)]) -> Objects {
@@ -10,24 +12,26 @@ fn cluster(records: &[(u64, &str)]) -> Objects {
 }
 
 fn current(cluster: &Objects, operation: Operation, new: u64) -> Result<Option<u64>, String> {
-    current_of_kind("Secret", cluster, operation, new)
+    current_of_driver(Driver::Secret, cluster, operation, new)
 }
 
-fn current_of_kind(
-    kind: &str,
+fn current_of_driver(
+    driver: Driver,
     cluster: &Objects,
     operation: Operation,
     new: u64,
 ) -> Result<Option<u64>, String> {
     let history = History {
         cluster,
-        kind,
+        driver,
         namespace: "shop",
         max_record_bytes: 1 << 20,
     };
     let target = revision(new, &[]).content;
-    let target: Release = serde_json::from_value(target).unwrap();
-    let current = history.current(operation, &target)?;
+    let target: Record = serde_json::from_value(target).unwrap();
+    let current = history
+        .current(operation, &target)
+        .map_err(|error| error.to_string())?;
     Ok(current.map(|release| release.version))
 }
 
@@ -237,7 +241,7 @@ fn the_configmap_driver_is_read_in_configmaps() {
     let record =
         |&(number, status): &(u64, &str)| revision(number, &[]).status(status).config_map();
     let cluster = Objects::new(records.iter().map(record));
-    let current = current_of_kind("ConfigMap", &cluster, Operation::Upgrade, 3);
+    let current = current_of_driver(Driver::ConfigMap, &cluster, Operation::Upgrade, 3);
     assert_eq!(current, Ok(Some(1)));
     assert_eq!(
         *cluster.asked.borrow(),
