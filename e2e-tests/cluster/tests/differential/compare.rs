@@ -234,7 +234,7 @@ fn is_known(expectation: &Expectation, id: &ObjectId) -> bool {
 }
 
 /// The requests up to the failure. Those that clean up come after it.
-fn before_the_break<'a>(
+fn before_failure<'a>(
     recorded: &'a Recorded,
     expectation: &Expectation,
 ) -> Result<&'a [Request], String> {

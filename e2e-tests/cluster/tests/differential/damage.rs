@@ -29,7 +29,7 @@ pub(crate) fn check(
     expectation: &Expectation,
     course: Course,
 ) -> Result<(), String> {
-    if course.is_foretold() {
+    if course.is_predicted() {
         for finding in &expectation.findings {
             is_true(finding, recorded, course)
                 .map_err(|error| format!("this finding is not true: {finding}: {error}"))?;
