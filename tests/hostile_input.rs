@@ -80,11 +80,11 @@ fn upgrade(current: &str, target: &str, hooks: &[Value]) -> (Value, Vec<Value>) 
     (request, vec![release(1, "deployed", current, &[])])
 }
 
-/// The answer to a pending record that cannot be judged.
-fn not_judged(revision: u64, why: &str) -> String {
+/// The answer to a pending record that cannot be judged. `advice` are lines for this case only.
+fn not_judged(revision: u64, why: &str, advice: &str) -> String {
     format!(
         "500: rollout-guard: release record Secret shop/sh.helm.release.v1.web.v{revision} cannot be judged: {why}. Nothing was changed.\n\
-         To allow revision {revision} without checking it: helm upgrade --labels rollout-guard/allow-revision={revision} …\n\
+         To allow revision {revision} without checking it: helm upgrade --labels rollout-guard/allow-revision={revision} …\n{advice}\
          To allow all such releases: set `lookupFailure: warn` in this policy's settings"
     )
 }
@@ -97,19 +97,19 @@ fn assert_not_judged(memory: usize, manifest: &str, why: &str) {
         memory,
         look_ups: 1,
     };
-    assert_eq!(answer(&bounds, &request, cluster), not_judged(2, why));
+    assert_eq!(answer(&bounds, &request, cluster), not_judged(2, why, ""));
 }
 
 /// A pending record that cannot be read.
 #[track_caller]
-fn assert_unreadable(record: Value, why: &str) {
+fn assert_unreadable(record: Value, why: &str, advice: &str) {
     let bounds = Bounds {
         memory: 80 * MIB,
         look_ups: 0,
     };
     assert_eq!(
         answer(&bounds, &record::create(record), vec![]),
-        not_judged(2, why)
+        not_judged(2, why, advice)
     );
 }
 
@@ -151,7 +151,8 @@ fn one_mebibyte_that_decompresses_to_a_gibibyte() {
     );
     assert_unreadable(
         record::secret_of("web", 2, "pending-upgrade", &compressed),
-        "data.release: the decoded record is larger than releaseGuard.maxRecordBytes (67108864)",
+        "data.release: the decoded record is larger than 67108864 bytes",
+        "To read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings\n",
     );
 }
 
@@ -206,6 +207,7 @@ fn sixty_megabytes_of_chart_before_invalid_json() {
     assert_unreadable(
         record::secret("web", 2, "pending-upgrade", content.as_bytes()),
         "data.release: JSON: trailing comma at line 1 column 60000026",
+        "",
     );
 }
 
@@ -422,7 +424,8 @@ fn a_million_revisions() {
         answer(&bounds, &request, vec![]),
         not_judged(
             1_000_000,
-            "none of the last 64 revisions of release web in namespace shop is deployed"
+            "none of the last 64 revisions of release web in namespace shop is deployed",
+            ""
         )
     );
 }
@@ -442,6 +445,10 @@ fn layers_of_base64_and_gzip() {
     };
     assert_eq!(
         answer(&bounds, &record::create(secret), vec![]),
-        not_judged(2, "data.release: JSON: expected value at line 1 column 1")
+        not_judged(
+            2,
+            "data.release: JSON: expected value at line 1 column 1",
+            ""
+        )
     );
 }

@@ -210,7 +210,7 @@ fn errors_of_unreadable_records_name_the_broken_part() {
     );
     assert_eq!(
         answer,
-        format!("{record}: the decoded record is larger than releaseGuard.maxRecordBytes (100)")
+        format!("{record}: the decoded record is larger than 100 bytes")
     );
 }
 
