@@ -12,7 +12,7 @@ fuzz_target!(|text: &str| {
     if let Ok(objects) = manifest::parse(text, "shop") {
         assert!(objects.iter().all(|object| !object.id.kind.is_empty()));
     }
-    let _ = rendered::release(text, "web", "shop", 2, false);
+    let _ = rendered::release(text, "web", "shop", 2, ApplyMethod::ClientSide);
     // In a text with a tag, the parser alone is given blanks that nobody wrote, which literals are not.
     for document in manifest::documents(text).filter(|document| !document.contains('!')) {
         let as_it_is = yaml::compose(document, Vec::new(), &mut Budget::default());

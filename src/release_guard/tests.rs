@@ -749,7 +749,7 @@ fn records_that_cannot_be_read_are_rejected() {
         &judged(broken(), &cluster),
         500,
         "\
-rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0. Nothing was changed.
 To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
@@ -759,11 +759,11 @@ To allow all such releases: set `lookupFailure: warn` in this policy's settings"
         &judge(&request, &off, &cluster),
         500,
         "\
-rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0. Nothing was changed.
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 
-    let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0";
+    let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0";
     let lenient = settings(json!({"lookupFailure": "warn"}));
     let mut allowed = broken();
     allowed["metadata"]["labels"][ALLOW_REVISION] = "2".into();

@@ -357,10 +357,12 @@ fn only_the_hooks_of_the_operation_run() {
 
 #[test]
 fn keep_counts_on_the_live_object() {
-    const KEEP: &str = "keep ConfigMap a, which is no longer in the release (helm.sh/resource-policy: keep)\n";
+    const KEEP: &str =
+        "keep ConfigMap a, which is no longer in the release (helm.sh/resource-policy: keep)\n";
     const PRUNE: &str = "delete ConfigMap a, because it is no longer in the release\n";
     const PATCH: &str = "patch ConfigMap a as a pre-hook\n";
-    const ANEW: &str = "delete ConfigMap a before creating it as a pre-hook\ncreate ConfigMap a as a pre-hook\n";
+    const ANEW: &str =
+        "delete ConfigMap a before creating it as a pre-hook\ncreate ConfigMap a as a pre-hook\n";
     let a = || config("a");
     let patched = || a().hook("pre-upgrade").policy("hook-failed");
     let cases: [(&str, Docs<'_>, Docs<'_>, &[&str], String); 9] = [
@@ -652,7 +654,9 @@ fn a_keep_that_a_client_has_applied_stays_when_a_hook_is_patched_on() {
     let patch = "patch ConfigMap a as a pre-hook\n";
     assert_eq!(
         steps(&v1),
-        format!("{patch}keep ConfigMap a, which is no longer in the release (helm.sh/resource-policy: keep)\n")
+        format!(
+            "{patch}keep ConfigMap a, which is no longer in the release (helm.sh/resource-policy: keep)\n"
+        )
     );
     assert_eq!(
         steps(&v1.server_side()),

@@ -371,7 +371,9 @@ fn keys_that_pods_need_must_not_leave() {
                 assert_found(name, &read(Operation::Upgrade, Some(&v1), &v2), dangling);
             }
             ["no rollout"] => assert!(
-                findings.iter().all(|f| f.lint() == &crate::findings::no_rollout::LINT),
+                findings
+                    .iter()
+                    .all(|f| f.lint() == &crate::findings::no_rollout::LINT),
                 "{name}"
             ),
             expected => assert_found(name, &findings, expected),
