@@ -1,57 +1,37 @@
-//! The judgement: the policy's own plan and findings.
+//! Two revisions and the levels of findings: what the policy would do.
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
 
-use anyhow::{Result, anyhow};
-use rollout_guard::{
-    release_guard::{
-        findings::{Case, Finding, findings},
-        level,
-        plan::{Operation, Plan, Release},
-    },
-    settings::{Level, ReleaseGuard},
-};
+use anyhow::Result;
+use helm_plan::{Assessment, Finding, Level, Levels, Live, Operation, Release, assess};
 
+/// A planned upgrade or rollback, and what follows from each finding.
 pub(crate) struct Check {
-    pub(crate) operation: Operation,
-    pub(crate) current: u64,
-    pub(crate) target: Release,
-    pub(crate) plan: Plan,
-    /// Without those that are ignored.
-    pub(crate) findings: Vec<(Level, Finding)>,
+    pub(crate) assessment: Assessment,
+    levels: Levels,
 }
 
 impl Check {
     pub(crate) fn new(
         operation: Operation,
-        current: Release,
+        current: &Release,
         target: Release,
-        guard: &ReleaseGuard,
-    ) -> Result<Check> {
-        // What is annotated on live objects alone is for the policy to see.
-        let plan = Plan::new(operation, Some(&current), &target, &BTreeSet::new());
-        let found = findings(Case {
-            operation,
-            current: Some(&current),
-            target: &target,
-            plan: &plan,
-        });
-        let found = found.map_err(|error| anyhow!(error))?.into_iter();
-        let levels = found.map(|finding| (level(guard, &finding), finding));
-        Ok(Check {
-            operation,
-            current: current.revision,
-            findings: levels
-                .filter(|(level, _)| *level != Level::Ignore)
-                .collect(),
-            target,
-            plan,
-        })
+        levels: Levels,
+    ) -> Result<Self> {
+        let live = |_: &str, _: &_| Ok::<_, Infallible>(Live::Unknown);
+        let assessment = assess(operation, Some(current), target, live)?;
+        Ok(Self { assessment, levels })
+    }
+
+    /// Without those that are ignored.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = (Level, &Finding)> {
+        let findings = self.assessment.findings.iter();
+        findings
+            .map(|finding| (self.levels.of_finding(finding), finding))
+            .filter(|(level, _)| *level != Level::Ignore)
     }
 
     pub(crate) fn is_rejected(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|(level, _)| *level == Level::Reject)
+        self.findings().any(|(level, _)| level == Level::Reject)
     }
 }

@@ -1,73 +1,83 @@
-//! A live release, as Helm tells of it.
+//! A release in the cluster, as `helm` shows it.
+//!
+//! In: the name of the release, and the chart or the revision that comes next. Out: the current revision and
+//! the next one. Refuses: a release that Helm does not know, or that it could not upgrade.
 
-use std::{env, process::Command};
+use std::{convert::Infallible, env, process};
 
 use anyhow::{Context, Result, ensure};
-use rollout_guard::release_guard::{plan::Operation, record};
+use helm_plan::{Operation, Record, Release, Status, history, record::Info};
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// `helm` for one release. A plugin is told which Helm runs it.
+/// `helm` for one release. Helm tells a plugin its own path.
 pub(crate) struct Helm {
     program: String,
     release: String,
     namespace: Option<String>,
 }
 
+/// One line of `helm history`.
 #[derive(Deserialize)]
 struct Revision {
     revision: u64,
-    status: String,
+    status: Status,
 }
 
 impl Helm {
-    pub(crate) fn new(release: String, namespace: Option<String>) -> Helm {
-        Helm {
+    pub(crate) fn new(release: String, namespace: Option<String>) -> Self {
+        Self {
             program: env::var("HELM_BIN").unwrap_or_else(|_| "helm".to_owned()),
             release,
             namespace,
         }
     }
 
-    /// The revision that the next operation begins with (Helm `pkg/action/upgrade.go`, prepareUpgrade;
-    /// `rollback.go`, prepareRollback).
-    pub(crate) fn current(&self, operation: Operation) -> Result<record::Release> {
-        let history: Vec<Revision> = self.json(&["history", &self.release])?;
-        let last = history.last().context("the release has no history")?;
-        let deployed = history.iter().rev().find(|r| r.status == "deployed");
-        let current = match (operation, deployed) {
-            (Operation::Upgrade, Some(deployed)) => deployed,
-            _ => last,
-        };
-        self.revision(current.revision)
-    }
-
-    /// The revision that an upgrade would make.
-    pub(crate) fn upgrade(&self, chart: &str, flags: &[String]) -> Result<record::Release> {
+    /// The current revision, and the one that an upgrade would make.
+    pub(crate) fn upgrade(&self, chart: &str, flags: &[String]) -> Result<(Release, Release)> {
         let upgrade = ["upgrade", &self.release, chart, "--dry-run=server"];
         let flags = flags.iter().map(String::as_str);
-        self.json(&upgrade.into_iter().chain(flags).collect::<Vec<_>>())
+        let target: Record = self.json(&upgrade.into_iter().chain(flags).collect::<Vec<_>>())?;
+        let current = self.current(Operation::Upgrade, target.version, &self.history()?)?;
+        Ok((Release::parse(current)?, Release::parse(target)?))
     }
 
-    /// The revision that a rollback would make.
-    pub(crate) fn goes_back_to(
-        &self,
-        revision: u64,
-        current: &record::Release,
-    ) -> Result<record::Release> {
-        let target = self.revision(revision)?;
-        Ok(record::Release {
-            version: current.version.saturating_add(1),
+    /// The current revision, and the one that a rollback would make.
+    pub(crate) fn rollback(&self, revision: u64) -> Result<(Release, Release)> {
+        let history = self.history()?;
+        let last = history.last().context("helm history is empty")?;
+        let next = last.revision.saturating_add(1);
+        let current = self.current(Operation::Rollback, next, &history)?;
+        let target = Record {
+            version: next,
+            info: Info::of(Status::PendingRollback),
             apply_method: current.apply_method.clone(),
-            ..target
-        })
+            ..self.revision(revision)?
+        };
+        Ok((Release::parse(current)?, Release::parse(target)?))
     }
 
-    fn revision(&self, revision: u64) -> Result<record::Release> {
+    /// The revision that is current when an operation makes revision `next`.
+    fn current(&self, operation: Operation, next: u64, history: &[Revision]) -> Result<Record> {
+        let status = |number| {
+            let mut revisions = history.iter();
+            let revision = revisions.find(|revision| revision.revision == number);
+            Ok::<_, Infallible>(revision.map(|revision| revision.status))
+        };
+        let current = history::current(operation, next, status);
+        let current = current.with_context(|| format!("release {}", self.release))?;
+        self.revision(current.context("an installation has no current revision")?)
+    }
+
+    fn history(&self) -> Result<Vec<Revision>> {
+        self.json(&["history", &self.release])
+    }
+
+    fn revision(&self, revision: u64) -> Result<Record> {
         self.json(&["status", &self.release, "--revision", &revision.to_string()])
     }
 
     fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
-        let mut command = Command::new(&self.program);
+        let mut command = process::Command::new(&self.program);
         command.args(arguments).args(["--output", "json"]);
         if let Some(namespace) = &self.namespace {
             command.args(["--namespace", namespace]);
@@ -76,9 +86,13 @@ impl Helm {
         let output = command
             .output()
             .with_context(|| format!("cannot run {}", self.program))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm {words}: {}", said.trim());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "helm {words} failed: {}",
+            errors.trim()
+        );
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("the answer of helm {words}"))
+            .with_context(|| format!("cannot read the output of helm {words}"))
     }
 }

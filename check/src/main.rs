@@ -1,118 +1,57 @@
-//! What a Helm upgrade or rollback would lose, before it begins.
+//! Shows what a Helm upgrade or rollback would lose, before it runs.
 //!
 //! ```text
-//! rendered charts ─► rendered ─┐
-//! live release ────► helm ─────┴─► two revisions ─► check (plan, findings: the policy's own) ─► report
+//! rendered charts ────────────┐
+//! live release ────► helm ────┴─► two revisions ─► check ─► report
+//! settings of the policy ─► settings ─► levels ─────┘
 //! ```
+//!
+//! The plan and the findings are those of the policy (`helm-plan`). Live objects are not looked up: each
+//! counts as its manifest says.
 
 mod check;
+mod cli;
 mod helm;
 mod report;
+mod settings;
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
-
-use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use rollout_guard::{
-    release_guard::{
-        plan::{Operation, Release},
-        record, rendered, yaml,
-    },
-    settings::Settings,
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
 };
-use serde_json::Value;
 
-use crate::{check::Check, helm::Helm};
+use anyhow::{Context, Result};
+use clap::Parser;
+use helm_plan::{Levels, Operation, Release, rendered, yaml};
 
-/// See what a Helm upgrade or rollback would lose, before it begins
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "Exit codes: 0 nothing to reject, 1 something to reject, 2 not checked."
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Check an upgrade from one rendered chart to another (`helm template`)
-    Charts {
-        /// The chart of now, rendered; `-` for standard input
-        before: PathBuf,
-        /// The new chart, rendered
-        after: PathBuf,
-        /// The release, for messages
-        #[arg(long, default_value = "release-name")]
-        release: String,
-        /// The namespace of the release
-        #[arg(long, short, default_value = "default")]
-        namespace: String,
-        /// Who applies: the client (Helm 3, and releases that began with it) or the server (Helm 4)
-        #[arg(long, value_enum, default_value_t)]
-        apply: Apply,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Check an upgrade of a live release: runs `helm upgrade --dry-run=server`
-    Upgrade {
-        release: String,
-        chart: String,
-        #[arg(long, short)]
-        namespace: Option<String>,
-        #[command(flatten)]
-        output: OutputArgs,
-        /// Flags for helm upgrade, behind `--`
-        #[arg(last = true)]
-        flags: Vec<String>,
-    },
-    /// Check a rollback of a live release
-    Rollback {
-        release: String,
-        /// What to go back to
-        revision: u64,
-        #[arg(long, short)]
-        namespace: Option<String>,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-}
-
-/// Who merges what is applied with what is there.
-#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum Apply {
-    #[default]
-    Client,
-    Server,
-}
-
-#[derive(Args)]
-struct OutputArgs {
-    /// A report for people, or one JSON object for programs
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
-    /// The settings of the policy, as YAML or JSON: the levels of findings are there
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum Output {
-    #[default]
-    Text,
-    Json,
-}
+use crate::{
+    check::Check,
+    cli::{Apply, Cli, Command, Output, OutputArgs},
+    helm::Helm,
+};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(true) => ExitCode::FAILURE,
         Ok(false) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", with_causes(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error and its causes, each once: most errors of helm-plan have their causes in their own text.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text.extend([": ", &cause]);
+        }
+    }
+    text
 }
 
 /// Whether there is something to reject.
@@ -126,11 +65,9 @@ fn run(command: Command) -> Result<bool> {
             apply,
             output,
         } => {
-            let revision = |number, path: &PathBuf| {
+            let revision = |number, path: &Path| {
                 let text = read(path)?;
-                let server_side = apply == Apply::Server;
-                rendered::release(&text, &release, &namespace, number, server_side)
-                    .map_err(|error| anyhow!(error))
+                rendered_chart(&text, &release, &namespace, number, apply)
                     .with_context(|| path.display().to_string())
             };
             let (before, after) = (revision(1, &before)?, revision(2, &after)?);
@@ -143,14 +80,8 @@ fn run(command: Command) -> Result<bool> {
             output,
             flags,
         } => {
-            let helm = Helm::new(release, namespace);
-            let target = helm.upgrade(&chart, &flags)?;
-            (
-                Operation::Upgrade,
-                helm.current(Operation::Upgrade)?,
-                target,
-                output,
-            )
+            let (current, target) = Helm::new(release, namespace).upgrade(&chart, &flags)?;
+            (Operation::Upgrade, current, target, output)
         }
         Command::Rollback {
             release,
@@ -158,19 +89,33 @@ fn run(command: Command) -> Result<bool> {
             namespace,
             output,
         } => {
-            let helm = Helm::new(release, namespace);
-            let current = helm.current(Operation::Rollback)?;
-            let target = helm.goes_back_to(revision, &current)?;
+            let (current, target) = Helm::new(release, namespace).rollback(revision)?;
             (Operation::Rollback, current, target, output)
         }
     };
-    let settings = settings(output.settings.as_ref())?;
-    let check = Check::new(
-        operation,
-        parse(current)?,
-        parse(target)?,
-        &settings.release_guard,
-    )?;
+    report(operation, &current, target, &output)
+}
+
+fn rendered_chart(
+    text: &str,
+    release: &str,
+    namespace: &str,
+    revision: u64,
+    apply: Apply,
+) -> Result<Release> {
+    let server_side = apply == Apply::Server;
+    let record = rendered::release(text, release, namespace, revision, server_side)?;
+    Ok(Release::parse(record)?)
+}
+
+fn report(
+    operation: Operation,
+    current: &Release,
+    target: Release,
+    output: &OutputArgs,
+) -> Result<bool> {
+    let levels = output.settings.as_deref().map(levels).transpose()?;
+    let check = Check::new(operation, current, target, levels.unwrap_or_default())?;
     let mut out = anstream::stdout().lock();
     match output.output {
         Output::Text => report::text(&check, &mut out)?,
@@ -179,23 +124,24 @@ fn run(command: Command) -> Result<bool> {
     Ok(check.is_rejected())
 }
 
-fn parse(record: record::Release) -> Result<Release> {
-    Release::parse(record).map_err(|error| anyhow!(error))
+/// The levels in a file with settings of the policy.
+fn levels(path: &Path) -> Result<Levels> {
+    let file = || path.display().to_string();
+    let settings = yaml::parse(&read(path)?).with_context(file)?;
+    let levels = settings::levels(&settings).with_context(file)?;
+    if levels.is_none() {
+        eprintln!(
+            "Note: {} has no `releaseGuard.findings`, so each finding has its default level.",
+            path.display()
+        );
+    }
+    Ok(levels.unwrap_or_default())
 }
 
-fn settings(path: Option<&PathBuf>) -> Result<Settings> {
-    let Some(path) = path else {
-        return Ok(Settings::default());
-    };
-    let value: Value = yaml::parse(&read(path)?).map_err(|error| anyhow!(error))?;
-    Settings::parse(&value)
-        .map_err(|error| anyhow!(error))
-        .with_context(|| path.display().to_string())
-}
-
-fn read(path: &PathBuf) -> Result<String> {
+/// `-` is standard input.
+fn read(path: &Path) -> Result<String> {
     let text = match path.to_str() {
-        Some("-") => std::io::read_to_string(std::io::stdin()),
+        Some("-") => io::read_to_string(io::stdin()),
         _ => fs::read_to_string(path),
     };
     text.with_context(|| format!("cannot read {}", path.display()))

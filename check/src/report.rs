@@ -1,122 +1,140 @@
-//! What is printed: for people, in color on a terminal, or for programs.
+//! The report: for people, in color on a terminal, or for programs.
+//!
+//! In: a [`Check`]. Out: its text, or its JSON. Refuses: nothing. The phrases about steps and findings are
+//! their own (`helm_plan`), the same as in the answers of the policy.
 
-use std::io::{Result, Write};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use rollout_guard::{
-    release_guard::{findings::Finding, plan::Action},
-    settings::Level,
-};
+use helm_plan::{Action, Finding, Level, ObjectId, Stage, Step};
 use serde_json::{Value, json};
 
 use crate::check::Check;
 
-pub(crate) fn text(check: &Check, out: &mut impl Write) -> Result<()> {
-    let target = &check.target;
+/// Writes the report for people.
+pub(crate) fn text(check: &Check, out: &mut impl Write) -> io::Result<()> {
+    let (assessment, target) = (&check.assessment, &check.assessment.target);
+    let revisions = match assessment.current {
+        Some(current) => format!("from revision {current} to {}", target.revision),
+        None => format!("as revision {}", target.revision),
+    };
     let bold = Style::new().bold();
     writeln!(
         out,
-        "{bold}helm {} of release {} in namespace {}, from revision {} to {}{bold:#}\n\nHelm would:",
-        check.operation.name(),
+        "{bold}helm {} of release {} in namespace {}, {revisions}{bold:#}\n",
+        assessment.operation.name(),
         target.name,
         target.namespace,
-        check.current,
-        target.revision,
     )?;
-    for step in &check.plan.steps {
-        let style = style_of(step.action);
-        writeln!(out, "  {style}{step}{style:#}")?;
+    steps(&assessment.plan.steps, out)?;
+    let (mut rejected, mut warnings) = (0, 0);
+    for (level, finding) in check.findings() {
+        self::finding(level, finding, out)?;
+        match level {
+            Level::Reject => rejected += 1,
+            Level::Rescue | Level::Warn => warnings += 1,
+            Level::Ignore => {}
+        }
     }
-    writeln!(out)?;
-    if check.findings.is_empty() {
-        return writeln!(
-            out,
-            "Nothing is found: the release keeps what its pods need."
-        );
+    match (rejected, warnings) {
+        (0, 0) => writeln!(out, "No findings: the release keeps what its pods need."),
+        (_, 1) => writeln!(out, "{rejected} rejected, 1 warning."),
+        (_, _) => writeln!(out, "{rejected} rejected, {warnings} warnings."),
     }
-    for (level, finding) in &check.findings {
-        self::finding(*level, finding, out)?;
-    }
-    let count = |wanted| {
-        check
-            .findings
-            .iter()
-            .filter(|(level, _)| *level == wanted)
-            .count()
-    };
-    writeln!(
-        out,
-        "{} to reject, {} to warn of.",
-        count(Level::Reject),
-        check.findings.len() - count(Level::Reject)
-    )
 }
 
-fn finding(level: Level, finding: &Finding, out: &mut impl Write) -> Result<()> {
-    let (name, color) = match level {
-        Level::Reject => ("reject", AnsiColor::Red),
-        _ => (name(level), AnsiColor::Yellow),
-    };
-    let style = Style::new().bold().fg_color(Some(color.into()));
-    writeln!(out, "{style}{name}{style:#} {finding}.")?;
-    if !finding.users.is_empty() {
-        writeln!(out, "  Needed by: {}.", finding.users.join(", "))?;
+fn steps(steps: &[Step], out: &mut impl Write) -> io::Result<()> {
+    if steps.is_empty() {
+        return writeln!(out, "Helm would change nothing.\n");
     }
-    for way_out in &finding.ways_out {
-        writeln!(out, "  - {way_out}")?;
+    writeln!(out, "Helm would:")?;
+    for step in steps {
+        let style = style_of(step.action);
+        writeln!(out, "  {style}{step}{style:#}")?;
     }
     writeln!(out)
 }
 
+fn finding(level: Level, finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+    let color = match level {
+        Level::Reject => AnsiColor::Red,
+        Level::Rescue | Level::Warn | Level::Ignore => AnsiColor::Yellow,
+    };
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    writeln!(out, "{style}{level}{style:#} {finding}.")?;
+    if level == Level::Rescue {
+        writeln!(out, "  Kept by the policy (not with --no-hooks).")?;
+    }
+    if !finding.consumers.is_empty() {
+        writeln!(out, "  Needed by: {}.", names(finding).join(", "))?;
+    }
+    for way_out in finding.ways_out() {
+        writeln!(out, "  - {way_out}")?;
+    }
+    writeln!(out, "  More: {}\n", finding.lint().url())
+}
+
 fn style_of(action: Action) -> Style {
     let color = match action {
-        Action::DeleteBeforeHook(_) | Action::DeleteAfterHook(_) | Action::Prune => AnsiColor::Red,
-        Action::Conflict(_) => AnsiColor::Red,
+        Action::DeleteBeforeHook(_)
+        | Action::DeleteAfterHook(_)
+        | Action::Prune
+        | Action::Conflict(_) => AnsiColor::Red,
         Action::CreateHook(_) => AnsiColor::Green,
         Action::Apply | Action::PatchHook(_) | Action::Keep => return Style::new(),
     };
     Style::new().fg_color(Some(color.into()))
 }
 
+/// The report for programs.
 pub(crate) fn json(check: &Check) -> Value {
-    let object = |id: &rollout_guard::release_guard::manifest::ObjectId| json!({"group": id.group, "kind": id.kind, "namespace": id.namespace, "name": id.name});
-    let steps = check.plan.steps.iter().map(|step| {
-        let (action, stage) = match step.action {
-            Action::DeleteBeforeHook(stage) => ("delete-before-hook", Some(stage)),
-            Action::CreateHook(stage) => ("create-hook", Some(stage)),
-            Action::PatchHook(stage) => ("patch-hook", Some(stage)),
-            Action::Conflict(stage) => ("conflict", Some(stage)),
-            Action::DeleteAfterHook(stage) => ("delete-after-hook", Some(stage)),
-            Action::Apply => ("apply", None),
-            Action::Prune => ("prune", None),
-            Action::Keep => ("keep", None),
-        };
-        let stage = stage.map(|stage| stage.name());
-        json!({"action": action, "stage": stage, "object": object(&step.object)})
+    let (assessment, target) = (&check.assessment, &check.assessment.target);
+    let steps = assessment.plan.steps.iter().map(|step| {
+        let (action, stage) = action(step.action);
+        json!({"action": action, "stage": stage.map(Stage::name), "object": object(&step.object)})
     });
-    let findings = check.findings.iter().map(|(level, finding)| {
+    let findings = check.findings().map(|(level, finding)| {
         json!({
-            "finding": finding.lint.name(), "level": name(*level), "object": object(&finding.object),
-            "reason": finding.reason, "neededBy": finding.users, "waysOut": finding.ways_out,
+            "finding": finding.lint().name,
+            "level": level.name(),
+            "object": object(&finding.object),
+            "reason": finding.fact.to_string(),
+            "neededBy": names(finding),
+            "waysOut": finding.ways_out(),
+            "url": finding.lint().url(),
         })
     });
     json!({
-        "operation": check.operation.name(),
-        "release": check.target.name,
-        "namespace": check.target.namespace,
-        "from": check.current,
-        "to": check.target.revision,
+        "operation": assessment.operation.name(),
+        "release": target.name,
+        "namespace": target.namespace,
+        "from": assessment.current,
+        "to": target.revision,
         "rejected": check.is_rejected(),
         "plan": steps.collect::<Vec<_>>(),
         "findings": findings.collect::<Vec<_>>(),
     })
 }
 
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Reject => "reject",
-        Level::Rescue => "rescue",
-        Level::Warn => "warn",
-        Level::Ignore => "ignore",
+fn object(id: &ObjectId) -> Value {
+    json!({"group": id.group, "kind": id.kind, "namespace": id.namespace, "name": id.name})
+}
+
+/// The names in the JSON report.
+fn action(action: Action) -> (&'static str, Option<Stage>) {
+    match action {
+        Action::DeleteBeforeHook(stage) => ("delete-before-hook", Some(stage)),
+        Action::CreateHook(stage) => ("create-hook", Some(stage)),
+        Action::PatchHook(stage) => ("patch-hook", Some(stage)),
+        Action::Conflict(stage) => ("conflict", Some(stage)),
+        Action::DeleteAfterHook(stage) => ("delete-after-hook", Some(stage)),
+        Action::Apply => ("apply", None),
+        Action::Prune => ("prune", None),
+        Action::Keep => ("keep", None),
     }
+}
+
+/// The objects that need what the finding is about.
+fn names(finding: &Finding) -> Vec<String> {
+    finding.consumers.iter().map(ToString::to_string).collect()
 }

@@ -6,6 +6,7 @@
 use helm_plan::{
     findings::{Finding, Level, Lint},
     manifest::ObjectId,
+    record,
 };
 
 use super::{
@@ -27,7 +28,10 @@ pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool)
     let rejected = of_level(Level::Reject, assessed, guard);
     let mut verdict = match (rejected.is_empty(), bypassed) {
         (true, _) => Verdict::accept(),
-        (false, false) => rejection(&rejected, assessed, guard, "Nothing was changed."),
+        (false, false) => {
+            Verdict::reject(rejection(&rejected, assessed, guard, "Nothing was changed."))
+                .audit("release-findings", summary(&rejected))
+        }
         (false, true) => {
             let revision = assessed.assessment.target.revision;
             let label = format!("{ALLOW_REVISION}={revision}: {}", summary(&rejected));
@@ -72,6 +76,12 @@ pub(super) fn not_judged(
             bypass.revision
         )
     }));
+    if let Error::Record(record::Error::TooLarge { .. }) = error {
+        lines.push(
+            "To read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings"
+                .to_owned(),
+        );
+    }
     lines.push(
         "To allow all such releases: set `lookupFailure: warn` in this policy's settings"
             .to_owned(),
@@ -91,13 +101,13 @@ pub(super) fn of_level<'a>(
         .collect()
 }
 
-/// A rejection for these findings. `so_far` says what has happened to the cluster.
+/// The text of a rejection for these findings. `so_far` says what has happened to the cluster.
 pub(super) fn rejection(
     rejected: &[&Finding],
     assessed: &Assessed,
     guard: &ReleaseGuard,
     so_far: &str,
-) -> Verdict {
+) -> String {
     let assessment = &assessed.assessment;
     let (operation, target) = (assessment.operation.name(), &assessment.target);
     let (name, namespace, revision) = (&target.name, &target.namespace, target.revision);
@@ -131,7 +141,7 @@ pub(super) fn rejection(
         paragraphs.push(format!("To allow revision {revision} anyway: {bypass}"));
     }
     paragraphs.push(links(shown));
-    Verdict::reject(paragraphs.join("\n\n")).audit("release-findings", summary(rejected))
+    paragraphs.join("\n\n")
 }
 
 /// Findings that have the same ways out, together; in the order in which each first comes up.

@@ -76,7 +76,7 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
         return rescue(request);
     }
     match lost_by(request, settings, cluster) {
-        Ok(Some(rejection)) => rejection,
+        Ok(Some(message)) => Verdict::reject(message),
         Ok(None) => Verdict::accept(),
         // The record was judged already; a hook is no place to insist.
         Err(error) => {
@@ -117,12 +117,12 @@ fn rescue(request: &Request) -> Verdict {
     }
 }
 
-/// The rejection, when a pending release loses the object.
+/// The text of the rejection, when a pending release loses the object.
 fn lost_by(
     request: &Request,
     settings: &Settings,
     cluster: &dyn Cluster,
-) -> Result<Option<Verdict>, Error> {
+) -> Result<Option<String>, Error> {
     let (release, namespace) = match part(request) {
         Some(Part::Resource { release, namespace }) => (Some(release), namespace),
         Some(Part::Hook) | None => (None, request.namespace.as_str()),

@@ -1,13 +1,19 @@
 use serde_json::{Value, json};
 
-use super::{
-    builders::{
+use helm_plan::{
+    lifecycle::{DeletePolicy, Event},
+    testing::{
         Doc, Docs, NAMESPACE, Revision, account, config, deployment, doc, mounts, pods, revision,
         secret, volumes,
     },
-    *,
 };
-use crate::{cluster::double::Objects, verdict::Outcome};
+
+use super::*;
+use crate::{
+    annotations::ALLOW_REVISION,
+    cluster::{Cause, LookupError, ObjectRef, fake::Objects},
+    verdict::Outcome,
+};
 
 const PRE: &str = "pre-install,pre-upgrade";
 
@@ -165,13 +171,15 @@ fn hook_pruned_is_rejected() {
         "\
 rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
 
-hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+hook-pruned: ConfigMap app-config is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - keep it a regular resource: remove the annotation helm.sh/hook
-- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+- make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook
 
-To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+
+More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned",
     );
     assert_audit(
         &verdict,
@@ -181,7 +189,7 @@ To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-r
     assert_eq!(
         cluster.asked.borrow().len(),
         1,
-        "no look at an object that is made anew"
+        "no look-up of an object that is recreated"
     );
 }
 
@@ -189,7 +197,7 @@ To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-r
 fn dangling_references_are_rejected() {
     let web = || deployment("web", &volumes(&["secret: {secretName: db}"]));
     let verdict = judged_upgrade(&[&secret("db"), &web()], &[&web()]);
-    // The double has no Secret `db`: somebody has deleted it, and this release does not.
+    // The fake cluster has no Secret `db`: somebody has deleted it, and this release does not.
     assert_accepted(&verdict, &[]);
 
     let (mut cluster, record) = upgrade(&[&secret("db"), &web()], &[&web()]);
@@ -201,13 +209,15 @@ fn dangling_references_are_rejected() {
         "\
 rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
 
-dangling-reference: Secret db: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.
+dangling-reference: Secret db is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - put it back into the chart, or remove the references to it
-- keep the object that is there: kubectl annotate -n shop secret db helm.sh/resource-policy=keep
+- keep the live object: kubectl annotate -n shop secret db helm.sh/resource-policy=keep
 
-To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+
+More about dangling-reference: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#dangling-reference",
     );
     assert_audit(
         &verdict,
@@ -226,13 +236,15 @@ fn hooks_that_delete_themselves_are_rejected() {
         "\
 rollout-guard: helm install of release web in namespace shop, as revision 1, would lose what its pods need. Nothing was changed.
 
-hook-self-deleted: ConfigMap a: a pre-install hook with the delete policy hook-succeeded: Helm deletes it before the pods that need it start.
+hook-self-deleted: ConfigMap a is a pre-install hook with the delete policy hook-succeeded, so Helm deletes it before the pods that need it start.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - make it a regular resource: remove the annotation helm.sh/hook
 - remove hook-succeeded from its helm.sh/hook-delete-policy
 
-To let revision 1 pass all the same: helm install --labels rollout-guard/allow-revision=1 …",
+To allow revision 1 anyway: helm install --labels rollout-guard/allow-revision=1 …
+
+More about hook-self-deleted: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-self-deleted",
     );
 }
 
@@ -245,7 +257,7 @@ fn hook_helpers_are_a_warning() {
             &[&account("migrations").hook(PRE), &job().hook(PRE)],
         ),
         &[
-            "rollout-guard: hook-helper-pruned: ServiceAccount migrations: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Job migrate",
+            "rollout-guard: hook-helper-pruned: ServiceAccount migrations is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest. Needed by: Job migrate",
         ],
     );
 }
@@ -259,7 +271,7 @@ fn hooks_that_come_too_late_are_a_warning() {
     assert_accepted(
         &judged(install, &Objects::default()),
         &[
-            "rollout-guard: hook-too-late: ConfigMap a: only a post-install hook makes it, after the pods that need it: with --wait, Helm waits for them in vain. Needed by: Deployment web. What to do: make it a regular resource, or a pre-install hook",
+            "rollout-guard: hook-too-late: ConfigMap a is created only by a post-install hook, after the pods that need it; with --wait, Helm waits for those pods until it times out. Needed by: Deployment web. How to fix it: make it a regular resource, or a pre-install hook",
         ],
     );
 }
@@ -272,7 +284,7 @@ fn hooks_that_fail_are_a_warning() {
     assert_accepted(
         &judged(record.clone(), &cluster),
         &[
-            "rollout-guard: hook-conflict: ConfigMap a: it exists, and its pre-upgrade hook has no before-hook-creation: creating it fails, and with it the upgrade. What to do: add before-hook-creation to its helm.sh/hook-delete-policy",
+            "rollout-guard: hook-conflict: ConfigMap a already exists, and its pre-upgrade hook lacks the delete policy before-hook-creation, so the upgrade fails when Helm creates it. How to fix it: add before-hook-creation to its helm.sh/hook-delete-policy",
         ],
     );
     assert_eq!(
@@ -325,7 +337,7 @@ fn claims_that_are_hooks_are_a_warning() {
     assert_accepted(
         &judged_upgrade(&[&claim(), &db()], &[&claim(), &db()]),
         &[
-            "rollout-guard: hook-recreates-storage: PersistentVolumeClaim data: a hook with before-hook-creation: each upgrade deletes it, with its data, and makes it anew. Needed by: StatefulSet db",
+            "rollout-guard: hook-recreates-storage: PersistentVolumeClaim data is a hook with the delete policy before-hook-creation, so each upgrade deletes it with its data and recreates it. Needed by: StatefulSet db",
         ],
     );
 }
@@ -337,13 +349,13 @@ fn config_that_is_not_rolled_out_is_a_warning() {
     assert_accepted(
         &judged_upgrade(&[&with("old"), &web], &[&with("new"), &web]),
         &[
-            "rollout-guard: no-rollout: ConfigMap a: it changes, and the workload that uses it does not: Helm sends no request for the workload, and its pods keep the old config. Needed by: Deployment web",
+            "rollout-guard: no-rollout: ConfigMap a changes, but the workload that uses it does not, so Helm sends no request for the workload, and its pods keep the old config. Needed by: Deployment web",
         ],
     );
     assert_accepted(
         &judged_upgrade(&[&with("old"), &web, &api], &[&with("new"), &web, &api]),
         &[
-            "rollout-guard: no-rollout: ConfigMap a: it changes, and the workloads that use it do not: Helm sends no request for them, and their pods keep the old config. Needed by: Deployment web, Deployment api",
+            "rollout-guard: no-rollout: ConfigMap a changes, but the workloads that use it do not, so Helm sends no request for them, and their pods keep the old config. Needed by: Deployment web, Deployment api",
         ],
     );
 }
@@ -358,7 +370,7 @@ fn what_may_be_made_anew_is_a_warning() {
     assert_accepted(
         &judged(record, &cluster),
         &[
-            "rollout-guard: dangling-reference: Secret web-tls: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start, unless Certificate web makes it anew. Needed by: Deployment web",
+            "rollout-guard: dangling-reference: Secret web-tls is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start, unless Certificate web recreates it. Needed by: Deployment web",
         ],
     );
 }
@@ -400,8 +412,8 @@ fn keep_on_the_live_object_is_seen() {
         500,
         "\
 rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: ConfigMap shop/a cannot be read: the API server is away. Nothing was changed.
-To let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …
-To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
+To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 }
 
@@ -508,22 +520,25 @@ fn several_findings_are_ordered_and_share_their_ways_out() {
         "\
 rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.
 
-hook-pruned: Secret s: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+hook-pruned: Secret s is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest.
 Needed by: Deployment web.
-hook-pruned: ConfigMap b: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+hook-pruned: ConfigMap b is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest.
 Needed by: Deployment web.
-hook-pruned: ConfigMap a: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
-What to do, for each one of:
+hook-pruned: ConfigMap a is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest.
+Fix each in one of these ways:
 - keep it a regular resource: remove the annotation helm.sh/hook
-- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+- make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook
 
-dangling-reference: ConfigMap d: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.
+dangling-reference: ConfigMap d is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - put it back into the chart, or remove the references to it
-- keep the object that is there: kubectl annotate -n shop configmap d helm.sh/resource-policy=keep
+- keep the live object: kubectl annotate -n shop configmap d helm.sh/resource-policy=keep
 
-To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+
+More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned
+More about dangling-reference: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#dangling-reference",
     );
     assert_audit(
         &verdict,
@@ -549,7 +564,7 @@ fn long_messages_are_shortened() {
     };
     assert_eq!(message.matches("hook-pruned: ").count(), 10);
     assert!(
-        message.contains("\n\nAnd 3 more findings.\n\nTo let revision 2 pass"),
+        message.contains("\n\nAnd 3 more findings.\n\nTo allow revision 2 anyway"),
         "{message}"
     );
     assert!(
@@ -573,40 +588,27 @@ fn long_messages_are_shortened() {
 /// Of a warning, what does not fit is left out whole.
 #[test]
 fn warnings_fit_for_ordinary_names() {
-    let name = "my-release-postgresql-configuration";
-    let operations = [Operation::Install, Operation::Upgrade, Operation::Rollback];
-    for (operation, kind) in operations.into_iter().flat_map(|operation| {
-        [
-            (operation, "ServiceAccount"),
-            (operation, "PersistentVolumeClaim"),
-        ]
-    }) {
-        let object = ObjectId {
-            group: String::new(),
-            kind: kind.to_owned(),
-            namespace: NAMESPACE.to_owned(),
-            name: name.to_owned(),
-        };
-        let finding = |reason: String| Finding {
-            lint: findings::Lint::HookRecreatesStorage,
-            object: object.clone(),
-            reason,
-            users: vec!["Deployment my-release-postgresql".to_owned(); 3],
-            ways_out: vec!["x".repeat(200)],
-            uncertain: false,
-            rescuable: false,
-            depends_on_live: None,
-        };
-        let line = warning(
-            "rescued, unless --no-hooks: ",
-            &finding(operation.name().to_owned()),
-        );
-        assert!(line.ends_with("Needed by: Deployment my-release-postgresql, Deployment my-release-postgresql, Deployment my-release-postgresql"), "{line}");
-        assert!(line.chars().count() <= MAX_WARNING);
-        let reason = "y".repeat(170);
-        let line = warning("", &finding(reason.clone()));
-        assert_eq!(line, format!("hook-recreates-storage: {object}: {reason}"));
-    }
+    let with = |name: &str, consumers: usize| {
+        let claim = || doc("v1", "PersistentVolumeClaim", name).hook(PRE);
+        let volume = volumes(&[&format!("persistentVolumeClaim: {{claimName: {name}}}")]);
+        let workloads: Vec<_> = (0..consumers)
+            .map(|n| deployment(&format!("my-release-postgresql-{n}"), &volume))
+            .collect();
+        let claim = claim();
+        let mut docs: Vec<&dyn std::fmt::Display> = vec![&claim];
+        docs.extend(workloads.iter().map(|doc| doc as &dyn std::fmt::Display));
+        judged_upgrade(&docs, &docs).warnings.concat()
+    };
+    let reason = |name: &str| {
+        format!(
+            "rollout-guard: hook-recreates-storage: PersistentVolumeClaim {name} is a hook with the delete policy before-hook-creation, so each upgrade deletes it with its data and recreates it"
+        )
+    };
+    let fix = ". How to fix it: make it a regular resource with helm.sh/resource-policy: keep";
+    assert_eq!(with("a", 0), reason("a") + fix);
+    let needed_by = ". Needed by: Deployment my-release-postgresql-0";
+    assert_eq!(with("data", 1), reason("data") + needed_by);
+    assert_eq!(with("data", 2), reason("data"));
 }
 
 #[test]
@@ -620,7 +622,7 @@ fn levels_come_from_the_settings() {
     assert_accepted(
         &verdict,
         &[
-            "rollout-guard: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Deployment web",
+            "rollout-guard: hook-pruned: ConfigMap app-config is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest. Needed by: Deployment web",
         ],
     );
     assert_audit(&verdict, &[]);
@@ -631,7 +633,7 @@ fn levels_come_from_the_settings() {
     assert_accepted(
         &judge(&request, &level("hook-pruned", "rescue"), &cluster),
         &[
-            "rollout-guard: rescued, unless --no-hooks: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest",
+            "rollout-guard: kept by this policy (not with --no-hooks): hook-pruned: ConfigMap app-config is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest",
         ],
     );
     assert!(matches!(
@@ -644,8 +646,8 @@ fn levels_come_from_the_settings() {
         panic!("rejected")
     };
     assert!(
-        message.ends_with("keep to the hook"),
-        "no way around it is offered: {message}"
+        !message.contains("To allow"),
+        "no bypass is offered: {message}"
     );
 }
 
@@ -678,14 +680,16 @@ fn a_finding_without_loss_can_be_rejected_too() {
         &judge(&create(record), &strict, &cluster),
         403,
         "\
-rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, is not let pass by the settings of this policy. Nothing was changed.
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, is rejected by this policy's settings. Nothing was changed.
 
-no-rollout: ConfigMap a: it changes, and the workload that uses it does not: Helm sends no request for the workload, and its pods keep the old config.
+no-rollout: ConfigMap a changes, but the workload that uses it does not, so Helm sends no request for the workload, and its pods keep the old config.
 Needed by: Deployment web.
-What to do:
+How to fix it:
 - add an annotation with {{ .Release.Revision }} to the metadata of the workload (not of its pod template)
 
-To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …",
+To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+
+More about no-rollout: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#no-rollout",
     );
 }
 
@@ -701,7 +705,7 @@ fn the_bypass_is_for_one_revision() {
     assert_accepted(
         &verdict,
         &[
-            "rollout-guard: allowed by label: hook-pruned: ConfigMap app-config: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest. Needed by: Deployment web",
+            "rollout-guard: allowed by label: hook-pruned: ConfigMap app-config is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest. Needed by: Deployment web",
         ],
     );
     assert_audit(
@@ -746,8 +750,8 @@ fn records_that_cannot_be_read_are_rejected() {
         500,
         "\
 rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
-To let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …
-To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
+To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
     let request = create(broken());
     let off = settings(json!({"releaseGuard": {"bypass": false}}));
@@ -756,7 +760,7 @@ To let all such releases pass: `lookupFailure: warn` in the settings of the poli
         500,
         "\
 rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
-To let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 
     let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0";
@@ -781,7 +785,7 @@ To let all such releases pass: `lookupFailure: warn` in the settings of the poli
         panic!("rejected")
     };
     assert!(
-        message.contains("\nTo let revision 2 pass without being judged: kubectl label -n shop secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=2 --overwrite (N: the revision to go back to), and roll back again\n"),
+        message.contains("\nTo allow revision 2 without checking it: kubectl label -n shop secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=2 --overwrite (N is the revision to roll back to), and roll back again\n"),
         "{message}"
     );
 }
@@ -812,7 +816,7 @@ fn what_else_keeps_a_release_from_being_judged() {
             "the content is not pending",
             mislabelled,
             &cluster,
-            "its label says that it is pending, and its content does not",
+            "the label says pending, but the status inside the record does not",
         ),
         (
             "no revision before",
@@ -849,7 +853,7 @@ fn what_else_keeps_a_release_from_being_judged() {
         panic!("rejected")
     };
     assert!(
-        message.contains("larger than releaseGuard.maxRecordBytes (10)"),
+        message.contains("data.release: the decoded record is larger than 10 bytes. Nothing was changed.\nTo read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings\n"),
         "{message}"
     );
 }
@@ -876,18 +880,20 @@ fn back_to_hooks() -> Revision {
 fn rollbacks_are_judged_against_the_last_revision() {
     let helm_3 = back_to_hooks().with("/info/description", "Rollback to 1");
     let (cluster, record) = rollback(&helm_3);
-    let message = |pass: &str| {
+    let message = |bypass: &str| {
         format!(
             "\
 rollout-guard: helm rollback of release web in namespace shop, from revision 2 to 3, would lose what its pods need. Nothing was changed.
 
-hook-pruned: ConfigMap app-config: regular in revision 2, a hook (pre-install, pre-upgrade) in revision 3: Helm deletes it as no longer in the manifest, and no hook of this rollback makes it again.
+hook-pruned: ConfigMap app-config is a regular resource in revision 2 and a hook (pre-install, pre-upgrade) in revision 3. Helm would delete it, because it is no longer in the release manifest, and no hook of this rollback creates it again.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - upgrade to a chart that has it as a regular resource, instead of rolling back
-- keep the object that is there: kubectl annotate -n shop configmap app-config helm.sh/resource-policy=keep
+- keep the live object: kubectl annotate -n shop configmap app-config helm.sh/resource-policy=keep
 
-To let revision 3 pass all the same: kubectl label -n shop {pass}, and roll back again"
+To allow revision 3 anyway: kubectl label -n shop {bypass}, and roll back again
+
+More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned"
         )
     };
     let known =
@@ -903,7 +909,7 @@ To let revision 3 pass all the same: kubectl label -n shop {pass}, and roll back
         &judged(rollback(&unknown).1, &cluster),
         403,
         &message(
-            "secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=3 --overwrite (N: the revision to go back to)",
+            "secret sh.helm.release.v1.web.vN rollout-guard/allow-revision=3 --overwrite (N is the revision to roll back to)",
         ),
     );
 
@@ -977,9 +983,7 @@ fn a_doc_is_valid_yaml() {
         .namespace("n");
     let target = revision(1, &[&doc]).release();
     let hook = target.hooks.first().unwrap();
-    assert_eq!(
-        (hook.hook.weight, hook.hook.delete_policies.as_slice()),
-        (5, &["hook-failed".to_owned()][..])
-    );
-    assert_eq!(hook.hook.events, ["pre-install", "pre-upgrade"]);
+    assert_eq!(hook.weight, 5);
+    assert!(hook.has_policy(DeletePolicy::HookFailed));
+    assert_eq!(hook.events, [Event::PreInstall, Event::PreUpgrade]);
 }

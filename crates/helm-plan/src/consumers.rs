@@ -22,7 +22,7 @@ use crate::{
 #[error("{object}: {source}")]
 pub struct Error {
     /// The workload.
-    pub object: ObjectId,
+    pub object: Box<ObjectId>,
     /// What is wrong with its pod template.
     pub source: WrongShape,
 }
@@ -30,13 +30,17 @@ pub struct Error {
 /// A need of the pods of one object.
 #[derive(Debug, Clone)]
 pub struct Consumer<'a> {
+    /// The object with the pod template.
     pub object: &'a Object,
+    /// When its pods run.
     pub when: When,
     /// The hook that it is part of.
     pub hook: Option<&'a Hook>,
+    /// What they need.
     pub needs: ObjectId,
     /// The keys that the pods cannot start without. `None`: they use the object as a whole.
     pub keys: Option<BTreeSet<String>>,
+    /// The pods start without it.
     pub optional: bool,
     /// Its manifest no longer names the ServiceAccount, and its pods keep it.
     pub kept_by_api_server: bool,
@@ -158,7 +162,7 @@ pub fn needs(object: &Object) -> Result<Vec<Need>, Error> {
     };
     let path = place.trim_start_matches('/').replace('/', ".");
     pod_references::needs(template, &path).map_err(|source| Error {
-        object: object.id.clone(),
+        object: Box::new(object.id.clone()),
         source,
     })
 }

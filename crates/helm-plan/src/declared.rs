@@ -1,7 +1,7 @@
 //! Where a release declares each object.
 //!
-//! In: a [`Release`]. Out: [`Declared`], its resources and hooks by object: releases have thousands of
-//! them, and each finding asks for some. Refuses: nothing.
+//! In: a [`Release`]. Out: [`Declared`], its resources and hooks in maps by object: releases have thousands
+//! of them, and each finding asks for some. Refuses: nothing.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Declared<'a> {
 }
 
 impl<'a> Declared<'a> {
-    /// By this release; nothing, where there is none.
+    /// What a release declares; nothing if there is no release.
     pub fn by(release: Option<&'a Release>) -> Self {
         let mut declared = Self::default();
         for object in release.into_iter().flat_map(|release| &release.resources) {
@@ -34,17 +34,18 @@ impl<'a> Declared<'a> {
         declared
     }
 
-    /// Its declarations as a regular resource, in the order of the manifest: mostly one or none.
+    /// The declarations of an object as a regular resource, in the order of the manifest. There is rarely
+    /// more than one.
     pub fn resources(&self, id: &ObjectId) -> &[&'a Object] {
         self.resources.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// The hooks that hold it, in the order of the record, each with its declaration there.
+    /// The hooks that declare an object, in the order of the record, each with its declaration.
     pub fn hooks(&self, id: &ObjectId) -> &[(&'a Hook, &'a Object)] {
         self.hooks.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// Everything that declares it: hooks, then resources.
+    /// All declarations of an object: in hooks, then as a resource.
     pub fn all(&self, id: &ObjectId) -> impl Iterator<Item = &'a Object> {
         let hooks = self.hooks(id).iter().map(|(_, object)| *object);
         hooks.chain(self.resources(id).iter().copied())

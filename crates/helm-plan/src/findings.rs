@@ -71,7 +71,8 @@ macro_rules! registry {
         })+
 
         fn check(linter: &Linter<'_>, id: &ObjectId) -> impl Iterator<Item = Finding> {
-            [$($module::check(linter, id)),+].into_iter().flatten()
+            let fate = linter.fate(id);
+            [$($module::check(linter, id, fate)),+].into_iter().flatten()
         }
     };
 }

@@ -1,51 +1,52 @@
-//! What is known of kinds: whether they live in a namespace, whether they run to completion, and where
-//! they have their pod template.
+//! What is known about kinds: whether they live in a namespace, whether they run to completion, and where
+//! their pod template is.
+//!
+//! In: a group and a kind. Out: the fact. Refuses: nothing; an unknown kind counts as a custom one.
 
 /// Whether objects of a kind live in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// In a namespace. Custom kinds count as such: both revisions then get the same namespace, and match
-    /// as they do in Helm, unless only one of them names a namespace.
+pub(crate) enum Scope {
+    /// In a namespace. Custom kinds count as namespaced: both revisions then get the same namespace, and
+    /// match as they do in Helm, unless only one of them names a namespace.
     Namespaced,
-    /// In none.
+    /// In no namespace.
     Cluster,
 }
 
 /// The scope of a kind. `group` is empty for the core group.
-pub fn scope(group: &str, kind: &str) -> Scope {
+pub(crate) fn scope(group: &str, kind: &str) -> Scope {
     match CLUSTER_SCOPED.contains(&(group, kind)) {
         true => Scope::Cluster,
         false => Scope::Namespaced,
     }
 }
 
-/// Whether objects of the kind run to completion: such a hook is created, done, and then deleted without
-/// harm.
-pub fn runs_to_completion(group: &str, kind: &str) -> bool {
+/// Whether objects of a kind run to completion. Such a hook can be deleted without harm once it is done.
+pub(crate) fn runs_to_completion(group: &str, kind: &str) -> bool {
     matches!((group, kind), ("batch", "Job") | ("", "Pod"))
 }
 
-/// Whether an operator rather than Kubernetes itself serves the group.
-pub fn is_custom(group: &str) -> bool {
+/// Whether an operator rather than Kubernetes itself defines the kinds of a group.
+pub(crate) fn is_custom(group: &str) -> bool {
     group.contains('.') && !group.ends_with(".k8s.io")
 }
 
-/// Where an object has its pod template.
+/// Where in an object its pod template is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PodTemplate {
+pub(crate) enum PodTemplate {
     /// The object is a pod itself.
     Object,
     /// `spec.template`, by the definition of the kind.
     SpecTemplate,
     /// `spec.jobTemplate.spec.template`.
     JobTemplate,
-    /// The kind is not one of Kubernetes with pods: `spec.template` counts where it reads as a pod
-    /// template.
+    /// The kind is not one that Kubernetes itself runs as pods: `spec.template` counts if it can be read
+    /// as a pod template.
     Unknown,
 }
 
-/// Where objects of a kind have their pod template.
-pub fn pod_template(group: &str, kind: &str) -> PodTemplate {
+/// Where the pod template of an object of a kind is.
+pub(crate) fn pod_template(group: &str, kind: &str) -> PodTemplate {
     match (group, kind) {
         ("", "Pod") => PodTemplate::Object,
         ("batch", "CronJob") => PodTemplate::JobTemplate,
@@ -57,7 +58,7 @@ pub fn pod_template(group: &str, kind: &str) -> PodTemplate {
 }
 
 /// Kinds of Kubernetes itself that do not live in a namespace (`kubectl api-resources
-/// --namespaced=false`, with those of older versions).
+/// --namespaced=false`, and kinds of older versions).
 const CLUSTER_SCOPED: [(&str, &str); 33] = [
     ("", "ComponentStatus"),
     ("", "Namespace"),

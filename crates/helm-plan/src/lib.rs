@@ -1,9 +1,31 @@
-//! What a Helm upgrade or rollback will do, step by step, and what that breaks.
+#![doc = include_str!("../README.md")]
 //!
-//! ```text
-//! release record ──► Record ──┐
-//! rendered chart ─────────────┴► Release ─► Plan: Helm's own steps, in order ─► Findings
-//! ```
+//! # Modules
+//!
+//! The first three are enough for most programs:
+//!
+//! - [`record`]: decodes a release record, as Helm stores it in a Secret or ConfigMap.
+//! - [`rendered`]: makes the same of a chart that `helm template` has rendered.
+//! - [`mod@assess`]: plans an operation on two releases and reports what it breaks.
+//!
+//! Between them:
+//!
+//! - [`release`]: a release with its manifests parsed.
+//! - [`history`]: which revision of a release is the current one, by Helm's own rule.
+//! - [`plan`]: the steps that Helm takes, in order, and which objects exist after them.
+//! - [`consumers`]: which pods need an object.
+//! - [`findings`]: what is wrong with a plan. Each finding has a module with its documentation.
+//!
+//! And below:
+//!
+//! - [`lifecycle`]: Helm's operations, hook events, delete policies and statuses.
+//! - [`manifest`]: the objects in a manifest.
+//! - [`yaml`]: one YAML document, read the way Helm reads it.
+//! - [`kinds`]: which kinds are cluster-scoped, and where they have their pod template.
+//! - [`declared`]: where a release declares each object.
+//! - [`metadata`]: Helm's annotations and labels.
+
+#![warn(missing_docs)]
 
 pub mod assess;
 pub mod consumers;
@@ -21,7 +43,16 @@ pub mod record;
 pub mod release;
 pub mod rendered;
 #[cfg(any(test, feature = "testing"))]
+#[allow(missing_docs, reason = "only tests read it")]
 pub mod testing;
 pub mod yaml;
 
-pub use assess::{Assessment, assess};
+pub use self::{
+    assess::{Assessment, Live, assess},
+    findings::{Finding, Level, Levels, Lint},
+    lifecycle::{Operation, Stage, Status},
+    manifest::{Object, ObjectId},
+    plan::{Action, Plan, Step},
+    record::{Driver, Record},
+    release::Release,
+};

@@ -1,22 +1,25 @@
 //! Helm's own words for what happens to a release: operations, hook events, delete policies, statuses.
+//!
+//! In: the names in release records and annotations. Out: enums. Refuses: nothing; an unknown name becomes
+//! `Unknown`.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer};
 
-/// Defines an enum whose variants have names in Helm's records; any other name is `Unknown`.
+/// Defines an enum whose variants have names in Helm's records. Any other name is `Unknown`.
 macro_rules! named {
     ($(#[$doc:meta])* $Name:ident { $($(#[$variant_doc:meta])* $Variant:ident = $name:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $Name {
             $($(#[$variant_doc])* $Variant,)+
-            /// One that Helm does not know.
+            /// A name that Helm does not know.
             Unknown,
         }
 
         impl $Name {
-            /// As in a release record.
+            /// The name in a release record; `unknown` for an unknown one.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$Variant => $name,)+
@@ -24,7 +27,7 @@ macro_rules! named {
                 }
             }
 
-            /// By its name in a release record.
+            /// The variant with this name in a release record.
             pub fn from_name(name: &str) -> Self {
                 match name {
                     $($name => Self::$Variant,)+
@@ -50,15 +53,23 @@ macro_rules! named {
 named! {
     /// When a hook runs (helm `pkg/release/v1/hook.go`, HookEvent).
     Event {
+        /// Before an install creates the resources.
         PreInstall = "pre-install",
+        /// After an install has created the resources.
         PostInstall = "post-install",
+        /// Before `helm uninstall` deletes the resources.
         PreDelete = "pre-delete",
+        /// After `helm uninstall` has deleted the resources.
         PostDelete = "post-delete",
+        /// Before an upgrade changes the resources.
         PreUpgrade = "pre-upgrade",
+        /// After an upgrade has changed the resources.
         PostUpgrade = "post-upgrade",
+        /// Before a rollback changes the resources.
         PreRollback = "pre-rollback",
+        /// After a rollback has changed the resources.
         PostRollback = "post-rollback",
-        /// `helm test`.
+        /// During `helm test`.
         Test = "test",
     }
 }
@@ -66,11 +77,11 @@ named! {
 named! {
     /// When Helm deletes the object of a hook (helm `pkg/release/v1/hook.go`, HookDeletePolicy).
     DeletePolicy {
-        /// The object of an earlier run, before the hook is created.
+        /// Before the hook is created: the object of an earlier run. The default.
         BeforeHookCreation = "before-hook-creation",
-        /// Once all hooks of the event have succeeded.
+        /// After all hooks of the event have succeeded.
         HookSucceeded = "hook-succeeded",
-        /// When the hook has failed.
+        /// After the hook has failed.
         HookFailed = "hook-failed",
     }
 }
@@ -78,13 +89,21 @@ named! {
 named! {
     /// The status of a revision (helm `pkg/release/common/status.go`).
     Status {
+        /// It was installed, and nothing has replaced it.
         Deployed = "deployed",
+        /// The release was uninstalled with `--keep-history`.
         Uninstalled = "uninstalled",
+        /// A later revision has replaced it.
         Superseded = "superseded",
+        /// Its operation failed.
         Failed = "failed",
+        /// `helm uninstall` is running.
         Uninstalling = "uninstalling",
+        /// `helm install` is running, or was interrupted.
         PendingInstall = "pending-install",
+        /// `helm upgrade` is running, or was interrupted.
         PendingUpgrade = "pending-upgrade",
+        /// `helm rollback` is running, or was interrupted.
         PendingRollback = "pending-rollback",
     }
 }
@@ -92,16 +111,16 @@ named! {
 /// What is done to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// `helm install`, and the first `helm upgrade --install`.
+    /// `helm install`, or the first `helm upgrade --install`.
     Install,
     /// `helm upgrade`.
     Upgrade,
-    /// `helm rollback`, and what `--rollback-on-failure` does.
+    /// `helm rollback`, or the automatic rollback of `--rollback-on-failure`.
     Rollback,
 }
 
 impl Operation {
-    /// The operation that a revision of this status is in the middle of; `None` when it is in none.
+    /// The operation that is under way for a revision with this status; `None` if none is.
     pub fn pending(status: Status) -> Option<Self> {
         match status {
             Status::PendingInstall => Some(Self::Install),
@@ -116,7 +135,7 @@ impl Operation {
         }
     }
 
-    /// As in a command: `upgrade`.
+    /// The name of the command: `upgrade`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Install => "install",
@@ -125,7 +144,7 @@ impl Operation {
         }
     }
 
-    /// The event at which hooks of this operation run.
+    /// The event of the hooks that run at a stage of this operation.
     pub fn event(self, stage: Stage) -> Event {
         match (self, stage) {
             (Self::Install, Stage::Pre) => Event::PreInstall,
@@ -143,7 +162,7 @@ impl Operation {
 pub enum Stage {
     /// Before the resources are applied.
     Pre,
-    /// After what left the release is deleted.
+    /// After the resources are applied, and those that left the release are deleted.
     Post,
 }
 
@@ -158,8 +177,8 @@ impl Stage {
 }
 
 impl Event {
-    /// Whether the event is part of an install, upgrade or rollback. Tests and deletions happen at
-    /// another time.
+    /// Whether the event is part of an install, upgrade or rollback, and not of `helm test` or
+    /// `helm uninstall`.
     pub fn is_of_operation(self) -> bool {
         match self {
             Self::PreInstall
@@ -169,6 +188,33 @@ impl Event {
             | Self::PreRollback
             | Self::PostRollback => true,
             Self::PreDelete | Self::PostDelete | Self::Test | Self::Unknown => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_told_by_the_status() {
+        for (status, expected) in [
+            ("pending-install", Some(Operation::Install)),
+            ("pending-upgrade", Some(Operation::Upgrade)),
+            ("pending-rollback", Some(Operation::Rollback)),
+            ("deployed", None),
+            ("superseded", None),
+            ("failed", None),
+            ("uninstalling", None),
+            ("uninstalled", None),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                Operation::pending(Status::from_name(status)),
+                expected,
+                "{status}"
+            );
         }
     }
 }

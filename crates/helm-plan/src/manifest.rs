@@ -1,46 +1,45 @@
 //! The objects in a rendered manifest.
 //!
-//! In: the multi-document YAML of a release or of a hook. Out: its [`Object`]s in order, lists
+//! In: the multi-document YAML of a release or of a hook. Out: its [`Object`]s in order, with lists
 //! flattened, each with the namespace that Helm gives it. Refuses: a document that is not YAML or has
 //! no kind, with its number and source file.
 
+mod documents;
+mod error;
+
 use std::fmt;
 
-use memchr::memmem;
 use serde_json::Value;
 
+pub(crate) use self::documents::source;
+pub use self::{
+    documents::documents,
+    error::{Cause, Error},
+};
 use crate::{
     kinds::{self, Scope},
     metadata,
     yaml::{self, Budget},
 };
 
-/// What is wrong with a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
-
-impl From<String> for Error {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-/// An object as Helm tells objects apart: by group, kind, namespace and name; the version does not
-/// count (helm `pkg/kube/resource.go`, isMatchingInfo).
+/// What Helm tells objects apart by: group, kind, namespace and name. The version does not count
+/// (helm `pkg/kube/resource.go`, isMatchingInfo).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectId {
-    // The name comes first, since it tells most objects apart in few comparisons.
-    /// Empty when the API server makes one up (`generateName`): such an object is never the same as
+    // The name comes first because it tells most objects apart, with few comparisons.
+    /// Empty if the API server generates the name (`generateName`): such an object is never the same as
     /// another.
     pub name: String,
-    /// Empty for cluster-scoped kinds: Helm passes over a `metadata.namespace` there (cli-runtime
+    /// Empty for cluster-scoped kinds: Helm ignores a `metadata.namespace` there (cli-runtime
     /// `pkg/resource/visitor.go`, FilterNamespace).
     pub namespace: String,
+    /// As in the manifest: `ConfigMap`.
     pub kind: String,
+    /// The API group without the version; empty for the core group.
     pub group: String,
 }
 
+/// `ConfigMap a`
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.as_str() {
@@ -51,7 +50,8 @@ impl fmt::Display for ObjectId {
 }
 
 impl ObjectId {
-    /// The same object as the API server knows it; the ids of [`parse`] are so already.
+    /// The same object as the API server identifies it: without a namespace if its kind is cluster-scoped.
+    /// The ids from [`parse`] are like that already.
     pub fn in_cluster(&self) -> Self {
         let namespace = if self.is_cluster_scoped() {
             String::new()
@@ -64,65 +64,67 @@ impl ObjectId {
         }
     }
 
-    /// Whether the kind is known not to live in a namespace.
+    /// Whether the kind is known to live in no namespace.
     pub fn is_cluster_scoped(&self) -> bool {
         kinds::scope(&self.group, &self.kind) == Scope::Cluster
     }
 
-    /// Whether it runs to completion: such a hook is created, done, and then deleted without harm.
+    /// Whether the object runs to completion. Such a hook can be deleted without harm once it is done.
     pub fn runs_to_completion(&self) -> bool {
         kinds::runs_to_completion(&self.group, &self.kind)
     }
 
-    /// Whether an operator rather than Kubernetes itself serves this kind.
+    /// Whether an operator rather than Kubernetes itself defines this kind.
     pub fn is_custom(&self) -> bool {
         kinds::is_custom(&self.group)
     }
 }
 
+/// An object in a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
+    /// What identifies it.
     pub id: ObjectId,
+    /// All of its fields, as the manifest has them.
     pub body: Value,
 }
 
 impl Object {
-    /// Whether Helm spares the object from deletion, once it is live with these annotations.
+    /// Whether Helm keeps the object when it leaves the release, once it is live with these annotations.
     pub fn is_kept(&self) -> bool {
         metadata::is_kept(&self.body)
     }
 }
 
-/// Parses a manifest. `namespace` is the release's, for objects that name none.
+/// Parses a manifest. `namespace` is that of the release, for objects that name none.
+///
+/// # Errors
+/// A document is not YAML, or an object in it has no kind.
 pub fn parse(manifest: &str, namespace: &str) -> Result<Vec<Object>, Error> {
     parse_within(manifest, namespace, &mut Budget::default())
 }
 
-/// Parses one of the manifests of a release: that of its resources, or of a hook.
-pub fn parse_within(
+/// Parses one of the manifests of a release: that of its resources, or that of a hook.
+pub(crate) fn parse_within(
     manifest: &str,
     namespace: &str,
     budget: &mut Budget,
 ) -> Result<Vec<Object>, Error> {
     let mut objects = Vec::new();
     for (index, text) in documents(manifest).enumerate() {
-        let parsed = yaml::parse_within(text, budget);
-        let collected = parsed
-            .map_err(|error| error.to_string())
-            .and_then(|body| flatten(body, namespace, &mut objects));
-        collected.map_err(|error| match source(text) {
-            Some(file) => format!("document {} ({file}): {error}", index + 1),
-            None => format!("document {}: {error}", index + 1),
-        })?;
+        yaml::parse_within(text, budget)
+            .map_err(Cause::Yaml)
+            .and_then(|body| flatten(body, namespace, &mut objects))
+            .map_err(|cause| Error::new(index, text, cause))?;
     }
     Ok(objects)
 }
 
-fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Result<(), String> {
+fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Result<(), Cause> {
     if body.is_null() {
         return Ok(());
     }
-    // Whatever has items is a list to Helm's builder, `kind: List` or not (apimachinery
+    // To Helm's builder, everything with `items` is a list, whatever its kind (apimachinery
     // `unstructured/helpers.go`, decode).
     match body.get_mut("items") {
         Some(Value::Array(items)) => {
@@ -148,7 +150,7 @@ fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Resul
         name: text(metadata.and_then(|metadata| metadata.get("name"))),
     };
     if id.kind.is_empty() {
-        return Err("an object without a kind".to_owned());
+        return Err(Cause::NoKind);
     }
     // As Helm's builder does (cli-runtime, resource/visitor.go, SetNamespace and FilterNamespace).
     if id.is_cluster_scoped() {
@@ -174,50 +176,6 @@ fn inherit_type(item: &mut Value, list: &Value) {
         fields.insert("kind".to_owned(), kind.into());
         fields.insert("apiVersion".to_owned(), text("apiVersion").into());
     }
-}
-
-/// The documents of a manifest: what is between lines that start with `---`.
-pub fn documents(manifest: &str) -> impl Iterator<Item = &str> {
-    let line_break_and_separator = memmem::Finder::new("\n---");
-    let mut rest = Some(manifest);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let separator = match text.starts_with("---") {
-            true => Some(0),
-            false => line_break_and_separator
-                .find(text.as_bytes())
-                .map(|at| at + 1),
-        };
-        match separator.and_then(|at| text.split_at_checked(at)) {
-            Some((document, more)) => {
-                rest = Some(behind_separator(more));
-                Some(document)
-            }
-            None => {
-                rest = None;
-                Some(text)
-            }
-        }
-    })
-    .filter(|text| !text.trim().is_empty())
-}
-
-/// What follows a separator: its line may hold blanks and a comment besides (apimachinery `util/yaml`,
-/// YAMLReader).
-fn behind_separator(text: &str) -> &str {
-    let text = text.trim_start_matches('-');
-    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
-    match line.trim_start().chars().next() {
-        None | Some('#') => rest,
-        _ => text,
-    }
-}
-
-/// The template that Helm names in the first comment of each document.
-pub fn source(text: &str) -> Option<&str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix("# Source: "))
-        .map(str::trim)
 }
 
 #[cfg(test)]

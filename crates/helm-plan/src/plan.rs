@@ -15,8 +15,8 @@
 //! API server refuses an object, and what hooks of earlier revisions left behind. That a hook of the
 //! current revision ran does not mean that its object is there: its own upgrade may have pruned it
 //! (the hook trap), and the record of a rollback tells of the runs of the revision that it copies.
-//! After an operation that failed, live objects may be as neither its manifest nor the one of before
-//! says: then `keep` counts only where it was seen, and nothing is known to exist.
+//! After an operation that failed, live objects may match neither its manifest nor the previous one:
+//! then `keep` counts only where it was seen, and nothing is known to exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,52 +32,57 @@ use crate::{
 /// One thing that Helm does to one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// What Helm does.
     pub action: Action,
+    /// The object that Helm does it to.
     pub object: ObjectId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// before-hook-creation: the object of the last run goes.
+    /// Deletes the object of an earlier run (delete policy `before-hook-creation`).
     DeleteBeforeHook(Stage),
+    /// Creates a hook.
     CreateHook(Stage),
-    /// The hook meets an object that exists, and is patched onto it (server-side apply).
+    /// The object of a hook exists already, and is patched (server-side apply).
     PatchHook(Stage),
-    /// The same with client-side apply: the API server answers 409, and the operation fails.
+    /// The object exists already, and the API server answers 409 (client-side apply): the operation
+    /// fails.
     Conflict(Stage),
-    /// hook-succeeded.
+    /// Deletes the object once the hooks of the event are done (delete policy `hook-succeeded`).
     DeleteAfterHook(Stage),
+    /// Creates or patches a regular resource.
     Apply,
-    /// It left the release.
+    /// Deletes what left the release.
     Prune,
-    /// It left the release, but has `helm.sh/resource-policy: keep`.
+    /// Leaves what left the release alone, because of `helm.sh/resource-policy: keep`.
     Keep,
 }
 
+/// For people: `create ConfigMap a as a pre-hook`
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let object = &self.object;
         match self.action {
             Action::DeleteBeforeHook(stage) => {
-                write!(f, "delete {object} before its {}-hook", stage.name())
+                let stage = stage.name();
+                write!(f, "delete {object} before creating it as a {stage}-hook")
             }
-            Action::CreateHook(stage) => write!(f, "create {object} as {}-hook", stage.name()),
-            Action::PatchHook(stage) => write!(f, "patch {object} as {}-hook", stage.name()),
-            Action::Conflict(stage) => {
-                write!(f, "fail: {object} exists and is a {}-hook", stage.name())
+            Action::CreateHook(stage) => write!(f, "create {object} as a {}-hook", stage.name()),
+            Action::PatchHook(stage) => write!(f, "patch {object} as a {}-hook", stage.name()),
+            Action::Conflict(_) => {
+                write!(f, "fail to create {object}, because it already exists")
             }
-            Action::DeleteAfterHook(stage) => {
-                write!(
-                    f,
-                    "delete {object} after the {}-hooks (hook-succeeded)",
-                    stage.name()
-                )
-            }
+            Action::DeleteAfterHook(stage) => write!(
+                f,
+                "delete {object} after the {}-hooks (delete policy hook-succeeded)",
+                stage.name()
+            ),
             Action::Apply => write!(f, "apply {object}"),
-            Action::Prune => write!(f, "delete {object}, which left the release"),
+            Action::Prune => write!(f, "delete {object}, because it is no longer in the release"),
             Action::Keep => write!(
                 f,
-                "keep {object}, which left the release (helm.sh/resource-policy)"
+                "keep {object}, which is no longer in the release (helm.sh/resource-policy: keep)"
             ),
         }
     }
@@ -95,6 +100,7 @@ pub struct LiveObjects {
 /// The steps of an operation, and what they leave behind.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
+    /// What Helm does, in order.
     pub steps: Vec<Step>,
     /// The same by object: what is done to it, in order.
     actions: BTreeMap<ObjectId, Vec<Action>>,
@@ -107,8 +113,11 @@ pub struct Plan {
 /// What is known of an object. Nothing is known of those that are in neither map nor record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
+    /// It exists.
     Present,
+    /// It does not exist.
     Absent,
+    /// No record tells.
     Unknown,
 }
 
@@ -133,14 +142,17 @@ impl Plan {
         })
     }
 
+    /// The operation ends before it is done.
     pub fn fails(&self) -> bool {
         self.fails_at().is_some()
     }
 
+    /// What is known of an object when the pods of the target start: after the prune.
     pub fn after_prune(&self, object: &ObjectId) -> Presence {
         presence(&self.after_prune, object)
     }
 
+    /// What is known of an object when the operation is done.
     pub fn at_end(&self, object: &ObjectId) -> Presence {
         presence(&self.at_end, object)
     }

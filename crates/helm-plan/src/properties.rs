@@ -1,7 +1,5 @@
 //! What holds for any record, manifest and plan.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::{
     collection::vec,
@@ -10,12 +8,15 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    builders::{NAMESPACE, Revision, config, doc, gzip, pods, revision, secret, volumes},
-    findings::{Case, Lint, findings},
+use crate::{
+    findings::{Change, Fact, findings},
+    lifecycle::{Operation, Stage},
     manifest::{self, ObjectId},
-    plan::{Action, Operation, Plan, Presence, Release, Stage},
-    record, yaml,
+    plan::{Action, LiveObjects, Plan, Presence},
+    record::{self, Driver, Record},
+    release::Release,
+    testing::{NAMESPACE, Revision, config, doc, gzip, pods, revision, secret, volumes},
+    yaml,
 };
 
 const PLENTY: u64 = 1 << 20;
@@ -217,7 +218,7 @@ struct Scenario {
     operation: Operation,
     current: Option<Release>,
     target: Release,
-    kept: BTreeSet<ObjectId>,
+    live: LiveObjects,
 }
 
 impl Scenario {
@@ -226,7 +227,7 @@ impl Scenario {
             self.operation,
             self.current.as_ref(),
             &self.target,
-            &self.kept,
+            &self.live,
         )
     }
 
@@ -272,7 +273,10 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 operation,
                 current: (operation != Operation::Install).then(|| current.release()),
                 target: target.release(),
-                kept: kept.into_iter().map(config_id).collect(),
+                live: LiveObjects {
+                    kept: kept.into_iter().map(config_id).collect(),
+                    ..LiveObjects::default()
+                },
             }
         })
 }
@@ -295,22 +299,22 @@ proptest! {
 
     #[test]
     fn records_are_read_as_they_were_written(content in record_content()) {
-        let written: record::Release = serde_json::from_value(content.clone()).unwrap();
+        let written: Record = serde_json::from_value(content.clone()).unwrap();
         let stored = Revision { content: content.clone() };
-        prop_assert_eq!(record::decode(&stored.secret(), "Secret", PLENTY), Ok(written.clone()));
-        prop_assert_eq!(record::decode(&stored.config_map(), "ConfigMap", PLENTY), Ok(written.clone()));
+        prop_assert_eq!(&record::decode(&stored.secret(), Driver::Secret, PLENTY).unwrap(), &written);
+        prop_assert_eq!(&record::decode(&stored.config_map(), Driver::ConfigMap, PLENTY).unwrap(), &written);
         let plain = json!({"data": {"release": BASE64_STANDARD.encode(content.to_string())}});
-        prop_assert_eq!(record::decode(&plain, "ConfigMap", PLENTY), Ok(written));
+        prop_assert_eq!(record::decode(&plain, Driver::ConfigMap, PLENTY).unwrap(), written);
     }
 
     #[test]
     fn whatever_is_in_a_record_nothing_panics(data in data(), text in ".*") {
         let helm = BASE64_STANDARD.encode(&data);
         let kubernetes = BASE64_STANDARD.encode(&helm);
-        for (kind, release) in [("Secret", kubernetes), ("ConfigMap", helm), ("Secret", text.clone()), ("ConfigMap", text)] {
+        for (driver, release) in [(Driver::Secret, kubernetes), (Driver::ConfigMap, helm), (Driver::Secret, text.clone()), (Driver::ConfigMap, text)] {
             let object = json!({"data": {"release": release}});
-            let Ok(release) = record::decode(&object, kind, PLENTY) else { continue };
-            let _ = release.info.goes_back_to();
+            let Ok(release) = record::decode(&object, driver, PLENTY) else { continue };
+            let _ = release.info.rollback_target();
             let _ = Release::parse(release);
         }
     }
@@ -353,11 +357,11 @@ proptest! {
             if plan.fails() || id.name.is_empty() {
                 continue;
             }
-            prop_assert_eq!(plan.at_start(id), Presence::Present, "{}", id);
+            prop_assert_eq!(plan.after_prune(id), Presence::Present, "{}", id);
             let deletes_itself = plan.actions(id).any(|action| action == Action::DeleteAfterHook(Stage::Post));
             prop_assert!(deletes_itself || plan.at_end(id) == Presence::Present, "{id}");
         }
-        for id in &scenario.kept {
+        for id in &scenario.live.kept {
             let hooked = plan.actions(id).any(|action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_) | Action::PatchHook(_)));
             prop_assert!(hooked || !pruned.contains(&id), "{id}");
         }
@@ -373,7 +377,7 @@ proptest! {
             if ssa { revision.server_side().release() } else { revision.release() }
         };
         for operation in [Operation::Upgrade, Operation::Rollback] {
-            let plan = Plan::new(operation, Some(&revision(1)), &revision(2), &BTreeSet::new());
+            let plan = Plan::new(operation, Some(&revision(1)), &revision(2), &LiveObjects::default());
             let takes = |action| matches!(action, Action::Prune | Action::Keep);
             prop_assert!(!plan.steps.iter().any(|step| takes(step.action)));
         }
@@ -382,31 +386,31 @@ proptest! {
     #[test]
     fn findings_are_about_what_the_plan_shows(scenario in scenario()) {
         let plan = scenario.plan();
-        let case = Case {
+        let change = Change {
             operation: scenario.operation,
             current: scenario.current.as_ref(),
             target: &scenario.target,
             plan: &plan,
         };
-        let findings = findings(case).unwrap();
+        let findings = findings(change).unwrap();
         let mut seen = Vec::new();
         for finding in &findings {
             let id = &finding.object;
-            prop_assert!(!seen.contains(&(finding.lint, id)), "{finding} twice");
-            seen.push((finding.lint, id));
-            prop_assert!(!finding.ways_out.is_empty(), "{finding}");
+            prop_assert!(!seen.contains(&(finding.lint().name, id)), "{finding} twice");
+            seen.push((finding.lint().name, id));
+            prop_assert!(!finding.ways_out().is_empty(), "{finding}");
             prop_assert!(!finding.to_string().contains('\n'));
-            match finding.lint {
-                Lint::HookPruned | Lint::HookHelperPruned => {
+            match finding.fact {
+                Fact::HookPruned(_) | Fact::HookHelperPruned(_) => {
                     prop_assert!(scenario.was_regular(id));
                     prop_assert_eq!(plan.at_end(id), Presence::Absent, "{}", finding);
                 }
-                Lint::DanglingReference | Lint::HookSelfDeleted => {
+                Fact::DanglingReference(_) | Fact::HookSelfDeleted(_) => {
                     prop_assert_eq!(plan.at_end(id), Presence::Absent, "{}", finding);
-                    prop_assert!(!finding.users.is_empty());
+                    prop_assert!(!finding.consumers.is_empty());
                 }
-                Lint::HookTooLate => prop_assert_ne!(plan.at_start(id), Presence::Present),
-                Lint::HookConflict | Lint::HookRecreatesStorage | Lint::NoRollout => {}
+                Fact::HookTooLate(_) => prop_assert_ne!(plan.after_prune(id), Presence::Present),
+                Fact::HookConflict(_) | Fact::HookRecreatesStorage(_) | Fact::NoRollout(_) => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A release with its manifests parsed.
 //!
-//! In: a [`Record`]. Out: a [`Release`]: its resources, and its hooks with the objects in them. Refuses: a
-//! manifest that cannot be parsed.
+//! In: a [`Record`]. Out: a [`Release`]: its resources, and its hooks with their objects. Refuses: a
+//! manifest that cannot be parsed, with the revision and the hook.
 
 use crate::{
     lifecycle::{DeletePolicy, Event, Operation, Stage, Status},
@@ -13,7 +13,7 @@ use crate::{
 /// A manifest of a release that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// That of its resources.
+    /// The manifest of its resources.
     #[error("manifest of revision {revision}: {source}")]
     Manifest {
         /// The revision of the release.
@@ -21,7 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         source: manifest::Error,
     },
-    /// That of a hook.
+    /// The manifest of a hook.
     #[error("hook {path} of revision {revision}: {source}")]
     Hook {
         /// The file of the chart that the hook comes from.
@@ -46,9 +46,10 @@ pub struct Release {
     pub resources: Vec<Object>,
     /// The hooks, in the order of the record.
     pub hooks: Vec<Hook>,
-    /// Its operation went through.
+    /// Whether its operation has succeeded and nothing has replaced it.
     pub deployed: bool,
-    /// Applied by the API server, which patches a hook onto an object that exists.
+    /// Whether Helm applies it server-side. A hook whose object exists is then patched; with client-side
+    /// apply, creating it fails.
     pub server_side_apply: bool,
 }
 
@@ -57,22 +58,25 @@ pub struct Release {
 pub struct Hook {
     /// The name by which Helm sorts it.
     pub name: String,
-    /// The kind in the record.
+    /// The kind that the record gives.
     kind: String,
-    /// The events at which it runs; one that is listed twice runs it twice.
+    /// When it runs. An event that is listed twice runs it twice.
     pub events: Vec<Event>,
     /// Hooks with a lower weight run first.
     pub weight: i64,
     /// Empty for Helm's default: see [`Hook::has_policy`].
     delete_policies: Vec<DeletePolicy>,
-    /// Whether it has run in this revision, or in the one that this is a rollback to.
+    /// Whether it has succeeded in this revision, or in the revision that this rollback copies.
     pub has_run: bool,
-    /// One, but for a list.
+    /// Its objects. There is one, unless it is a list.
     pub objects: Vec<Object>,
 }
 
 impl Release {
     /// Parses the manifests of a record.
+    ///
+    /// # Errors
+    /// One of them is not YAML, holds an object without a kind, or all of them together are too large.
     pub fn parse(record: Record) -> Result<Self, Error> {
         let namespace = record.namespace;
         let revision = record.version;
@@ -102,14 +106,14 @@ impl Release {
         })
     }
 
-    /// Whether the live objects are as this release's manifest says, when `next` begins: no failed
-    /// operation came between.
+    /// Whether the live objects are as this release's manifest says when `next` begins, because no failed
+    /// operation came between them.
     pub fn is_live_before(&self, next: &Self) -> bool {
         self.deployed && self.revision.checked_add(1) == Some(next.revision)
     }
 
-    /// The hooks that run at a stage, in Helm's order: by weight, then name; equal ones stay in the
-    /// order of the record, which is by kind. A hook that lists an event twice runs twice.
+    /// The hooks that run at a stage, in Helm's order: by weight, then by name, then in the order of the
+    /// record, which is by kind. A hook that lists an event twice is in it twice.
     pub fn hooks_at(&self, operation: Operation, stage: Stage) -> Vec<&Hook> {
         let event = operation.event(stage);
         let mut hooks: Vec<_> = self
@@ -135,8 +139,8 @@ impl Hook {
         }
     }
 
-    /// What hooks of one event are sorted by.
-    pub fn order(&self) -> (i64, &str) {
+    /// The key that Helm sorts the hooks of one event by.
+    pub(crate) fn order(&self) -> (i64, &str) {
         (self.weight, &self.name)
     }
 
@@ -154,18 +158,17 @@ impl Hook {
         self.events.iter().all(|event| *event == Event::Test)
     }
 
-    /// Whether this operation runs it, before or after.
+    /// Whether it runs at any stage of this operation.
     pub fn runs_at(&self, operation: Operation) -> bool {
         [Stage::Pre, Stage::Post]
             .into_iter()
             .any(|stage| self.runs_in(operation, stage))
     }
 
-    /// Whether Helm deletes its object at this time. When no policy is given, the default is
-    /// `before-hook-creation`.
+    /// Whether Helm deletes its object by this policy. The default is `before-hook-creation`.
     pub fn has_policy(&self, policy: DeletePolicy) -> bool {
         let policies = &self.delete_policies;
-        // CRDs are never deleted: that would take all their objects with them.
+        // Helm never deletes CRDs by a policy: all objects of the kind would be deleted too.
         self.kind != "CustomResourceDefinition"
             && match policies.is_empty() {
                 true => policy == DeletePolicy::BeforeHookCreation,

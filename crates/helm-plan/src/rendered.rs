@@ -1,31 +1,36 @@
-//! A chart as `helm template` prints it, as the record that Helm would write for it: for checks before
-//! an upgrade, where there is no record yet.
+//! A rendered chart, turned into the record that Helm would write for it: for checks before an upgrade,
+//! when there is no record yet.
 //!
-//! In: the multi-document YAML of a rendered chart. Out: a [`Record`]. Refuses: a document that is not
-//! YAML.
+//! In: the multi-document YAML that `helm template` prints. Out: a [`Record`]. Refuses: a document that is
+//! not YAML.
 
 use serde_json::Value;
 
 use crate::{
     lifecycle::{DeletePolicy, Event, Status},
-    manifest,
+    manifest::{self, Cause},
     metadata::{HOOK, HOOK_DELETE_POLICY, HOOK_WEIGHT, annotation, words},
     record::{HookRecord, Info, LastRun, Record},
     yaml::{self, Budget},
 };
 
-/// A revision of a release. The first is deployed, others are pending.
+/// The record of a revision of a release. Revision 1 is deployed, all others are pending upgrades.
+/// `server_side_apply` says how Helm applies it.
+///
+/// # Errors
+/// A document is not YAML.
 pub fn release(
     text: &str,
     name: &str,
     namespace: &str,
     revision: u64,
     server_side_apply: bool,
-) -> Result<Record, yaml::Error> {
+) -> Result<Record, manifest::Error> {
     let (mut resources, mut hooks) = (String::new(), Vec::new());
     let mut budget = Budget::default();
-    for document in manifest::documents(text) {
-        let object = yaml::parse_within(document, &mut budget)?;
+    for (index, document) in manifest::documents(text).enumerate() {
+        let object = yaml::parse_within(document, &mut budget)
+            .map_err(|error| manifest::Error::new(index, document, Cause::Yaml(error)))?;
         match annotation(&object, HOOK) {
             None => resources.extend(["---\n", document, "\n"]),
             Some(events) => hooks.extend(hook(&object, events, document)),
@@ -47,9 +52,9 @@ pub fn release(
     })
 }
 
-/// A hook as it is in a record. `None` for an event that Helm does not know: it then takes the document
-/// for neither a hook nor a resource (helm `pkg/release/v1/util/manifest_sorter.go`).
-pub fn hook(object: &Value, events: &str, document: &str) -> Option<HookRecord> {
+/// The hook that a record has for a document. `None` if one of its events is unknown to Helm, which then
+/// treats the document as neither a hook nor a resource (helm `pkg/release/v1/util/manifest_sorter.go`).
+pub(crate) fn hook(object: &Value, events: &str, document: &str) -> Option<HookRecord> {
     let event = |name: String| match name.as_str() {
         // The old name of the event.
         "test-success" => Event::Test,
@@ -66,7 +71,7 @@ pub fn hook(object: &Value, events: &str, document: &str) -> Option<HookRecord> 
             .unwrap_or_default()
             .to_owned()
     };
-    // Whatever they are: an unknown one is none, but takes the place of the default.
+    // An unknown policy does nothing, but it replaces the default.
     let policies = annotation(object, HOOK_DELETE_POLICY).map(|policies| {
         let names = words(policies);
         names.map(|name| DeletePolicy::from_name(&name)).collect()
@@ -130,10 +135,12 @@ metadata: {name: c, annotations: {helm.sh/hook: pre-upgarde}}
     }
 
     #[test]
-    fn what_is_no_yaml_is_an_error() {
-        let error = release("kind: [", "app", "shop", 1, false)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("line 2 column 1"), "{error}");
+    fn a_document_that_is_not_yaml_is_refused() {
+        let text = "kind: A\n---\n# Source: app/templates/a.yaml\nkind: [";
+        let error = release(text, "app", "shop", 1, false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "document 2 (app/templates/a.yaml): did not find expected node content at line 3 column 1"
+        );
     }
 }

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
 mod field;
 #[cfg(any(test, feature = "proptest"))]
@@ -14,9 +15,13 @@ pub use self::field::{Problem, WrongShape};
 /// The kinds of objects that a pod can need by name, in its own namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// Read as files or environment.
     ConfigMap,
+    /// Read as files or environment, or credentials for images and volumes.
     Secret,
+    /// The account that the pods run as.
     ServiceAccount,
+    /// Storage that the pods mount.
     PersistentVolumeClaim,
 }
 
@@ -41,18 +46,24 @@ impl fmt::Display for Kind {
 /// One place in a pod template that names an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
+    /// The kind of the object.
     pub kind: Kind,
+    /// The name of the object. It is in the namespace of the pod.
     pub name: String,
+    /// Which of its keys the pods use.
     pub keys: Keys,
-    /// The pods start without it.
+    /// Whether the pods start without it.
     pub optional: bool,
+    /// What the pods use it for.
     pub purpose: Purpose,
 }
 
 /// Which keys of a ConfigMap or Secret are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
+    /// All of them, or the object has none.
     All,
+    /// These. The pods do not start if one is missing, unless the reference is optional.
     Only(BTreeSet<String>),
 }
 

@@ -1,10 +1,9 @@
 use serde_json::json;
 
-use super::{
-    super::builders::{Docs, NAMESPACE, config, mounts, pods, revision},
-    *,
-};
-use crate::{annotations::ALLOW_REVISION, cluster::double::Objects};
+use helm_plan::testing::{Docs, NAMESPACE, config, mounts, pods, revision};
+
+use super::*;
+use crate::{annotations::ALLOW_REVISION, cluster::fake::Objects, request};
 
 const PRE: &str = "pre-install,pre-upgrade";
 const SELECTOR: &str = "Secret shop/* [owner=helm,status in (pending-upgrade,pending-rollback)]";
@@ -41,8 +40,8 @@ fn deletion(name: &str) -> Request {
     request(Operation::Delete, "ConfigMap", name, annotations)
 }
 
-/// While the upgrade of `web` from revision 1 to 2 is pending. The double lists all Secrets, as a list
-/// of a moment ago may.
+/// While the upgrade of `web` from revision 1 to 2 is pending. The fake cluster lists all Secrets, as an
+/// outdated list may.
 fn during(v1: Docs<'_>, v2: Docs<'_>) -> Objects {
     Objects::new([
         revision(2, v2).status("pending-upgrade").secret(),
@@ -125,15 +124,17 @@ fn a_hook_that_will_be_lost_is_stopped() {
     assert_eq!(
         message,
         "\
-rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Helm has begun; this request was stopped.
+rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. The upgrade is already running; only this request was stopped.
 
-hook-pruned: ConfigMap a: regular in revision 1, a hook (pre-install, pre-upgrade) in revision 2: Helm makes it in the pre-upgrade hooks, then deletes it as no longer in the manifest.
+hook-pruned: ConfigMap a is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Helm would create it as a pre-upgrade hook and then delete it, because it is no longer in the release manifest.
 Needed by: Deployment web.
-What to do, one of:
+Fix it in one of these ways:
 - keep it a regular resource: remove the annotation helm.sh/hook
-- let Helm pass over it: add the annotation helm.sh/resource-policy: keep to the hook
+- make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook
 
-To let revision 2 pass all the same: helm upgrade --labels rollout-guard/allow-revision=2 …"
+To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+
+More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned"
     );
     assert_eq!(
         *cluster.asked.borrow(),
@@ -250,7 +251,7 @@ fn rescue_keeps_hooks_that_run_before_the_prune() {
     assert_eq!(rescued(&job), Verdict::accept(), "a Job");
 }
 
-/// Helm 3 stops at a hook that it meets; gone meanwhile, it is created and lost.
+/// Helm 3 fails when the object of a hook exists; once somebody has deleted it, it is created and lost.
 #[test]
 fn a_hook_whose_object_has_gone_is_stopped() {
     let cluster = during(

@@ -1,22 +1,20 @@
-use super::{
-    super::builders::{Docs, config, deployment, doc, pods, revision, volumes},
-    *,
-};
+use super::*;
+use crate::testing::{Docs, config, deployment, doc, pods, revision, volumes};
 
-/// `Deployment web @Workload needs ConfigMap a` of each user, in order.
+/// `Deployment web @Workload needs ConfigMap a` of each consumer, in order.
 fn found(operation: Operation, docs: Docs<'_>) -> Vec<String> {
     let target = revision(1, docs).release();
-    let users = users(&Declared::default(), &target, operation).unwrap();
-    let show = |user: &User<'_>| {
-        let keys = user.keys.iter().flatten();
+    let consumers = consumers(&Declared::default(), &target, operation).unwrap();
+    let show = |consumer: &Consumer<'_>| {
+        let keys = consumer.keys.iter().flatten();
         let keys: String = keys.map(|key| format!(" {key}")).collect();
-        let optional = if user.optional { "?" } else { "" };
+        let optional = if consumer.optional { "?" } else { "" };
         format!(
             "{} @{:?} needs {}{optional}{keys}",
-            user.object.id, user.when, user.needs
+            consumer.object.id, consumer.when, consumer.needs
         )
     };
-    users.iter().map(show).collect()
+    consumers.iter().map(show).collect()
 }
 
 #[test]
@@ -58,9 +56,11 @@ fn the_users_of_a_release() {
 fn pods_need_things_of_their_own_namespace() {
     let docs: Docs<'_> = &[&deployment("web", "serviceAccountName: m").namespace("other")];
     let target = revision(1, docs).release();
-    let users = users(&Declared::default(), &target, Operation::Install).unwrap();
+    let consumers = consumers(&Declared::default(), &target, Operation::Install).unwrap();
     assert_eq!(
-        users.first().map(|user| user.needs.namespace.as_str()),
+        consumers
+            .first()
+            .map(|consumer| consumer.needs.namespace.as_str()),
         Some("other")
     );
 }

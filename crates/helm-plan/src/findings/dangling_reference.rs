@@ -106,9 +106,9 @@ pub enum Loss {
     Key(String),
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    match linter.fate(id) {
-        Fate::Pruned if hook_pruned::Fact::of(linter, id).is_some() => None,
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
+    match fate {
+        Fate::Pruned if hook_pruned::Fact::of(linter, id, fate).is_some() => None,
         Fate::Pruned => object(linter, id),
         Fate::Stays => key(linter, id),
         Fate::Conflict(_) | Fate::Spared | Fate::DeletedAfterHook(_) => None,

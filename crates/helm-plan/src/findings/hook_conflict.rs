@@ -83,8 +83,8 @@ pub enum Fact {
     Twice,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    match linter.fate(id) {
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
+    match fate {
         Fate::Conflict(stage) => Some(conflict(linter, id, stage)),
         Fate::Stays => may_conflict(linter, id),
         Fate::Spared | Fate::Pruned | Fate::DeletedAfterHook(_) => None,

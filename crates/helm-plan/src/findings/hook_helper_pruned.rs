@@ -54,7 +54,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Finding, Level, Lint, Linter, hook_pruned};
+use super::{Finding, Level, Lint, Linter, hook_pruned, linter::Fate};
 use crate::{
     consumers::{Consumer, When},
     lifecycle::{Event, Stage},
@@ -74,8 +74,8 @@ pub const LINT: Lint = Lint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact(pub hook_pruned::Fact);
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    let fact = hook_pruned::Fact::of(linter, id)?;
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
+    let fact = hook_pruned::Fact::of(linter, id, fate)?;
     if !is_helper(linter, id, &fact.events) {
         return None;
     }

@@ -94,8 +94,8 @@ pub struct Fact {
     pub is_created: bool,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    let fact = Fact::of(linter, id)?;
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
+    let fact = Fact::of(linter, id, fate)?;
     if hook_helper_pruned::is_helper(linter, id, &fact.events) {
         return None;
     }
@@ -104,13 +104,15 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
 
 impl Fact {
     /// Whether it is true of the object, helper or not.
-    pub(super) fn of(linter: &Linter<'_>, id: &ObjectId) -> Option<Self> {
+    pub(super) fn of(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Self> {
+        if fate != Fate::Pruned || !linter.was_regular(id) || id.runs_to_completion() {
+            return None;
+        }
         let hooks = linter.lifecycle_hooks(id);
         let on_purpose = hooks
             .iter()
             .any(|hook| hook.has_policy(DeletePolicy::HookSucceeded));
-        let is_replaced = linter.was_regular(id) && !hooks.is_empty();
-        if linter.fate(id) != Fate::Pruned || !is_replaced || on_purpose || id.runs_to_completion() {
+        if hooks.is_empty() || on_purpose {
             return None;
         }
         let mut events = Vec::new();

@@ -61,10 +61,10 @@ pub struct Fact {
     pub operation: Operation,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     let operation = linter.change.operation;
     let mut actions = linter.change.plan.actions(id);
-    let is_recreated = linter.fate(id) == Fate::Stays
+    let is_recreated = fate == Fate::Stays
         && id.kind == "PersistentVolumeClaim"
         && operation != Operation::Install
         && actions.any(|action| matches!(action, Action::DeleteBeforeHook(_)));

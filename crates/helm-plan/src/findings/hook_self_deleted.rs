@@ -80,8 +80,8 @@ pub struct Fact {
     pub stage: Stage,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    let Fate::DeletedAfterHook(stage) = linter.fate(id) else {
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
+    let Fate::DeletedAfterHook(stage) = fate else {
         return None;
     };
     let runs_later = |consumer: &Consumer<'_>| match consumer.when {

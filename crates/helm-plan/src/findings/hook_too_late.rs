@@ -76,7 +76,7 @@ pub struct Fact {
     pub operation: Operation,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     let plan = linter.change.plan;
     let is_missing = match plan.after_prune(id) {
         Presence::Absent => true,
@@ -85,7 +85,7 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
         Presence::Present => false,
     };
     let is_created_after = plan.actions(id).last() == Some(Action::CreateHook(Stage::Post));
-    if linter.fate(id) != Fate::Stays || !is_missing || !is_created_after {
+    if fate != Fate::Stays || !is_missing || !is_created_after {
         return None;
     }
     let starts_before = |when| matches!(when, When::Workload | When::LastingHook(Stage::Pre));

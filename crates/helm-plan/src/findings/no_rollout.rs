@@ -82,9 +82,9 @@ pub struct Fact {
     pub workloads: usize,
 }
 
-pub(super) fn check(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
+pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     let target = linter.change.target;
-    let is_silent = linter.fate(id) == Fate::Stays
+    let is_silent = fate == Fate::Stays
         && !target.server_side_apply
         && linter.change.current?.is_live_before(target);
     if !is_silent {

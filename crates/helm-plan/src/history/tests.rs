@@ -1,275 +1,113 @@
-use serde_json::json;
+use std::convert::Infallible;
 
-use super::{super::builders::revision, *};
-use crate::cluster::double::Objects;
+use super::*;
 
-/// The records `(revision, status)` of `web` in the cluster.
-fn cluster(records: &[(u64, &str)]) -> Objects {
-    let record = |&(number, status): &(u64, &str)| revision(number, &[]).status(status).secret();
-    Objects::new(records.iter().map(record))
-}
-
-fn current(cluster: &Objects, operation: Operation, new: u64) -> Result<Option<u64>, String> {
-    current_of_kind("Secret", cluster, operation, new)
-}
-
-fn current_of_kind(
-    kind: &str,
-    cluster: &Objects,
+/// The current revision by these statuses, and the revisions that were asked for.
+fn current_of(
     operation: Operation,
-    new: u64,
-) -> Result<Option<u64>, String> {
-    let history = History {
-        cluster,
-        kind,
-        namespace: "shop",
-        max_record_bytes: 1 << 20,
-    };
-    let target = revision(new, &[]).content;
-    let target: Release = serde_json::from_value(target).unwrap();
-    let current = history.current(operation, &target)?;
-    Ok(current.map(|release| release.version))
-}
-
-/// Look-ups: `v3` for a whole record, `v2 labels` for its labels.
-fn asked(cluster: &Objects) -> Vec<String> {
-    let short = |asked: &String| {
-        let asked = asked
-            .strip_prefix("Secret shop/sh.helm.release.v1.web.")
-            .unwrap();
-        let asked = asked.replace(" [metadata.labels, data]", "");
-        asked.replace(" [metadata.labels]", " labels")
-    };
-    cluster.asked.borrow().iter().map(short).collect()
-}
-
-#[track_caller]
-fn assert_current(
-    name: &str,
-    records: &[(u64, &str)],
-    new: u64,
-    expected: Result<u64, &str>,
-    looked_up: &[&str],
-) {
-    let cluster = cluster(records);
-    let current = current(&cluster, Operation::Upgrade, new);
-    let expected = expected.map(Some).map_err(str::to_owned);
-    assert_eq!(current, expected, "{name}");
-    assert_eq!(asked(&cluster), looked_up, "{name}");
+    statuses: &[(u64, Status)],
+    next: u64,
+) -> (Result<Option<u64>, String>, Vec<u64>) {
+    let mut asked = Vec::new();
+    let current = current(operation, next, |revision| {
+        asked.push(revision);
+        let found = statuses.iter().find(|(number, _)| *number == revision);
+        Ok::<_, Infallible>(found.map(|(_, status)| *status))
+    });
+    (current.map_err(|error| error.to_string()), asked)
 }
 
 #[test]
 fn current_of_an_upgrade_is_what_helm_takes() {
-    assert_current(
-        "the last is deployed",
-        &[(1, "superseded"), (2, "deployed")],
-        3,
-        Ok(2),
-        &["v2"],
-    );
-    assert_current("the first", &[(1, "deployed")], 2, Ok(1), &["v1"]);
-    assert_current(
-        "the last has failed",
-        &[(1, "superseded"), (2, "deployed"), (3, "failed")],
-        4,
-        Ok(2),
-        &["v3", "v2 labels", "v2"],
-    );
-    assert_current(
-        "several have failed",
-        &[(1, "deployed"), (2, "failed"), (3, "failed"), (4, "failed")],
-        5,
-        Ok(1),
-        &["v4", "v3 labels", "v2 labels", "v1 labels", "v1"],
-    );
-    assert_current(
-        "a gap: somebody has deleted records",
-        &[(2, "deployed"), (5, "failed")],
-        6,
-        Ok(2),
-        &["v5", "v4 labels", "v3 labels", "v2 labels", "v2"],
-    );
-    assert_current(
-        "several are deployed: the newest",
-        &[(1, "deployed"), (2, "deployed"), (3, "failed")],
-        4,
-        Ok(2),
-        &["v3", "v2 labels", "v2"],
-    );
-    assert_current(
-        "none is deployed, the last has failed",
-        &[(1, "failed"), (2, "failed")],
-        3,
-        Ok(2),
-        &["v2", "v1 labels"],
-    );
-    assert_current(
-        "none is deployed, the last is superseded",
-        &[(1, "failed"), (2, "superseded")],
-        3,
-        Ok(2),
-        &["v2", "v1 labels"],
-    );
-    assert_current(
-        "pending ones in between are passed over",
-        &[(1, "deployed"), (2, "pending-upgrade"), (3, "failed")],
-        4,
-        Ok(1),
-        &["v3", "v2 labels", "v1 labels", "v1"],
-    );
-}
-
-#[test]
-fn histories_from_which_helm_does_not_upgrade() {
-    let nothing = Err("release web in namespace shop has no revision to upgrade from");
-    assert_current("nothing is there", &[], 2, nothing, &["v1"]);
-    assert_current("uninstalled", &[(1, "uninstalled")], 2, nothing, &["v1"]);
-    assert_current("pending", &[(1, "pending-install")], 2, nothing, &["v1"]);
-    assert_current("revision 1", &[], 1, nothing, &["v0"]);
-    assert_current("revision 0", &[], 0, nothing, &["v0"]);
-}
-
-/// Helm reads the status of the last revision from its content, and looks for deployed ones by label.
-#[test]
-fn an_edited_label_counts_as_in_helm() {
-    let labelled = |number, status: &str, label: &str| {
-        let mut record = revision(number, &[]).status(status).secret();
-        record["metadata"]["labels"]["status"] = label.into();
-        record
-    };
-    let last = |record| Objects::new([revision(1, &[]).secret(), record]);
-
-    let cluster = last(labelled(2, "deployed", "failed"));
-    assert_eq!(current(&cluster, Operation::Upgrade, 3), Ok(Some(2)));
-    assert_eq!(asked(&cluster), ["v2"]);
-
-    let cluster = last(labelled(2, "failed", "deployed"));
-    assert_eq!(current(&cluster, Operation::Upgrade, 3), Ok(Some(2)));
-    assert_eq!(asked(&cluster), ["v2"]);
-
-    let cluster = Objects::new([
-        labelled(1, "superseded", "deployed"),
-        revision(2, &[]).status("failed").secret(),
-    ]);
-    assert_eq!(current(&cluster, Operation::Upgrade, 3), Ok(Some(1)));
-
-    let mut unlabelled = revision(1, &[]).secret();
-    unlabelled["metadata"]["labels"] = serde_json::Value::Null;
-    assert_eq!(
-        current(&Objects::new([unlabelled]), Operation::Upgrade, 2),
-        Ok(Some(1))
-    );
-}
-
-#[test]
-fn an_install_looks_at_nothing() {
-    let cluster = cluster(&[(1, "deployed")]);
-    assert_eq!(current(&cluster, Operation::Install, 2), Ok(None));
-    assert_eq!(asked(&cluster), [""; 0]);
-}
-
-#[test]
-fn current_of_a_rollback_is_the_last_whatever_it_is() {
-    for status in [
-        "deployed",
-        "failed",
-        "superseded",
-        "pending-upgrade",
-        "uninstalled",
+    use Status::{Deployed, Failed, PendingUpgrade, Superseded};
+    for (name, statuses, expected, expected_asked) in [
+        (
+            "the last is deployed",
+            vec![(2, Superseded), (3, Deployed)],
+            3,
+            vec![3],
+        ),
+        (
+            "the last has failed",
+            vec![(2, Deployed), (3, Failed)],
+            2,
+            vec![3, 2],
+        ),
+        (
+            "several are deployed: the newest",
+            vec![(1, Deployed), (2, Deployed), (3, Failed)],
+            2,
+            vec![3, 2],
+        ),
+        (
+            "a gap, and one pending",
+            vec![(1, Deployed), (2, PendingUpgrade)],
+            1,
+            vec![3, 2, 1],
+        ),
+        (
+            "none is deployed, the last has failed",
+            vec![(2, Failed), (3, Failed)],
+            3,
+            vec![3, 2, 1],
+        ),
+        (
+            "none is deployed, the last is superseded",
+            vec![(3, Superseded)],
+            3,
+            vec![3, 2, 1],
+        ),
     ] {
-        let cluster = cluster(&[(1, "deployed"), (2, status)]);
+        let (current, asked) = current_of(Operation::Upgrade, &statuses, 4);
+        assert_eq!(current, Ok(Some(expected)), "{name}");
+        assert_eq!(asked, expected_asked, "{name}");
+    }
+}
+
+#[test]
+fn of_a_rollback_it_is_the_last_and_of_an_install_none() {
+    let statuses = [(1, Status::Deployed), (2, Status::Failed)];
+    assert_eq!(
+        current_of(Operation::Rollback, &statuses, 3),
+        (Ok(Some(2)), vec![])
+    );
+    assert_eq!(
+        current_of(Operation::Install, &statuses, 3),
+        (Ok(None), vec![])
+    );
+}
+
+#[test]
+fn helm_does_not_upgrade_from_any_history() {
+    use Status::{PendingInstall, Uninstalled, Uninstalling, Unknown};
+    for status in [PendingInstall, Uninstalled, Uninstalling, Unknown] {
+        let (current, _) = current_of(Operation::Upgrade, &[(1, status)], 2);
         assert_eq!(
-            current(&cluster, Operation::Rollback, 3),
-            Ok(Some(2)),
+            current,
+            Err("there is no revision to upgrade from".to_owned()),
             "{status}"
         );
-        assert_eq!(asked(&cluster), ["v2"], "{status}");
     }
-    let missing = cluster(&[(1, "deployed")]);
-    assert_eq!(
-        current(&missing, Operation::Rollback, 3),
-        Err("release record Secret shop/sh.helm.release.v1.web.v2 does not exist".to_owned())
-    );
-}
-
-#[test]
-fn look_ups_are_bounded() {
-    let all_failed = |numbers: std::ops::RangeInclusive<u64>| -> Vec<_> {
-        numbers.map(|number| (number, "failed")).collect()
-    };
-    let records = [vec![(1, "deployed")], all_failed(2..=64)].concat();
-    let within = cluster(&records);
-    assert_eq!(current(&within, Operation::Upgrade, 65), Ok(Some(1)));
-    assert_eq!(
-        within.asked.borrow().len(),
-        65,
-        "64 revisions, and the record itself"
-    );
-
-    let records = [vec![(1, "deployed")], all_failed(2..=65)].concat();
-    let beyond = cluster(&records);
-    assert_eq!(
-        current(&beyond, Operation::Upgrade, 66),
-        Err(
-            "none of the last 64 revisions of release web in namespace shop is deployed".to_owned()
-        )
-    );
-    assert_eq!(beyond.asked.borrow().len(), 64);
-}
-
-#[test]
-fn absurd_revisions_end_in_an_error() {
-    for number in [u64::MAX, u64::MAX - 1, 1 << 63] {
-        let cluster = cluster(&[]);
-        let error = current(&cluster, Operation::Upgrade, number).unwrap_err();
-        assert!(
-            error.starts_with("none of the last 64 revisions"),
-            "{error}"
-        );
-        assert_eq!(cluster.asked.borrow().len(), 64);
-        assert!(current(&cluster, Operation::Rollback, number).is_err());
-    }
-}
-
-#[test]
-fn the_configmap_driver_is_read_in_configmaps() {
-    let records = [(1, "deployed"), (2, "failed")];
-    let record =
-        |&(number, status): &(u64, &str)| revision(number, &[]).status(status).config_map();
-    let cluster = Objects::new(records.iter().map(record));
-    let current = current_of_kind("ConfigMap", &cluster, Operation::Upgrade, 3);
-    assert_eq!(current, Ok(Some(1)));
-    assert_eq!(
-        *cluster.asked.borrow(),
-        [
-            "ConfigMap shop/sh.helm.release.v1.web.v2 [metadata.labels, data]",
-            "ConfigMap shop/sh.helm.release.v1.web.v1 [metadata.labels]",
-            "ConfigMap shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
-        ]
-    );
-}
-
-#[test]
-fn failed_look_ups_are_errors() {
-    for failing in [3, 2] {
-        let mut cluster = cluster(&[(2, "deployed"), (3, "failed")]);
-        let record = format!("Secret shop/sh.helm.release.v1.web.v{failing}");
-        cluster.failing = vec![record.clone()];
+    for next in [0, 1, 2] {
+        let (current, _) = current_of(Operation::Upgrade, &[], next);
         assert_eq!(
-            current(&cluster, Operation::Upgrade, 4),
-            Err(format!("{record} cannot be read: the API server is away"))
+            current,
+            Err("there is no revision to upgrade from".to_owned()),
+            "{next}"
         );
     }
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_named() {
-    let mut broken = revision(1, &[]).secret();
-    broken["data"]["release"] = json!("*");
-    let cluster = Objects::new([broken]);
-    let expected = "release record Secret shop/sh.helm.release.v1.web.v1 cannot be read: \
-                    data.release: base64 of Kubernetes: wrong symbol at byte 0";
-    for operation in [Operation::Upgrade, Operation::Rollback] {
-        assert_eq!(current(&cluster, operation, 2), Err(expected.to_owned()));
-    }
+fn a_long_history_is_not_read_to_its_beginning() {
+    let failed: Vec<_> = (2..=100)
+        .map(|revision| (revision, Status::Failed))
+        .collect();
+    let (current, asked) = current_of(Operation::Upgrade, &failed, 101);
+    assert_eq!(
+        current,
+        Err("none of the last 64 revisions is deployed".to_owned())
+    );
+    assert_eq!(asked.len() as u64, MAX_REVISIONS);
+    assert_eq!((asked.first(), asked.last()), (Some(&100), Some(&37)));
 }

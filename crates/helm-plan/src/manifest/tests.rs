@@ -1,9 +1,7 @@
 use serde_json::json;
 
-use super::{
-    super::builders::{NAMESPACE, config, doc},
-    *,
-};
+use super::*;
+use crate::testing::{NAMESPACE, config, doc};
 
 /// `group/Kind namespace/name` of each object.
 fn ids(manifest: &str) -> Vec<String> {
@@ -33,11 +31,8 @@ fn assert_names(manifest: &str, expected: &[&str]) {
 
 #[track_caller]
 fn assert_refused(manifest: &str, expected: &str) {
-    assert_eq!(
-        parse(manifest, NAMESPACE),
-        Err(expected.to_owned()),
-        "{manifest:?}"
-    );
+    let error = parse(manifest, NAMESPACE).unwrap_err();
+    assert_eq!(error.to_string(), expected, "{manifest:?}");
 }
 
 #[test]
@@ -196,7 +191,7 @@ fn lists_are_flattened() {
     );
     assert_names("{apiVersion: v1, kind: List, items: []}", &[]);
     assert_names("{apiVersion: v1, kind: List, items: null}", &[]);
-    // Whatever has items is a list to Helm's builder.
+    // To Helm's builder, everything with `items` is a list.
     assert_names(
         &format!("{{apiVersion: example.com/v1, kind: Basket, items: [{a}]}}"),
         &["a"],
@@ -224,7 +219,7 @@ fn the_items_of_a_typed_list_have_its_type() {
         ),
         ["rbac.authorization.k8s.io/ClusterRole /a"]
     );
-    // One of the two is enough to have a type of its own.
+    // An item with one of the two fields has a type of its own.
     assert_refused(
         "{apiVersion: v1, kind: ConfigMapList, items: [{apiVersion: v1, metadata: {name: a}}]}",
         "document 1: an object without a kind",
@@ -239,7 +234,7 @@ fn the_items_of_a_typed_list_have_its_type() {
 fn keep_is_an_exact_word_as_in_an_upgrade() {
     for (value, expected) in [
         ("keep", true),
-        // Helm's uninstall would take these.
+        // Helm's uninstall would accept these.
         ("Keep", false),
         (" keep ", false),
         ("delete", false),
@@ -249,7 +244,9 @@ fn keep_is_an_exact_word_as_in_an_upgrade() {
         let objects = parse(&text.to_string(), NAMESPACE).unwrap();
         assert_eq!(objects.iter().all(Object::is_kept), expected, "{value:?}");
     }
-    assert!(!is_kept(&json!({"metadata": {"annotations": null}})));
+    assert!(!metadata::is_kept(
+        &json!({"metadata": {"annotations": null}})
+    ));
 }
 
 #[test]
@@ -273,4 +270,20 @@ fn errors_have_the_document_and_its_file() {
     assert_refused("[a]", "document 1: an object without a kind");
     assert_refused("kind: ''", "document 1: an object without a kind");
     assert_refused("kind: 1", "document 1: an object without a kind");
+}
+
+#[test]
+fn errors_are_values() {
+    assert_eq!(
+        parse("kind: A\n---\n# Source: a/b.yaml\n~: c", NAMESPACE),
+        Err(Error {
+            document: 2,
+            file: Some("a/b.yaml".to_owned()),
+            cause: Cause::Yaml(yaml::Error {
+                problem: yaml::Problem::NullKey,
+                // The line of the separator counts, and so does the comment.
+                place: Some(yaml::Place { line: 2, column: 1 }),
+            }),
+        })
+    );
 }

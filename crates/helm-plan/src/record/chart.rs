@@ -1,7 +1,7 @@
-//! The chart in a record, passed over while the record comes out of its gzip.
+//! The chart in a record, skipped while the record is decompressed.
 //!
 //! In: the JSON of a release, as a stream. Out: the same JSON, in which the chart is `null`. Refuses:
-//! what the stream refuses; whether it is JSON is not looked at.
+//! what the stream refuses. It does not check whether the text is JSON.
 //!
 //! The chart is more than half of most records: all templates and files, in base64. Nothing of it is
 //! used here, so it need not be in memory.
@@ -10,29 +10,29 @@ use std::io::{self, Read};
 
 use memchr::{memchr2, memmem};
 
-/// Only a key can look like that: within a string, the quotes would have a backslash. Go writes no
+/// Only a key can look like this: within a string, the quotes would have a backslash. Go writes no
 /// blanks.
 const KEY: &[u8] = b"\"chart\":";
 
-/// How much comes out at once. The chart begins in the first piece: before it, Helm writes only the
+/// How much is decompressed at once. The chart begins in the first piece: before it, Helm writes only the
 /// name, the status and the notes.
 const PIECE: usize = 256 * 1024;
-/// And of a record that says it is small.
+/// The least size of a piece, for a record that announces to be small.
 const MIN_PIECE: usize = 4 * 1024;
 
-/// Reads to the end. `size` is how long the whole JSON is said to be.
+/// Reads to the end. `size` is the length of the whole JSON as the stream announces it.
 pub(super) fn read_without_chart(record: &mut dyn Read, size: usize) -> io::Result<Vec<u8>> {
     let mut json = Vec::with_capacity(size);
     let mut buffer = vec![0; size.clamp(MIN_PIECE, PIECE)];
     let mut piece = read_piece(record, &mut buffer)?;
-    if let Some((before, chart)) = split_behind_key(piece) {
+    if let Some((before, chart)) = split_after_key(piece) {
         json.extend_from_slice(before);
         json.extend_from_slice(b"null");
         piece = chart;
         let mut skipped = Skipped::default();
         loop {
-            if let Some(behind) = skipped.behind(piece) {
-                piece = behind;
+            if let Some(after) = skipped.after(piece) {
+                piece = after;
                 break;
             }
             piece = read_piece(record, &mut buffer)?;
@@ -43,7 +43,7 @@ pub(super) fn read_without_chart(record: &mut dyn Read, size: usize) -> io::Resu
     }
     json.extend_from_slice(piece);
     record.read_to_end(&mut json)?;
-    // Memory that was not written to costs nothing; the next one to allocate may have it.
+    // Memory that was never written to has cost nothing. Give it back for the next allocation.
     json.shrink_to_fit();
     Ok(json)
 }
@@ -53,32 +53,32 @@ fn read_piece<'a>(record: &mut dyn Read, buffer: &'a mut [u8]) -> io::Result<&'a
     Ok(buffer.get(..size).unwrap_or_default())
 }
 
-fn split_behind_key(piece: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_after_key(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     let key = memmem::find(piece, KEY)?;
     piece.split_at_checked(key + KEY.len())
 }
 
-/// A JSON value of which so much has been seen.
+/// The state within a JSON value of which the first part has been skipped.
 #[derive(Default)]
 struct Skipped {
-    /// Objects and arrays that are open.
+    /// The number of open objects and arrays.
     depth: usize,
     in_string: bool,
-    behind_backslash: bool,
+    after_backslash: bool,
 }
 
 impl Skipped {
-    /// What follows the value in this piece of the JSON: the comma or bracket of what it is in. `None`:
-    /// the value goes on in the next piece.
-    fn behind<'a>(&mut self, piece: &'a [u8]) -> Option<&'a [u8]> {
+    /// What follows the value in this piece of the JSON, beginning with a comma or a closing bracket.
+    /// `None` if the value continues in the next piece.
+    fn after<'a>(&mut self, piece: &'a [u8]) -> Option<&'a [u8]> {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
-            if self.behind_backslash {
-                self.behind_backslash = false;
+            if self.after_backslash {
+                self.after_backslash = false;
             } else if self.in_string {
                 at += memchr2(b'"', b'\\', piece.get(at..)?)?;
-                self.behind_backslash = piece.get(at) == Some(&b'\\');
-                self.in_string = self.behind_backslash;
+                self.after_backslash = piece.get(at) == Some(&b'\\');
+                self.in_string = self.after_backslash;
             } else {
                 match byte {
                     b',' | b'}' | b']' if self.depth == 0 => return piece.get(at..),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_is_null_and_all_else_as_it_was() {
+    fn the_chart_becomes_null_and_nothing_else_changes() {
         let long = "x".repeat(3 * PIECE);
         let many = format!("[{}]", vec!["\"\\\\\""; PIECE].join(","));
         let padding = "x".repeat(PIECE - r#"{"a":"","chart":"#.len());
@@ -121,7 +121,7 @@ mod tests {
             ("larger than a piece", &format!("{{\"a\":{long:?}}}")),
             ("backslashes at the end of a piece", &many),
         ] {
-            for (before, behind) in [
+            for (before, after) in [
                 (r#"{"name":"a","chart":"#, r#","manifest":"b: {}\n"}"#),
                 (r#"{"name":"a","chart":"#, "}"),
                 (
@@ -132,8 +132,8 @@ mod tests {
                 (&key_ends_a_piece, "}"),
             ] {
                 assert_eq!(
-                    without_chart(&format!("{before}{chart}{behind}")),
-                    format!("{before}null{behind}"),
+                    without_chart(&format!("{before}{chart}{after}")),
+                    format!("{before}null{after}"),
                     "{name}"
                 );
             }
@@ -155,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_ends_in_the_chart_is_still_cut_off() {
+    fn a_record_that_ends_within_the_chart_stays_truncated() {
         for json in [r#"{"chart":"#, r#"{"chart":{"a":[1"#, r#"{"chart":"\"#] {
             assert_eq!(without_chart(json), r#"{"chart":null"#);
         }
     }
 
     #[test]
-    fn memory_is_taken_for_what_is_kept() {
+    fn memory_holds_only_what_is_kept() {
         let manifest = "a".repeat(5 * PIECE);
         let record = json!({"chart": "b".repeat(9 * PIECE), "manifest": manifest}).to_string();
         let kept = read_without_chart(&mut record.as_bytes(), record.len() + 1).unwrap();
@@ -195,8 +195,8 @@ mod tests {
             let found = loop {
                 let piece = &text[at..text.len().min(at + sizes.next().unwrap())];
                 at += piece.len();
-                if let Some(behind) = skipped.behind(piece) {
-                    break at - behind.len();
+                if let Some(after) = skipped.after(piece) {
+                    break at - after.len();
                 }
                 prop_assert!(at < text.len());
             };

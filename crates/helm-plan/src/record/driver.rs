@@ -1,6 +1,6 @@
 //! Where Helm stores release records: as Secrets, or as ConfigMaps with `HELM_DRIVER=configmap`.
 //!
-//! The SQL driver leaves nothing in the cluster.
+//! The SQL driver stores nothing in the cluster.
 
 use serde_json::Value;
 
@@ -19,7 +19,8 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// The driver that has written an object of the core group, if it is a release record.
+    /// The driver that wrote an object of the core group, if the object is a release record. Helm gives
+    /// its Secrets a type of their own, and its ConfigMaps a label (helm `pkg/storage/driver`).
     pub fn of_record(kind: &str, object: &Value) -> Option<Self> {
         let driver = match kind {
             "Secret" => Self::Secret,
@@ -33,7 +34,7 @@ impl Driver {
         is_record.then_some(driver)
     }
 
-    /// The kind of the records, in the core group.
+    /// The kind of its records, in the core group.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Secret => "Secret",

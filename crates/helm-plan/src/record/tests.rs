@@ -1,9 +1,11 @@
+use std::io::Read;
+
+use base64::{DecodeError, Engine, prelude::BASE64_STANDARD};
+use flate2::bufread::MultiGzDecoder;
 use serde_json::json;
 
-use super::{
-    super::builders::{encode, gzip, revision},
-    *,
-};
+use super::{layers::announced_size, *};
+use crate::testing::{encode, gzip, revision};
 
 const PLENTY: u64 = 1 << 20;
 
@@ -20,57 +22,54 @@ fn minimal() -> Value {
     json!({"name": "web", "version": 3, "info": {"status": "deployed"}})
 }
 
-fn decode_json(json: &str) -> Result<Release, String> {
+fn decode_json(json: &str) -> Result<Record, Error> {
     decode(
         &secret_of(&BASE64_STANDARD.encode(gzip(json.as_bytes()))),
-        "Secret",
+        Driver::Secret,
         PLENTY,
     )
 }
 
 #[track_caller]
-fn assert_refused(object: &Value, kind: &str, expected: &str) {
-    assert_eq!(decode(object, kind, PLENTY), Err(expected.to_owned()));
+fn assert_refused(object: &Value, driver: Driver, expected: &str) {
+    let error = decode(object, driver, PLENTY).unwrap_err();
+    assert_eq!(error.to_string(), expected, "{object}");
 }
 
 #[test]
 fn both_drivers_store_the_same() {
     let stored = revision(3, &[]).server_side();
-    let expected: Release = serde_json::from_value(stored.content.clone()).unwrap();
+    let expected: Record = serde_json::from_value(stored.content.clone()).unwrap();
     assert_eq!(expected.apply_method.as_deref(), Some("ssa"));
-    assert_eq!(
-        decode(&stored.secret(), "Secret", PLENTY),
-        Ok(expected.clone())
-    );
-    assert_eq!(
-        decode(&stored.config_map(), "ConfigMap", PLENTY),
-        Ok(expected)
-    );
+    let secret = decode(&stored.secret(), Driver::Secret, PLENTY);
+    assert_eq!(secret.unwrap(), expected);
+    let config_map = decode(&stored.config_map(), Driver::ConfigMap, PLENTY);
+    assert_eq!(config_map.unwrap(), expected);
 }
 
 #[test]
 fn records_of_early_helm_3_are_not_compressed() {
     let plain = BASE64_STANDARD.encode(minimal().to_string());
     for decoded in [
-        decode(&secret_of(&plain), "Secret", PLENTY),
-        decode(&config_map_of(&plain), "ConfigMap", PLENTY),
+        decode(&secret_of(&plain), Driver::Secret, PLENTY),
+        decode(&config_map_of(&plain), Driver::ConfigMap, PLENTY),
     ] {
-        assert_eq!(decoded.map(|release| release.version), Ok(3));
+        assert_eq!(decoded.unwrap().version, 3);
     }
 }
 
 #[test]
-fn line_breaks_in_base64_are_passed_over_as_in_go() {
+fn line_breaks_in_base64_are_ignored_as_in_go() {
     let wrapped = |text: &str| {
         let lines: Vec<_> = text.as_bytes().chunks(76).collect();
         String::from_utf8(lines.join(&b"\r\n"[..])).unwrap() + "\n"
     };
     let record = encode(&revision(3, &[]).content);
     let edited = secret_of(&wrapped(&record));
-    assert!(decode(&edited, "Secret", PLENTY).is_ok());
-    assert!(decode(&config_map_of(&wrapped(&record)), "ConfigMap", PLENTY).is_ok());
+    assert!(decode(&edited, Driver::Secret, PLENTY).is_ok());
+    assert!(decode(&config_map_of(&wrapped(&record)), Driver::ConfigMap, PLENTY).is_ok());
     let folded = json!({"data": {"release": wrapped(&BASE64_STANDARD.encode(&record))}});
-    assert!(decode(&folded, "Secret", PLENTY).is_ok());
+    assert!(decode(&folded, Driver::Secret, PLENTY).is_ok());
 }
 
 #[test]
@@ -78,14 +77,14 @@ fn missing_fields_have_their_defaults() {
     let release = decode_json(&minimal().to_string()).unwrap();
     assert_eq!(
         release,
-        Release {
+        Record {
             name: "web".to_owned(),
             namespace: String::new(),
             version: 3,
             manifest: String::new(),
             hooks: Vec::new(),
             info: Info {
-                status: "deployed".to_owned(),
+                status: Status::Deployed,
                 description: String::new(),
                 rollback_revision: 0,
             },
@@ -94,7 +93,7 @@ fn missing_fields_have_their_defaults() {
     );
 }
 
-/// Go writes `null` for an empty list that was never made.
+/// Go writes `null` for a list that was never filled.
 #[test]
 fn null_lists_are_empty() {
     let mut record = minimal();
@@ -111,7 +110,7 @@ fn null_lists_are_empty() {
     assert!(hook.events.is_empty() && hook.delete_policies.is_empty());
 }
 
-/// The chart is the largest part, and of no use here: whatever is in it, it is passed over.
+/// Nothing in the chart or in the values can make a record unreadable.
 #[test]
 fn the_chart_is_skipped() {
     let mut record = minimal();
@@ -121,7 +120,7 @@ fn the_chart_is_skipped() {
 }
 
 #[test]
-fn what_a_rollback_goes_back_to() {
+fn the_target_of_a_rollback() {
     for (name, info, expected) in [
         (
             "Helm 4",
@@ -134,9 +133,9 @@ fn what_a_rollback_goes_back_to() {
             json!({"description": "Preparing upgrade"}),
             None,
         ),
-        ("nothing said", json!({}), None),
+        ("no description", json!({}), None),
         (
-            "a text of one's own",
+            "another description",
             json!({"description": "Rollback to the roots"}),
             None,
         ),
@@ -145,7 +144,7 @@ fn what_a_rollback_goes_back_to() {
         record["info"] = info;
         record["info"]["status"] = "pending-rollback".into();
         let release = decode_json(&record.to_string()).unwrap();
-        assert_eq!(release.info.goes_back_to(), expected, "{name}");
+        assert_eq!(release.info.rollback_target(), expected, "{name}");
     }
 }
 
@@ -157,42 +156,74 @@ fn errors_say_which_layer() {
         ("not a text", json!({"data": {"release": 1}})),
         ("another key", json!({"data": {"other": "a"}})),
     ] {
+        let error = decode(&object, Driver::Secret, PLENTY).unwrap_err();
         assert_eq!(
-            decode(&object, "Secret", PLENTY),
-            Err("data.release is missing or not a string".to_owned()),
+            error.to_string(),
+            "data.release is missing or not a string",
             "{name}"
         );
     }
     assert_refused(
         &json!({"data": {"release": "a*=="}}),
-        "Secret",
-        "data.release: base64 of Kubernetes: wrong symbol at byte 1",
+        Driver::Secret,
+        "data.release: Kubernetes' base64 layer has an invalid character at byte 1",
     );
     assert_refused(
         &json!({"data": {"release": "YQ"}}),
-        "Secret",
-        "data.release: base64 of Kubernetes: it ends too early",
+        Driver::Secret,
+        "data.release: Kubernetes' base64 layer is truncated",
     );
     assert_refused(
         &secret_of("H4sI!"),
-        "Secret",
-        "data.release: base64 of Helm: wrong symbol at byte 4",
+        Driver::Secret,
+        "data.release: Helm's base64 layer has an invalid character at byte 4",
     );
     assert_refused(
         &config_map_of("H4sIA"),
-        "ConfigMap",
-        "data.release: base64 of Helm: it ends too early",
+        Driver::ConfigMap,
+        "data.release: Helm's base64 layer is truncated",
     );
-    // A Secret's record once less encoded.
+    // The record of a Secret without the base64 layer of Kubernetes.
     assert_refused(
         &json!({"data": {"release": encode(&minimal())}}),
-        "Secret",
-        "data.release: base64 of Helm: wrong symbol at byte 0",
+        Driver::Secret,
+        "data.release: Helm's base64 layer has an invalid character at byte 0",
     );
     assert_refused(
         &secret_of(""),
-        "Secret",
+        Driver::Secret,
         "data.release: JSON: EOF while parsing a value at line 1 column 0",
+    );
+}
+
+#[test]
+fn errors_keep_their_source() {
+    let decode = |object| decode(&object, Driver::ConfigMap, PLENTY).unwrap_err();
+    // The wrong symbol is content of the record.
+    let error = decode(config_map_of("H4sI!"));
+    assert!(
+        matches!(
+            error,
+            Error::Base64 {
+                layer: Layer::Helm,
+                source: DecodeError::InvalidByte(4, 0),
+            }
+        ),
+        "{error:?}"
+    );
+    let source = |error: &Error| std::error::Error::source(error).map(ToString::to_string);
+    assert_eq!(
+        source(&error).as_deref(),
+        Some("Invalid symbol 0, offset 4.")
+    );
+    let truncated = &gzip(b"{}")[..12];
+    let error = decode(config_map_of(&BASE64_STANDARD.encode(truncated)));
+    assert_eq!(source(&error).as_deref(), Some("incomplete deflate stream"));
+    let error = decode(config_map_of(&BASE64_STANDARD.encode("\n7")));
+    assert!(
+        matches!(&error, Error::Json { path, problem, line: 2, column: 1 }
+            if path.is_empty() && problem == "expected an object"),
+        "{error:?}"
     );
 }
 
@@ -201,11 +232,13 @@ fn broken_gzip_is_refused() {
     let whole = gzip(minimal().to_string().as_bytes());
     let refused = |bytes: &[u8]| {
         let helm = BASE64_STANDARD.encode(bytes);
-        let error = decode(&secret_of(&helm), "Secret", PLENTY).unwrap_err();
+        let error = decode(&secret_of(&helm), Driver::Secret, PLENTY)
+            .unwrap_err()
+            .to_string();
         let reason = error.strip_prefix("data.release: gzip: ");
         reason.unwrap_or_else(|| panic!("{error}")).to_owned()
     };
-    // At every byte behind the magic ones.
+    // At every byte after the magic ones.
     for length in 3..whole.len() {
         refused(&whole[..length]);
     }
@@ -221,7 +254,7 @@ fn broken_gzip_is_refused() {
         refused(&wrong_checksum),
         "corrupt gzip stream does not have a matching checksum"
     );
-    // Go reads what follows as the next member.
+    // Go reads trailing bytes as the next member.
     assert_eq!(
         refused(&[&whole[..], b"trailing bytes"].concat()),
         "invalid gzip header"
@@ -234,7 +267,7 @@ fn gzip_of_several_members_is_one_text() {
     let (head, tail) = json.split_at(10);
     let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
     let helm = BASE64_STANDARD.encode(members);
-    assert!(decode(&secret_of(&helm), "Secret", PLENTY).is_ok());
+    assert!(decode(&secret_of(&helm), Driver::Secret, PLENTY).is_ok());
 }
 
 #[test]
@@ -249,15 +282,15 @@ fn json_errors_say_where_and_quote_nothing() {
     for (json, expected) in [
         (
             with("/version", secret.into()),
-            "at version: expected u64 at line 1 column 52",
+            "at version: expected a whole number that is not negative at line 1 column 52",
         ),
         (
             with("/version", (-1).into()),
-            "at version: expected u64 at line 1 column 26",
+            "at version: expected a whole number that is not negative at line 1 column 26",
         ),
         (
             with("/version", json!({"a": secret})),
-            "at version: expected u64 at line 1 column 24",
+            "at version: expected a whole number that is not negative at line 1 column 24",
         ),
         (
             with("/name", 7.into()),
@@ -273,7 +306,7 @@ fn json_errors_say_where_and_quote_nothing() {
         ),
         (
             with("/hooks/0/weight", secret.into()),
-            "at hooks[0].weight: expected i64 at line 1 column 102",
+            "at hooks[0].weight: expected a whole number at line 1 column 102",
         ),
         (
             with("/hooks/0/events/0", json!({secret: secret})),
@@ -281,7 +314,7 @@ fn json_errors_say_where_and_quote_nothing() {
         ),
         (
             with("/hooks", secret.into()),
-            "at hooks: expected a sequence at line 1 column 91",
+            "at hooks: expected a list at line 1 column 91",
         ),
         (
             json!({"name": "web", "info": {"status": secret}}).to_string(),
@@ -296,13 +329,13 @@ fn json_errors_say_where_and_quote_nothing() {
             "expected an object at line 1 column 30",
         ),
     ] {
-        let error = decode_json(&json).unwrap_err();
+        let error = decode_json(&json).unwrap_err().to_string();
         assert!(!error.contains("p4ssword"), "{error}");
         assert_eq!(error, format!("data.release: JSON: {expected}"), "{json}");
     }
 }
 
-/// The path would lead through keys of the chart's values.
+/// Without a path, which could lead through keys of the chart's values.
 #[test]
 fn broken_json_says_where() {
     let whole = r#"{"name": "web", "config": {"p4ssword": "x"}, "version": 3, "info": {"status": "deployed"}}"#;
@@ -330,8 +363,8 @@ fn broken_json_says_where() {
         ("p4ssword", "expected value at line 1 column 1"),
     ] {
         assert_eq!(
-            decode_json(json),
-            Err(format!("data.release: JSON: {expected}"))
+            decode_json(json).unwrap_err().to_string(),
+            format!("data.release: JSON: {expected}")
         );
     }
 }
@@ -343,16 +376,17 @@ fn the_size_is_limited_to_the_byte() {
     let compressed = secret_of(&encode(&minimal()));
     let plain = secret_of(&BASE64_STANDARD.encode(&json));
     for (name, object) in [("compressed", compressed), ("plain", plain)] {
-        assert!(decode(&object, "Secret", size).is_ok(), "{name}");
+        assert!(decode(&object, Driver::Secret, size).is_ok(), "{name}");
+        let error = decode(&object, Driver::Secret, size - 1).unwrap_err();
         assert_eq!(
-            decode(&object, "Secret", size - 1),
-            Err(format!(
-                "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({})",
+            error.to_string(),
+            format!(
+                "data.release: the decoded record is larger than {} bytes",
                 size - 1
-            )),
+            ),
             "{name}"
         );
-        assert!(decode(&object, "Secret", u64::MAX).is_ok(), "{name}");
+        assert!(decode(&object, Driver::Secret, u64::MAX).is_ok(), "{name}");
     }
 }
 
@@ -369,27 +403,26 @@ fn a_gzip_bomb_is_stopped() {
     assert!(bomb.len() < 2 * BLOCK, "{}", bomb.len());
 
     for read in [read_whole, read_without_chart] {
-        // It allocates what is allowed, and no more.
+        // It allocates no more than what is allowed.
         let mut decoder = MultiGzDecoder::new(bomb.as_slice()).take(PLENTY + 1);
         let kept = read(&mut decoder, announced_size(&bomb, PLENTY)).unwrap();
         assert_eq!(kept.capacity() as u64, PLENTY + 1);
-        assert_eq!(
-            gunzip(&bomb, PLENTY, read),
-            Err(format!(
-                "data.release: the decoded record is larger than releaseGuard.maxRecordBytes ({PLENTY})"
-            ))
+        let error = gunzip(&bomb, PLENTY, read).unwrap_err();
+        assert!(
+            matches!(error, Error::TooLarge { max_bytes: PLENTY }),
+            "{error}"
         );
     }
 }
 
 #[test]
-fn a_size_that_is_announced_is_believed_as_far_as_it_is_possible() {
+fn an_announced_size_counts_as_far_as_it_is_possible() {
     let zeros = |size: u32| [&[0; 1000][..], &size.to_le_bytes()].concat();
     for (name, bytes, max_bytes, expected) in [
         ("true", zeros(5000), PLENTY, 5001),
-        ("more than is allowed", zeros(5000), 100, 101),
+        ("more than allowed", zeros(5000), 100, 101),
         (
-            "more than can be",
+            "more than possible",
             zeros(u32::MAX),
             u64::MAX,
             1004 * 1032 + 1,
@@ -407,34 +440,34 @@ fn the_status_alone() {
         (
             "as Helm writes it",
             json!({"name": "a", "info": {"description": "d", "status": "failed", "notes": "n"}, "manifest": long, "version": 1}),
-            Ok("failed"),
+            Ok(Status::Failed),
         ),
         (
-            "far behind",
+            "late",
             json!({"name": "a", "manifest": long, "version": 1, "info": {"status": "deployed"}}),
-            Ok("deployed"),
+            Ok(Status::Deployed),
         ),
         (
-            "notes that go on",
+            "long notes",
             json!({"name": "a", "info": {"status": "failed", "notes": long}, "version": 1}),
-            Ok("failed"),
+            Ok(Status::Failed),
         ),
         (
-            "nowhere",
+            "missing",
             json!({"name": "a", "manifest": long, "version": 1}),
             Err("data.release: JSON: missing field `info` at line 1 column 1048614"),
         ),
         (
-            "of another shape",
+            "of another type",
             json!({"info": {"status": 1}, "name": "a", "version": 1}),
             Err("data.release: JSON: at info.status: expected a string at line 1 column 19"),
         ),
     ] {
         let object = secret_of(&BASE64_STANDARD.encode(gzip(release.to_string().as_bytes())));
-        let status = status(&object, "Secret", 2 * PLENTY);
+        let status = status(&object, Driver::Secret, 2 * PLENTY);
         assert_eq!(
-            status.as_deref().map_err(String::as_str),
-            expected,
+            status.map_err(|error| error.to_string()),
+            expected.map_err(str::to_owned),
             "{name}"
         );
     }

@@ -1,34 +1,36 @@
 //! Literal block scalars (`key: |`), taken out of a document before it is parsed.
 //!
-//! In: the text of one document. Out: [`Lifted`], the same text with `!literal "0"` in the place of the
-//! first literal, and the literals. Refuses: nothing; what is not certain stays in the text.
+//! In: the text of one document. Out: [`Lifted`]: the same text with `!literal "0"` in the place of the
+//! first literal, and the literals. Refuses: nothing. What is not certain stays in the text.
 //!
-//! Dashboards, scripts and config files are most of many releases, and a YAML parser goes through them
-//! character by character. For nothing: a literal ends where its indentation does. What is made of a
-//! document is the same with and without this; only the places of errors are not.
+//! Dashboards, scripts and config files are the largest part of many releases, and a YAML parser reads them
+//! character by character. That is not necessary: a literal ends where its indentation ends. The value of a
+//! document is the same with and without this module; only the places in errors differ.
 //!
-//! Certain is only the top of a document, as long as each line is `key:`, `key: value` with a value
-//! that is complete, a literal, a comment, `{}` or blank. From the first other line on nothing is taken out:
-//! in a quoted text, a list or a flow collection, `key: |` may be something else.
+//! Literals are certain only at the top of a document, as long as each line is `key:`, `key: value` with a
+//! complete value, a literal, a comment, `{}`, `[]` or blank. After the first other line nothing is taken
+//! out: in a quoted text, a list or a flow collection, `key: |` may mean something else.
 
 use std::{borrow::Cow, fmt::Write};
 
 use memchr::{memchr, memchr_iter};
 
-/// The tag of what stands in the place of a literal; its value is the number of the literal.
+/// The tag of the scalar that replaces a literal. Its value is the number of the literal.
 pub(super) const TAG: &str = "!literal";
 
-/// A document and the literals that were taken out of it.
+/// A document, and the literals that were taken out of it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Lifted<'a> {
-    pub text: Cow<'a, str>,
-    pub literals: Vec<String>,
+pub(super) struct Lifted<'a> {
+    /// The document as it was, if there are no literals.
+    pub(super) text: Cow<'a, str>,
+    /// The values, in the order of their numbers.
+    pub(super) literals: Vec<String>,
 }
 
-/// Takes the literals out of a document, as far as they are certain.
-pub fn lift(text: &str) -> Lifted<'_> {
+/// Takes the literals that are certain out of a document.
+pub(super) fn lift(text: &str) -> Lifted<'_> {
     let (mut lifted, mut literals) = (String::new(), Vec::new());
-    // `rest` is still to be looked at, and `kept` still to be copied: it ends with `rest`.
+    // `rest` still has to be read, and `kept` still has to be copied. `kept` ends with `rest`.
     let (mut kept, mut rest) = (text, text);
     while let Some(line) = Line::read(rest) {
         if !line.opens_literal() {
@@ -40,7 +42,7 @@ pub fn lift(text: &str) -> Lifted<'_> {
         };
         let head = kept.len() - rest.len() + line.text.len() - line.value.len();
         lifted.push_str(kept.get(..head).unwrap_or_default());
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         _ = writeln!(lifted, "{TAG} \"{}\"", literals.len());
         literals.push(literal.value);
         (kept, rest) = (literal.after, literal.after);
@@ -58,19 +60,19 @@ pub fn lift(text: &str) -> Lifted<'_> {
     }
 }
 
-/// A line that cannot be part of anything that began before it, nor go on in the next one.
+/// A line that does not belong to anything that began before it, and does not continue in the next line.
 struct Line<'a> {
     text: &'a str,
-    /// How many blanks it begins with.
+    /// The number of spaces at its start.
     indentation: usize,
-    /// What stands behind `key: `; empty where nothing does.
+    /// The text after `key: `; empty if there is none.
     value: &'a str,
-    /// The text behind the line.
+    /// The document after this line.
     after: &'a str,
 }
 
 impl<'a> Line<'a> {
-    /// The first line, if it is such a line.
+    /// Reads the first line, if it is such a line.
     fn read(text: &'a str) -> Option<Self> {
         let (line, after) = split_line(text)?;
         let text = line.strip_suffix('\n').unwrap_or(line);
@@ -78,8 +80,8 @@ impl<'a> Line<'a> {
         let value = match content.split_once(':') {
             // Charts write `annotations:` and `{}` in two lines.
             _ if matches!(content, "" | "{}" | "[]") => "",
-            // It may hold a line break of another kind, and end there.
-            _ if content.starts_with('#') && is_taken_as_it_is(content) => "",
+            // A comment ends early if it contains a line break other than `\n`.
+            _ if content.starts_with('#') && is_kept_as_it_is(content) => "",
             Some((key, "")) if is_key(key) => "",
             Some((key, value)) if is_key(key) => value.strip_prefix(' ')?,
             _ => return None,
@@ -100,12 +102,13 @@ impl<'a> Line<'a> {
 
 struct Literal<'a> {
     value: String,
-    /// The text behind it.
+    /// The document after it.
     after: &'a str,
 }
 
 impl<'a> Literal<'a> {
-    /// Reads what is indented further than `opener`. `None`: it is empty, or the parser may refuse it.
+    /// Reads the lines that are indented further than `opener`. `None` if it is empty, or if the parser may
+    /// refuse it.
     fn read(opener: &Line<'a>) -> Option<Self> {
         let first = opener.after.lines().find(|line| !line.is_empty())?;
         let text = first.trim_start_matches(' ');
@@ -125,14 +128,14 @@ impl<'a> Literal<'a> {
                     "\n" => value.push('\n'),
                     "" => {}
                     text if line.len() - text.len() > opener.indentation => return None,
-                    // A tab, or a line break of another kind.
+                    // It starts with a tab, or with a line break other than `\n`.
                     text if !text.starts_with(|c: char| c.is_ascii_graphic()) => return None,
                     _ => break,
                 }
             }
             start = end;
         }
-        if !is_taken_as_it_is(&value) {
+        if !is_kept_as_it_is(&value) {
             return None;
         }
         value.truncate(value.trim_end_matches('\n').len());
@@ -144,7 +147,7 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// The first line, with its end, and what follows. `None`: there is no more.
+/// The first line with its line break, and the rest of the text. `None` if the text is empty.
 fn split_line(text: &str) -> Option<(&str, &str)> {
     let end = memchr(b'\n', text.as_bytes()).map_or(text.len(), |at| at + 1);
     text.split_at_checked(end)
@@ -158,14 +161,14 @@ fn is_key(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
 }
 
-/// A plain or quoted scalar, or an empty collection, that ends with its line. (A plain one may go on in
-/// the next line, but not if that has a key.)
+/// Whether a value is a plain or quoted scalar, or an empty collection, that ends with its line. (A plain
+/// scalar may continue in the next line, but not if that line has a key.)
 fn is_complete(value: &str) -> bool {
     let quoted = |quote: char, special: &[char]| {
         let text = value.strip_prefix(quote)?.strip_suffix(quote)?;
         Some(!text.contains(special))
     };
-    // What would be a key or a comment in it.
+    // These would start a mapping or a comment.
     let special = [": ", " #"];
     let is_plain = value.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/'))
         && value.chars().all(|c| c.is_ascii_graphic() || c == ' ')
@@ -177,11 +180,11 @@ fn is_complete(value: &str) -> bool {
         || quoted('\'', &['\'']) == Some(true)
 }
 
-/// Whether all characters of a text are neither line breaks of another kind nor any that the parser
-/// refuses (libyaml `reader.c`).
-fn is_taken_as_it_is(text: &str) -> bool {
+/// Whether the parser keeps each character of a text: none is a line break other than `\n`, or a character
+/// that it refuses (libyaml `reader.c`).
+fn is_kept_as_it_is(text: &str) -> bool {
     let is_simple = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
-    // Many at once, without a look at each whether it is the last.
+    // In chunks without an early exit, so that the compiler can use SIMD.
     let all_simple = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_simple(byte));
     text.as_bytes().chunks(256).all(all_simple)
         || text.chars().all(|c| match c {

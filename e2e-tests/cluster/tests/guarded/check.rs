@@ -67,9 +67,10 @@ fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     ensure!(told.status.code() == Some(1), "{told}");
     for part in [
         "from revision 1 to 2",
-        "delete ConfigMap basic-app-config, which left the release",
-        "reject hook-pruned: ConfigMap basic-app-config: regular in revision 1",
+        "delete ConfigMap basic-app-config, ",
+        "reject hook-pruned: ConfigMap basic-app-config is a regular resource in revision 1",
         "Needed by: Deployment yahoo-basic-app.",
+        "1 rejected, 0 warnings.",
     ] {
         ensure!(told.stdout.contains(part), "no {part:?} in {told}");
     }

@@ -1,0 +1,108 @@
+//! The command line. The comments on the fields are the help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing to reject
+  1  the policy would reject the upgrade or rollback
+  2  the check did not work: wrong arguments, an unreadable file, a failed helm command
+
+The check changes nothing. It reads manifests, not live objects: it does not see that somebody has deleted or annotated an object in the \
+cluster.";
+
+/// Show what a Helm upgrade or rollback would lose, before you run it
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check an upgrade from one rendered chart to another
+    Charts {
+        /// The current chart, as `helm template` prints it; `-` for standard input
+        before: PathBuf,
+        /// The new chart, as `helm template` prints it
+        after: PathBuf,
+        /// The name of the release, for the report
+        #[arg(long, default_value = "release-name")]
+        release: String,
+        /// The namespace of the release
+        #[arg(long, short, default_value = "default")]
+        namespace: String,
+        /// How Helm applies the release: `client` for Helm 3 and for releases that it installed, `server` for releases that Helm 4 installed
+        #[arg(long, value_enum, default_value_t)]
+        apply: Apply,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check an upgrade of a release in the cluster, with `helm upgrade --dry-run=server`
+    Upgrade {
+        /// The name of the release
+        release: String,
+        /// The new chart, as for `helm upgrade`
+        chart: String,
+        /// The namespace of the release; the default is that of your kubeconfig
+        #[arg(long, short)]
+        namespace: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+        /// More flags for `helm upgrade`, after `--`
+        #[arg(last = true)]
+        flags: Vec<String>,
+    },
+    /// Check a rollback of a release in the cluster
+    Rollback {
+        /// The name of the release
+        release: String,
+        /// The revision to roll back to
+        revision: u64,
+        /// The namespace of the release; the default is that of your kubeconfig
+        #[arg(long, short)]
+        namespace: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+/// Who merges the new manifest with the live object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Apply {
+    #[default]
+    Client,
+    Server,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// A report for people, or one JSON object for programs
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

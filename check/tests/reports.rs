@@ -1,0 +1,221 @@
+//! The program on rendered charts and on a release: what it prints, and how it exits.
+//!
+//! The reports are in `snapshots/`. `INSTA_UPDATE=always cargo test -p rollout-guard-check` writes them
+//! again; review the diff.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml does not reach the helpers of integration tests"
+)]
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use insta::{Settings, assert_snapshot};
+
+/// Runs the program in `tests/`, with a `helm` that answers from `tests/releases`.
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollout-guard-check"));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+        .env("HELM_BIN", "releases/helm")
+        .args(arguments);
+    command
+}
+
+/// What it prints, if it exits with this code.
+#[track_caller]
+fn report(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    assert_eq!(errors, "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Its report for people and its report for programs, if it exits with this code.
+#[track_caller]
+fn assert_report(name: &str, arguments: &[&str], code: i32) {
+    assert_printed(name, report(arguments, code));
+    let json = report(&[arguments, &["--output", "json"]].concat(), code);
+    assert_printed(&format!("{name}-json"), json);
+}
+
+#[track_caller]
+fn assert_printed(name: &str, printed: String) {
+    let mut settings = Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| assert_snapshot!(name, printed));
+}
+
+/// What it prints when it does not check: exit code 2, and no report.
+#[track_caller]
+fn error(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+const BEFORE: &str = "charts/before.yaml";
+const AFTER: &str = "charts/after.yaml";
+const WARNINGS: &str = "charts/warnings.yaml";
+const IN_SHOP: [&str; 4] = ["--release", "yahoo", "--namespace", "shop"];
+
+fn charts<'a>(before: &'a str, after: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["charts", before, after], IN_SHOP.as_slice(), more].concat()
+}
+
+#[test]
+fn the_trap() {
+    let trap = charts(BEFORE, AFTER, &[]);
+    assert_report("trap", &trap, 1);
+}
+
+#[test]
+fn no_findings() {
+    assert_report("no-findings", &["charts", AFTER, AFTER], 0);
+}
+
+#[test]
+fn warnings_only() {
+    let warnings = charts(BEFORE, WARNINGS, &[]);
+    assert_report("warnings", &warnings, 0);
+}
+
+/// With server-side apply, Helm sends each workload, so the config that changes is rolled out.
+#[test]
+fn one_warning() {
+    let warnings = charts(BEFORE, WARNINGS, &["--apply", "server"]);
+    assert_report("one-warning", &warnings, 0);
+}
+
+#[test]
+fn rollback() {
+    assert_report("rollback", &["rollback", "web", "1"], 1);
+}
+
+/// Revision 3 has failed, so an upgrade begins with revision 2, which is deployed.
+#[test]
+fn upgrade_after_a_failed_one() {
+    assert_report("upgrade", &["upgrade", "web", "./web"], 1);
+}
+
+#[test]
+fn levels_of_the_settings() {
+    let warned = charts(BEFORE, AFTER, &["--settings", "charts/settings.yaml"]);
+    let report = report(&warned, 0);
+    assert!(
+        report.contains("\nwarn hook-pruned: ConfigMap basic-app-config is a regular resource"),
+        "{report}"
+    );
+    assert!(report.ends_with("\n\n0 rejected, 1 warning.\n"), "{report}");
+}
+
+#[test]
+fn what_the_policy_keeps_is_a_warning() {
+    let (code, output) =
+        with_settings(r#"{"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}"#);
+    assert_eq!(code, Some(0));
+    assert_printed("rescue", output);
+}
+
+/// Settings that have no levels are valid. A misspelled name would be passed over, so a note says it.
+#[test]
+fn settings_without_levels_are_noted() {
+    let (code, output) = with_settings("releaseGard: {findings: {hook-pruned: warn}}");
+    assert_eq!(code, Some(1));
+    assert!(
+        output.starts_with(
+            "Note: - has no `releaseGuard.findings`, so each finding has its default level.\n"
+        ),
+        "{output}"
+    );
+}
+
+/// The trap with settings from standard input: the exit code, and stderr and stdout.
+fn with_settings(settings: &str) -> (Option<i32>, String) {
+    let mut program = program(&charts(BEFORE, AFTER, &["--settings", "-"]));
+    let piped = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut program = piped.spawn().unwrap();
+    program
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(settings.as_bytes())
+        .unwrap();
+    let output = program.wait_with_output().unwrap();
+    let printed = [output.stderr, output.stdout].concat();
+    (output.status.code(), String::from_utf8(printed).unwrap())
+}
+
+#[test]
+fn settings_that_are_wrong() {
+    let wrong = with_settings("releaseGuard: {findings: {hook-pruned: deny}}");
+    let expected = "Error: -: releaseGuard.findings.hook-pruned: unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`\n";
+    assert_eq!(wrong, (Some(2), expected.to_owned()));
+}
+
+#[test]
+fn a_chart_that_cannot_be_read() {
+    assert_eq!(
+        error(&["charts", "charts/none.yaml", AFTER]),
+        "Error: cannot read charts/none.yaml: No such file or directory (os error 2)\n"
+    );
+    let text = error(&["charts", "releases/helm", AFTER]);
+    assert!(text.starts_with("Error: releases/helm: "), "{text}");
+    assert_eq!(text.matches("line ").count(), 1, "{text}");
+}
+
+#[test]
+fn a_helm_that_fails() {
+    let all = ["--namespace", "shop", "--", "--set", "a=b"];
+    assert_eq!(
+        error(&[["upgrade", "api", "./api"].as_slice(), &all].concat()),
+        "Error: helm upgrade api ./api --dry-run=server --set a=b failed: \
+         Error: nothing is known of: upgrade api ./api --dry-run=server --set a=b --output json --namespace shop\n"
+    );
+    assert_eq!(
+        error(&["rollback", "web", "9"]),
+        "Error: helm status web --revision 9 failed: \
+         Error: nothing is known of: status web --revision 9 --output json\n"
+    );
+}
+
+#[test]
+fn a_helm_that_is_missing() {
+    let output = program(&["rollback", "web", "1"])
+        .env("HELM_BIN", "releases/no-helm")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Error: cannot run releases/no-helm: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn wrong_arguments() {
+    let text = error(&["charts", BEFORE]);
+    assert!(text.contains("<AFTER>"), "{text}");
+}
+
+#[test]
+fn help() {
+    for command in ["charts", "upgrade", "rollback"] {
+        let help = report(&[command, "--help"], 0);
+        assert_printed(&format!("help-{command}"), help);
+    }
+    assert_printed("help", report(&["--help"], 0));
+}

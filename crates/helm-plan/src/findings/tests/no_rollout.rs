@@ -1,0 +1,108 @@
+use super::*;
+
+#[test]
+fn changed_config_of_an_unchanged_workload_is_not_rolled_out() {
+    let with = |value: &str| config("a").fields(&format!("data: {{x: {value}, other: same}}"));
+    let web = || mounts("web", "a");
+    let item = |key: &str| {
+        deployment(
+            "web",
+            &volumes(&[&format!(
+                "configMap: {{name: a, items: [{{key: {key}, path: p}}]}}"
+            )]),
+        )
+    };
+    let silent = &["no-rollout ConfigMap a < Deployment web"][..];
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 12] = [
+        (
+            "all keys",
+            &[&with("old"), &web()],
+            &[&with("new"), &web()],
+            silent,
+        ),
+        (
+            "the key",
+            &[&with("old"), &item("x")],
+            &[&with("new"), &item("x")],
+            silent,
+        ),
+        (
+            "a key more",
+            &[&config("a"), &web()],
+            &[&config("a").fields("data: {key: value, more: x}"), &web()],
+            silent,
+        ),
+        (
+            "binaryData",
+            &[&with("x"), &web()],
+            &[&with("x").fields("binaryData: {x: eA==}"), &web()],
+            silent,
+        ),
+        (
+            "several workloads",
+            &[&with("old"), &web(), &mounts("api", "a")],
+            &[&with("new"), &web(), &mounts("api", "a")],
+            &["no-rollout ConfigMap a < Deployment web, Deployment api"],
+        ),
+        (
+            "Not: unchanged",
+            &[&with("x"), &web()],
+            &[&with("x"), &web()],
+            &[],
+        ),
+        (
+            "Not: another key",
+            &[&with("old"), &item("other")],
+            &[&with("new"), &item("other")],
+            &[],
+        ),
+        (
+            "Not: the workload changes",
+            &[&with("old"), &web()],
+            &[&with("new"), &web().annotation("revision", "2")],
+            &[],
+        ),
+        (
+            "Not: a new workload",
+            &[&with("old")],
+            &[&with("new"), &web()],
+            &[],
+        ),
+        ("Not: a new config", &[&web()], &[&with("new"), &web()], &[]),
+        (
+            "Not: Jobs run once",
+            &[
+                &with("old"),
+                &pods("Job", "j", &volumes(&["configMap: {name: a}"])),
+            ],
+            &[
+                &with("new"),
+                &pods("Job", "j", &volumes(&["configMap: {name: a}"])),
+            ],
+            &[],
+        ),
+        (
+            "Not: a hook that does not run",
+            &[&with("old").hook("pre-install"), &web()],
+            &[&with("new").hook("pre-install"), &web()],
+            &[],
+        ),
+    ];
+    for (name, v1, v2, expected) in cases {
+        assert_found(name, &upgrade(v1, v2), expected);
+    }
+    let (v1, v2) = (
+        revision(1, &[&with("old"), &web()]),
+        revision(2, &[&with("new"), &web()]),
+    );
+    assert_found(
+        "Not: server-side apply sends it",
+        &read(Operation::Upgrade, Some(&v1), &v2.clone().server_side()),
+        &[],
+    );
+    assert_found(
+        "rollback",
+        &read(Operation::Rollback, Some(&v1), &v2),
+        silent,
+    );
+}
