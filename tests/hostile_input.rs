@@ -402,8 +402,8 @@ fn ten_thousand_references_in_one_template() {
     };
     assert_eq!(
         answer(&bounds, &request(from), vec![]),
-        "500: rollout-guard: Deployment/web: its config cannot be hashed, since it uses 10000 ConfigMaps and Secrets, and at most 256 are read. \
-         Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp."
+        "500: rollout-guard: Deployment/web: its config cannot be hashed: it uses 10000 ConfigMaps and Secrets, but at most 256 are read. \
+         Nothing was changed. `lookupFailure: warn` would admit it without a config hash."
     );
     // One config in ten thousand places is read once.
     let from = vec![json!({"configMapRef": {"name": "a", "optional": true}}); 10_000];

@@ -28,10 +28,13 @@ pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool)
     let rejected = of_level(Level::Reject, assessed, guard);
     let mut verdict = match (rejected.is_empty(), bypassed) {
         (true, _) => Verdict::accept(),
-        (false, false) => {
-            Verdict::reject(rejection(&rejected, assessed, guard, "Nothing was changed."))
-                .audit("release-findings", summary(&rejected))
-        }
+        (false, false) => Verdict::reject(rejection(
+            &rejected,
+            assessed,
+            guard,
+            "Nothing was changed.",
+        ))
+        .audit("release-findings", summary(&rejected)),
         (false, true) => {
             let revision = assessed.assessment.target.revision;
             let label = format!("{ALLOW_REVISION}={revision}: {}", summary(&rejected));

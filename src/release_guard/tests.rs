@@ -11,7 +11,7 @@ use helm_plan::{
 use super::*;
 use crate::{
     annotations::ALLOW_REVISION,
-    cluster::{Cause, LookupError, ObjectRef, fake::Objects},
+    cluster::fake::Objects,
     verdict::Outcome,
 };
 
@@ -420,40 +420,10 @@ To allow all such releases: set `lookupFailure: warn` in this policy's settings"
 /// A kind that the policy may not read counts as its manifest says.
 #[test]
 fn what_may_not_be_looked_at_is_judged_by_its_manifest() {
-    struct Denied(Objects);
-    impl Cluster for Denied {
-        fn get(
-            &self,
-            object: ObjectRef<'_>,
-            fields: &[&str],
-        ) -> Result<Option<Value>, LookupError> {
-            if object.kind != "ServiceAccount" {
-                return self.0.get(object, fields);
-            }
-            let cause = Cause::NotGranted {
-                api_version: object.api_version.to_owned(),
-                kind: object.kind.to_owned(),
-            };
-            Err(LookupError {
-                object: object.to_string(),
-                cause,
-            })
-        }
-
-        fn list(
-            &self,
-            _: &str,
-            _: &str,
-            _: &str,
-            _: &str,
-            _: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            Ok(Vec::new())
-        }
-    }
     let web = deployment("web", "serviceAccountName: a");
-    let (cluster, record) = upgrade(&[&account("a"), &web], &[&web]);
-    let verdict = judge(&create(record), &Settings::default(), &Denied(cluster));
+    let (mut cluster, record) = upgrade(&[&account("a"), &web], &[&web]);
+    cluster.denied = vec!["v1/ServiceAccount".to_owned()];
+    let verdict = judged(record, &cluster);
     assert_audit(
         &verdict,
         &[("release-findings", "dangling-reference: ServiceAccount a")],
