@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 
-# The main cases with kwctl, on recorded requests; the look-ups are answered from the sessions.
+# The main cases with kwctl and recorded requests. The sessions answer the look-ups.
 
 setup() {
   cd "$BATS_TEST_DIRNAME/.."
@@ -43,39 +43,39 @@ says() {
   says "hook-pruned: ConfigMap basic-app-config"
 }
 
-@test "Releases in ConfigMaps are judged too" {
+@test "Release records in ConfigMaps are judged too" {
   judge configmap-driver-trap helm3/8-configmap-driver/05-create-configmap-sh.helm.release.v1.cmrel.v2
   denied
-  # A session that does not fit the requests is a denial too.
+  # If a session does not match the look-ups, the request is denied too.
   says "hook-pruned: ConfigMap"
 }
 
-@test "The finding is a warning where the settings say so" {
+@test "The settings can turn the finding into a warning" {
   judge helm3-trap helm3/2-upgrade-to-hook/01-create-secret-sh.helm.release.v1.yahoo.v2 \
     '{"releaseGuard": {"findings": {"hook-pruned": "warn"}}}'
   allowed
   says "hook-pruned"
 }
 
-@test "A rollback that loses nothing passes" {
+@test "A rollback that loses nothing is accepted" {
   judge rollback helm4/4-rollback-to-v1/01-create-secret-sh.helm.release.v1.yahoo.v4
   allowed
 }
 
-@test "A new workload is stamped" {
+@test "A new workload gets a config hash" {
   judge new-workload helm3/1-install-v1/03-create-deployment-yahoo-basic-app
   allowed
   says '"patch":'
 }
 
-@test "A workload that was there before the policy is remembered" {
+@test "The config of a workload older than the policy is recorded" {
   judge known-workload helm3/6-kubectl/02-update-deployment-yahoo-basic-app
   allowed
   says '"patch":'
 }
 
-@test "Settings with a misspelt field are refused" {
-  # Not context aware: kwctl would look for a cluster before it looks at the settings.
+@test "Settings with a misspelt field are rejected" {
+  # Without --allow-context-aware, because kwctl would connect to a cluster before it checks the settings.
   run kwctl run annotated-policy.wasm \
     --request-path tests/recordings/helm3/1-install-v1/02-create-configmap-basic-app-config.json \
     --settings-json '{"releaseGard": {}}'

@@ -1,7 +1,8 @@
-//! Input made to take long or much, through policy.wasm: each is answered in the time that
-//! policy-server gives, in bounded memory, with few look-ups and in words that say why.
+//! Input that is made to take much time or memory, through policy.wasm. Each is answered within the time limit of
+//! policy-server, in bounded memory, with few look-ups, and with a message that says why.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 #[path = "support/record.rs"]
 mod record;
@@ -18,13 +19,13 @@ use crate::support::policy;
 
 const MIB: usize = 1 << 20;
 
-/// What policy-server gives an evaluation. Here it counts what the thread itself takes: the machine may
-/// have other work.
+/// The time limit of policy-server for an evaluation. Here only the CPU time of the thread counts, because the
+/// machine may be busy with other work.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
-/// Ends a policy that hangs.
+/// Stops a policy that hangs.
 const HANGS: Duration = Duration::from_secs(120);
 
-/// What the answer may cost besides.
+/// What else the answer may cost.
 struct Bounds {
     memory: usize,
     look_ups: usize,
@@ -74,17 +75,17 @@ fn release(revision: u64, status: &str, manifest: &str, hooks: &[Value]) -> Valu
 }
 
 /// The upgrade from one manifest to another.
-fn upgrade(before: &str, after: &str, hooks: &[Value]) -> (Value, Vec<Value>) {
-    let request = record::create(release(2, "pending-upgrade", after, hooks));
-    (request, vec![release(1, "deployed", before, &[])])
+fn upgrade(current: &str, target: &str, hooks: &[Value]) -> (Value, Vec<Value>) {
+    let request = record::create(release(2, "pending-upgrade", target, hooks));
+    (request, vec![release(1, "deployed", current, &[])])
 }
 
 /// The answer to a pending record that cannot be judged.
 fn not_judged(revision: u64, why: &str) -> String {
     format!(
         "500: rollout-guard: release record Secret shop/sh.helm.release.v1.web.v{revision} cannot be judged: {why}. Nothing was changed.\n\
-         To let revision {revision} pass without being judged: helm upgrade --labels rollout-guard/allow-revision={revision} …\n\
-         To let all such releases pass: `lookupFailure: warn` in the settings of the policy"
+         To allow revision {revision} without checking it: helm upgrade --labels rollout-guard/allow-revision={revision} …\n\
+         To allow all such releases: set `lookupFailure: warn` in this policy's settings"
     )
 }
 
@@ -140,16 +141,16 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_gibibyte_in_a_mebibyte() {
+fn one_mebibyte_that_decompresses_to_a_gibibyte() {
     let megabyte = vec![b' '; MIB];
-    let bomb = record::gzip_of(std::iter::repeat_n(megabyte.as_slice(), 1024));
+    let compressed = record::gzip_of(std::iter::repeat_n(megabyte.as_slice(), 1024));
     assert!(
-        (MIB / 2..=MIB * 3 / 2).contains(&bomb.len()),
+        (MIB / 2..=MIB * 3 / 2).contains(&compressed.len()),
         "{}",
-        bomb.len()
+        compressed.len()
     );
     assert_unreadable(
-        record::secret_of("web", 2, "pending-upgrade", &bomb),
+        record::secret_of("web", 2, "pending-upgrade", &compressed),
         "data.release: the decoded record is larger than releaseGuard.maxRecordBytes (67108864)",
     );
 }
@@ -198,9 +199,9 @@ fn sixty_megabytes_of_yaml() {
     );
 }
 
-/// It is decompressed twice: to say where the error is, the chart is needed.
+/// It is decompressed twice, because the place of the error depends on the chart.
 #[test]
-fn sixty_megabytes_of_chart_and_then_no_json() {
+fn sixty_megabytes_of_chart_before_invalid_json() {
     let content = format!(r#"{{"name":"web","chart":"{}",}}"#, "a".repeat(60_000_000));
     assert_unreadable(
         record::secret("web", 2, "pending-upgrade", content.as_bytes()),
@@ -217,7 +218,7 @@ fn deep_nesting() {
     );
     let mut request = json!({"operation": "CREATE", "object": null}).to_string();
     request = request.replace("null", &("[".repeat(100_000) + &"]".repeat(100_000)));
-    // Policy::validate takes a value, and a value is never nested so deep.
+    // Policy::validate takes a value, and a value cannot be nested so deep.
     let payload = format!("{{\"request\": {request}, \"settings\": {{}}}}");
     let bounds = Bounds {
         memory: 32 * MIB,
@@ -251,7 +252,7 @@ fn ten_thousand_findings() {
     let workloads: String = (0..10)
         .map(|n| deployment(&format!("w{n}"), &names[n * 1000..(n + 1) * 1000]))
         .collect();
-    // One look-up of the record; the live objects of findings are looked at up to a limit.
+    // One look-up of the record, and those of live objects up to the limit.
     let bounds = Bounds {
         memory: 160 * MIB,
         look_ups: 33,
@@ -260,7 +261,7 @@ fn ten_thousand_findings() {
     let answer = answer(&bounds, &request, cluster);
     assert!(
         answer.starts_with("403: rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would lose what its pods need. Nothing was changed.\n\n\
-            dangling-reference: ConfigMap c32: in revision 1, not in revision 2: Helm deletes it, and the pods that need it cannot start.\nNeeded by: Deployment w0.\n"),
+            dangling-reference: ConfigMap c32 is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start.\nNeeded by: Deployment w0.\n"),
         "{answer}"
     );
     assert!(
@@ -282,7 +283,7 @@ fn five_thousand_hooks() {
     let (request, cluster) = upgrade(&(configs + &workload), &workload, &hooks);
     let answer = answer(&bounds, &request, cluster);
     assert!(
-        answer.contains("\n\nhook-pruned: ConfigMap c0: regular in revision 1, a hook (pre-upgrade) in revision 2: "),
+        answer.contains("\n\nhook-pruned: ConfigMap c0 is a regular resource in revision 1 and a hook (pre-upgrade) in revision 2. "),
         "{answer}"
     );
     assert!(
@@ -291,9 +292,9 @@ fn five_thousand_hooks() {
     );
 }
 
-/// Each fails the operation, unless somebody has deleted its object: then the next one is looked at.
+/// Each hook fails the operation unless somebody has deleted its object. Then the next hook is checked.
 #[test]
-fn hooks_that_may_fail_one_after_the_other() {
+fn five_thousand_hooks_that_may_fail() {
     let names = names(5_000);
     let before: String = names.iter().map(|name| config_map(name)).collect();
     let hooks: Vec<_> = names
@@ -308,7 +309,7 @@ fn hooks_that_may_fail_one_after_the_other() {
     assert_eq!(answer(&bounds, &request, cluster), "accepted");
 }
 
-/// Roles, their bindings and jobs that are hooks: each is a helper only if all jobs are.
+/// Roles, their bindings and Jobs, all hooks. A role is a helper only if every Job is one.
 #[test]
 fn helpers_of_helpers() {
     let role = |n: usize| {
@@ -340,21 +341,21 @@ fn helpers_of_helpers() {
     assert_eq!(answer(&bounds, &request, cluster), "accepted");
 }
 
-/// Each of the configs that go is named by each of the custom resources.
+/// Each custom resource names each config that is deleted.
 #[test]
-fn whoever_may_make_it_anew() {
+fn many_custom_resources_that_may_recreate_a_config() {
     let configs = names(300);
     let before: String = configs.iter().map(|name| config_map(name)).collect();
     let workload = deployment("w", &configs);
     let named = json!(configs);
-    let makers: String = (0..300)
-        .map(|n| format!("---\napiVersion: example.com/v1\nkind: Maker\nmetadata: {{name: m{n}}}\nspec: {named}\n"))
+    let custom_resources: String = (0..300)
+        .map(|n| format!("---\napiVersion: example.com/v1\nkind: Operator\nmetadata: {{name: m{n}}}\nspec: {named}\n"))
         .collect();
     let bounds = Bounds {
         memory: 96 * MIB,
         look_ups: 33,
     };
-    let (request, cluster) = upgrade(&(before + &workload), &(workload + &makers), &[]);
+    let (request, cluster) = upgrade(&(before + &workload), &(workload + &custom_resources), &[]);
     assert_eq!(answer(&bounds, &request, cluster), "accepted");
 }
 
@@ -362,7 +363,7 @@ fn whoever_may_make_it_anew() {
 fn names_of_a_megabyte() {
     let name = "n".repeat(MIB);
     let workload = deployment("w", std::slice::from_ref(&name));
-    // Each is in the cluster, so that the finding stays.
+    // The object exists in the cluster, so the finding stays.
     let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}});
     let bounds = Bounds {
         memory: 96 * MIB,
@@ -426,7 +427,7 @@ fn a_million_revisions() {
     );
 }
 
-/// A record in a record in a record …: only the outermost is read.
+/// A record within a record, many times. Only the outermost one is read.
 #[test]
 fn layers_of_base64_and_gzip() {
     let mut content =

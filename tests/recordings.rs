@@ -1,10 +1,10 @@
 //! The recorded requests of real Helm 3, Helm 4 and kubectl, through policy.wasm.
 //!
-//! Each scenario is one golden file of all requests and answers, in the order in which the API server
-//! sent them, as if the policy had been there from the first install on. `make golden` writes them
-//! anew.
+//! Each scenario has one golden file with all requests and answers, in the order in which the API server sent
+//! them. The policy is in place from the first install on. `make golden` rewrites these files.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 mod support;
 
@@ -58,7 +58,7 @@ fn helm_4_recordings_have_golden_answers() {
     assert_golden("helm4");
 }
 
-/// What must hold whatever the golden files say.
+/// Holds even if somebody accepts wrong golden files.
 #[test]
 fn only_the_trap_is_rejected_and_only_workloads_are_patched() {
     for helm in ["helm3", "helm4"] {
@@ -75,11 +75,12 @@ fn only_the_trap_is_rejected_and_only_workloads_are_patched() {
                         "05-create-configmap-sh.helm.release.v1.cmrel.v2"
                     )
                 );
-                // What was recorded after the trap: the second line stops it too.
+                // The recording continues after the trap. The second line stops these requests too.
                 let message = evaluation.response.message.as_deref().unwrap_or_default();
                 let second_line = scenario == "2-upgrade-to-hook"
                     && request.ends_with("-configmap-basic-app-config")
-                    && message.contains("Helm has begun; this request was stopped.");
+                    && message
+                        .contains("The upgrade is already running; only this request was stopped.");
                 assert_eq!(
                     evaluation.response.accepted,
                     !is_trap && !second_line,
@@ -89,7 +90,7 @@ fn only_the_trap_is_rejected_and_only_workloads_are_patched() {
                     assert_eq!(
                         evaluation.host_calls.len(),
                         1,
-                        "{place}: one look-up of the current release"
+                        "{place}: the current release is looked up once"
                     );
                 }
                 if !request.contains("-deployment-") {
@@ -100,7 +101,7 @@ fn only_the_trap_is_rejected_and_only_workloads_are_patched() {
     }
 }
 
-/// The stamp of the template after each request for the Deployment; none where it was not sent.
+/// The hash of the pod template after each request for the Deployment.
 fn hashes(helm: &str) -> Vec<(String, String)> {
     let of = |evaluation: &testbed::Evaluation| {
         let admitted = evaluation.response.mutated_object.as_ref()?;
@@ -113,7 +114,7 @@ fn hashes(helm: &str) -> Vec<(String, String)> {
     for (scenario, answers) in play(helm) {
         for (request, evaluation) in answers {
             if request.ends_with("deployment-yahoo-basic-app") {
-                // An answer without a patch leaves the stamp as it is.
+                // An answer without a patch leaves the hash unchanged.
                 last = of(&evaluation).unwrap_or(last);
                 hashes.push((format!("{scenario}/{request}"), last.clone()));
             }
@@ -135,9 +136,9 @@ fn a_changed_config_rolls_out_once() {
             })
             .collect();
         let expected: &[&str] = match helm {
-            // Helm 3 sends no request for the Deployment; the empty patch is the first one.
+            // Helm 3 sends no request for the Deployment. The empty patch is the first one.
             "helm3" => &["6-kubectl/02-update-deployment-yahoo-basic-app"],
-            // The recorded trap was not stopped, so the config changes with the hook and back.
+            // The recorded trap was not stopped, so the hook changes the config, and the rollback changes it back.
             _ => &[
                 "2-upgrade-to-hook/05-update-deployment-yahoo-basic-app",
                 "4-rollback-to-v1/03-update-deployment-yahoo-basic-app",
@@ -150,7 +151,7 @@ fn a_changed_config_rolls_out_once() {
 
 /// Installing the policy restarts nothing.
 #[test]
-fn a_workload_that_was_there_before_the_policy_is_only_remembered() {
+fn a_workload_older_than_the_policy_is_only_recorded() {
     let file = root().join(
         "tests/recordings/helm4/5-upgrade-config-only/03-update-deployment-yahoo-basic-app.json",
     );

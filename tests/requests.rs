@@ -1,6 +1,7 @@
-//! Requests that nobody sends on purpose, through policy.wasm: each gets a clear answer.
+//! Odd requests through policy.wasm: each gets a clear answer.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 mod support;
 
@@ -60,7 +61,7 @@ fn assert_answer(request: &Value, settings: Value, cluster: Objects, expected: &
 }
 
 #[test]
-fn malformed_requests_are_refused_with_their_place() {
+fn malformed_requests_are_rejected_with_the_place_of_the_error() {
     let nothing = || Objects::new([]);
     for (request, expected) in [
         (
@@ -87,7 +88,7 @@ fn malformed_requests_are_refused_with_their_place() {
 }
 
 #[test]
-fn what_is_not_ours_passes() {
+fn other_requests_are_accepted() {
     let other = |kind: Value, object: Value| json!({"uid": "1", "operation": "CREATE", "name": "x", "namespace": "shop", "kind": kind, "object": object});
     for request in [
         other(
@@ -112,7 +113,7 @@ fn what_is_not_ours_passes() {
 }
 
 #[test]
-fn who_uses_a_config_is_told_where_the_settings_say_so() {
+fn a_config_change_warns_about_its_consumers_if_enabled() {
     let config = |mode: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app", "namespace": "shop"}, "data": {"mode": mode}});
     let request = json!({
         "uid": "1", "operation": "UPDATE", "name": "app", "namespace": "shop",
@@ -136,7 +137,7 @@ fn who_uses_a_config_is_told_where_the_settings_say_so() {
 }
 
 #[test]
-fn a_failed_look_up_is_told_from_an_absent_object() {
+fn a_failed_look_up_is_not_an_absent_object() {
     let request = uses_config();
     assert_answer(
         &request,
@@ -171,7 +172,7 @@ fn a_failed_look_up_is_told_from_an_absent_object() {
 }
 
 #[test]
-fn records_that_cannot_be_read_say_which_part() {
+fn errors_of_unreadable_records_name_the_broken_part() {
     let judged = |data: &dyn Fn(&str) -> Value, settings: Value| {
         let (request, cluster) = trap(data);
         let answer = answer(&request, &settings, Objects::new(cluster));
@@ -189,11 +190,11 @@ fn records_that_cannot_be_read_say_which_part() {
         ),
         (
             &|_| json!("%"),
-            ": base64 of Kubernetes: wrong symbol at byte 0",
+            ": Kubernetes' base64 layer has an invalid character at byte 0",
         ),
         (
             &|_| json!("JSUlJQ=="),
-            ": base64 of Helm: wrong symbol at byte 0",
+            ": Helm's base64 layer has an invalid character at byte 0",
         ),
         (&|text| json!(text.split_at(text.len() / 8 * 4).0), ": "),
     ] {
@@ -214,13 +215,13 @@ fn records_that_cannot_be_read_say_which_part() {
 }
 
 #[test]
-fn a_release_without_its_current_revision_is_not_guessed() {
+fn a_release_without_a_current_revision_is_rejected() {
     let (request, _) = trap(|text| json!(text));
     assert_answer(
         &request,
         json!({}),
         Objects::new([]),
-        "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: release yahoo in namespace rec-helm3 has no revision to upgrade from. Nothing was changed.\nTo let revision 2 pass without being judged: helm upgrade --labels rollout-guard/allow-revision=2 …\nTo let all such releases pass: `lookupFailure: warn` in the settings of the policy",
+        "500: rollout-guard: release record Secret rec-helm3/sh.helm.release.v1.yahoo.v2 cannot be judged: release yahoo in namespace rec-helm3 has no revision to upgrade from. Nothing was changed.\nTo allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …\nTo allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 }
 

@@ -1,9 +1,10 @@
-//! The replay sessions of the bats tests: what kwctl answers to the look-ups of the policy.
+//! The replay sessions of the bats tests: how kwctl answers the look-ups of the policy.
 //!
-//! They are written here, from the recordings, so that they stay what the policy asks for; `make
-//! golden` writes them anew. kwctl answers each request once, in this order.
+//! They are generated here from the recordings, so they always match the look-ups of the policy. `make golden`
+//! rewrites them. kwctl answers each request once, in this order.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 mod support;
 
@@ -43,7 +44,7 @@ const SESSIONS: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn sessions_are_what_the_policy_asks_for() {
+fn sessions_match_the_look_ups_of_the_policy() {
     for (name, recording) in SESSIONS {
         let file = root()
             .join("tests/recordings")
@@ -68,13 +69,13 @@ fn sessions_are_what_the_policy_asks_for() {
         assert_eq!(
             written,
             session,
-            "{}: `make golden` writes it anew",
+            "{}: `make golden` rewrites it",
             golden.display()
         );
     }
 }
 
-/// One exchange in the form of kwctl.
+/// One exchange in the format of kwctl.
 fn exchange(call: &HostCall, cluster: &[Value]) -> String {
     assert_eq!(call.operation, "get_resource");
     let text = |field: &str| {

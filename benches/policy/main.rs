@@ -1,9 +1,10 @@
 //! `make bench`: what the policy costs, as ratios measured in one run.
 //!
-//! Workloads are compared with a policy that does nothing, releases with the least that must be done:
-//! base64 and gunzip of two records, natively. The report says where a figure is over its limit.
+//! Workloads are compared with a policy that does nothing. Releases are compared with the minimum of work: base64
+//! and gunzip of two records, as native code. The report marks figures above their limit.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 #[path = "../../tests/support/record.rs"]
 mod record;
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 use testbed::{Objects, Policy};
 
 use self::{
-    releases::{Shape, Upgrade, Walk},
+    releases::{Content, History, Upgrade},
     timing::{Case, medians},
 };
 
@@ -36,19 +37,19 @@ use self::{
 const TIME_LIMIT: f64 = 2000.0;
 const MIB: usize = 1 << 20;
 
-/// The upgrades that are measured: what the records are of, their size in kB, and where the current
+/// The upgrades that are measured: what the charts contain, the size of the records in kB, and where the current
 /// revision is.
-const UPGRADES: [(Shape, usize, Walk); 8] = [
-    (Shape::Dashboards, 10, Walk::First),
-    (Shape::Dashboards, 100, Walk::First),
-    (Shape::Dashboards, LARGEST, Walk::First),
-    (Shape::Dashboards, LARGEST, Walk::Worst),
-    (Shape::Crds, 10, Walk::First),
-    (Shape::Crds, 100, Walk::First),
-    (Shape::Crds, LARGEST, Walk::First),
-    (Shape::Crds, LARGEST, Walk::Worst),
+const UPGRADES: [(Content, usize, History); 8] = [
+    (Content::Dashboards, 10, History::Deployed),
+    (Content::Dashboards, 100, History::Deployed),
+    (Content::Dashboards, LARGEST, History::Deployed),
+    (Content::Dashboards, LARGEST, History::NineFailed),
+    (Content::Crds, 10, History::Deployed),
+    (Content::Crds, 100, History::Deployed),
+    (Content::Crds, LARGEST, History::Deployed),
+    (Content::Crds, LARGEST, History::NineFailed),
 ];
-/// About what fits a Secret.
+/// About the largest record that fits into a Secret.
 const LARGEST: usize = 1000;
 
 fn main() {
@@ -57,8 +58,8 @@ fn main() {
     }
     let (policy, noop) = (load("policy.wasm"), load("noop.wasm"));
     println!(
-        "What rollout-guard costs. The ratios are what counts: times are of this machine and moment, medians of {} rounds.\n\
-         A figure above its limit is marked with OVER.",
+        "What rollout-guard costs. Compare the ratios: the times depend on this machine. They are medians of {} rounds.\n\
+         OVER marks a figure above its limit.",
         timing::ROUNDS
     );
     module(&policy, &noop);
@@ -105,7 +106,7 @@ fn module(policy: &Policy, noop: &Policy) {
         Box::new(move || drop(policy.call("protocol_version", b"").unwrap()))
     };
     let [nothing, ours] = medians([start(noop), start(policy)], 40);
-    println!("\nTHE MODULE, and a policy that does nothing, built from the same SDK");
+    println!("\nTHE MODULE, and a policy that does nothing, built with the same SDK");
     let row = |name: &str, size: String, ms: f64| {
         [
             name.to_owned(),
@@ -168,7 +169,7 @@ fn workloads(policy: &Policy, noop: &Policy) {
             "",
             "ms",
             "ratio",
-            "ms for each one more",
+            "ms for each more",
             "look-ups",
             "bytes looked up",
         ],
@@ -178,37 +179,37 @@ fn workloads(policy: &Policy, noop: &Policy) {
 
 fn releases(policy: &Policy) {
     println!(
-        "\nA HELM UPGRADE: the pending record and the current one, and the least that must be done: base64 and gunzip of these two, natively"
+        "\nA HELM UPGRADE: the pending record and the current one, and the minimum of work: base64 and gunzip of these two, as native code"
     );
     let mut rows = Vec::new();
-    for ((shape, kilobytes, walk), peak) in UPGRADES.into_iter().zip(peaks()) {
-        let upgrade = Upgrade::new(shape, kilobytes, walk);
-        let floor: Case<'_> = Box::new(|| {
+    for ((content, kilobytes, history), peak) in UPGRADES.into_iter().zip(peaks()) {
+        let upgrade = Upgrade::new(content, kilobytes, history);
+        let minimum: Case<'_> = Box::new(|| {
             for record in upgrade.pair() {
                 black_box(decode(record));
             }
         });
-        let native: Case<'_> = Box::new(|| natively(&upgrade));
-        let wasm = evaluation(policy, &upgrade.request, &upgrade.history);
+        let native: Case<'_> = Box::new(|| run_natively(&upgrade));
+        let wasm = evaluation(policy, &upgrade.request, &upgrade.records);
         let repeats = if kilobytes == LARGEST { 1 } else { 10 };
-        let [floor, native, wasm] = medians([floor, native, wasm], repeats);
+        let [minimum, native, wasm] = medians([minimum, native, wasm], repeats);
         let decoded: usize = upgrade
             .pair()
             .map(|record| decode(record).len())
             .iter()
             .sum();
-        let ratio = |limit, ms: f64| match (kilobytes, walk) {
-            (LARGEST, Walk::First) => against(limit, ms / floor),
-            _ => format!("{:.1}", ms / floor),
+        let ratio = |limit, ms: f64| match (kilobytes, history) {
+            (LARGEST, History::Deployed) => against(limit, ms / minimum),
+            _ => format!("{:.1}", ms / minimum),
         };
-        let (calls, bytes) = host_calls(policy, &upgrade.request, &upgrade.history);
+        let (calls, bytes) = host_calls(policy, &upgrade.request, &upgrade.records);
         let most = 4.0 * decoded as f64 / MIB as f64 + 16.0;
         rows.push([
             format!("2 x {} kB", upgrade.pair()[0].len() / 4 * 3 / 1000),
-            shape.to_string(),
-            walk.to_string(),
+            content.to_string(),
+            history.to_string(),
             format!("{:.1} MB", decoded as f64 / 1e6),
-            format!("{floor:.2}"),
+            format!("{minimum:.2}"),
             ratio(2.5, native),
             ratio(4.0, wasm),
             against(10.0, wasm / TIME_LIMIT * 100.0),
@@ -220,13 +221,13 @@ fn releases(policy: &Policy) {
     print_table(
         [
             "records",
-            "of",
-            "current is",
+            "content",
+            "current revision",
             "decoded",
-            "ms for the least",
-            "natively, ratio",
+            "ms at minimum",
+            "native code, ratio",
             "policy.wasm, ratio",
-            "% of policy-server's 2 s",
+            "% of 2 s",
             "MiB of memory",
             "look-ups",
             "kB looked up",
@@ -235,11 +236,11 @@ fn releases(policy: &Policy) {
     );
 }
 
-/// The argument that makes this print the peaks alone.
+/// With this argument, the program prints only the peaks.
 const PEAKS: &str = "peaks";
 
-/// The peak memory of each upgrade, in MiB. In a process of its own: a policy that runs out of memory
-/// says so on standard error, each time.
+/// The peak memory of each upgrade, in MiB. They are measured in a separate process, because a policy that runs
+/// out of memory prints an error each time.
 fn peaks() -> Vec<usize> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.arg(PEAKS).stderr(Stdio::null()).output().unwrap();
@@ -249,17 +250,18 @@ fn peaks() -> Vec<usize> {
 
 fn print_peaks() {
     let policy = load("policy.wasm");
-    for (shape, kilobytes, walk) in UPGRADES {
+    for (content, kilobytes, history) in UPGRADES {
         println!(
             "{}",
-            peak_memory(&policy, &Upgrade::new(shape, kilobytes, walk))
+            peak_memory(&policy, &Upgrade::new(content, kilobytes, history))
         );
     }
 }
 
-/// The least memory, in MiB, in which the upgrade is judged. Memory never shrinks, so that is its peak.
+/// The smallest memory limit, in MiB, under which the upgrade can be judged. Memory never shrinks, so this is the
+/// peak.
 fn peak_memory(policy: &Policy, upgrade: &Upgrade) -> usize {
-    let cluster = Arc::new(Objects::new(upgrade.history.iter().cloned()));
+    let cluster = Arc::new(Objects::new(upgrade.records.iter().cloned()));
     let is_enough = |mib: usize| {
         let limited = policy.clone().with_memory_limit(mib * MIB).unwrap();
         let evaluation = limited.validate(&upgrade.request, &json!({}), cluster.clone());
@@ -287,7 +289,7 @@ fn evaluation<'a>(policy: &Policy, request: &'a Value, cluster: &[Value]) -> Cas
     })
 }
 
-/// How many look-ups an evaluation makes, and how many bytes it gets.
+/// How many look-ups an evaluation makes, and how many bytes it receives.
 fn host_calls(policy: &Policy, request: &Value, cluster: &[Value]) -> (usize, usize) {
     let cluster = Arc::new(Objects::new(cluster.to_vec()));
     let calls = policy
@@ -321,9 +323,9 @@ fn deployment(configs: usize) -> (Value, Vec<Value>) {
     (request, cluster)
 }
 
-/// The floor: what no reader of a record can do without, by the library that is in most Rust programs.
-/// (The policy has one that takes about two thirds of the time, so that this measure does not move when
-/// the policy gets a faster one.)
+/// The minimum: what every reader of a record has to do, with the library that most Rust programs use. The policy
+/// uses a faster one, which takes about two thirds of this time. This measure does not change if the policy changes
+/// its library.
 fn decode(record: &str) -> Vec<u8> {
     const HEADER: usize = 10;
     const TRAILER: usize = 8;
@@ -335,15 +337,15 @@ fn decode(record: &str) -> Vec<u8> {
     json
 }
 
-/// The same decision without wasm.
-fn natively(upgrade: &Upgrade) {
-    struct Given<'a>(&'a [Value]);
+/// The same decision as native code.
+fn run_natively(upgrade: &Upgrade) {
+    struct Records<'a>(&'a [Value]);
 
-    impl Cluster for Given<'_> {
+    impl Cluster for Records<'_> {
         fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
             let mut objects = self.0.iter();
             Ok(objects
-                .find(|given| given["metadata"]["name"] == object.name)
+                .find(|object| object["metadata"]["name"] == object.name)
                 .cloned())
         }
 
@@ -363,6 +365,6 @@ fn natively(upgrade: &Upgrade) {
     black_box(rollout_guard::judge(
         &request,
         &Settings::default(),
-        &Given(&upgrade.history),
+        &Records(&upgrade.records),
     ));
 }

@@ -1,14 +1,14 @@
-//! Times that can be compared on a machine whose speed drifts.
+//! Measures times that can be compared although the speed of the machine changes.
 
 use std::time::{Duration, Instant};
 
 pub(crate) const ROUNDS: usize = 15;
 
-/// One thing that is timed: a closure that does it once.
+/// Something to measure: a closure that does it once.
 pub(crate) type Case<'a> = Box<dyn Fn() + 'a>;
 
-/// The median time of each case, in milliseconds. In each round all of them take turns, so that what
-/// slows the machine slows them all; the first round, which warms up, does not count.
+/// The median time of each case, in milliseconds. The cases take turns in each round, so a slow phase of the
+/// machine affects all of them. The first round only warms up and does not count.
 pub(crate) fn medians<const N: usize>(cases: [Case<'_>; N], repeats: u32) -> [f64; N] {
     let mut times: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());
     for round in 0..=ROUNDS {

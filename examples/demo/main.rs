@@ -1,6 +1,6 @@
-//! `make demo`: what policy.wasm answers to requests recorded from real Helm 3, Helm 4 and kubectl.
+//! `make demo`: shows how policy.wasm answers requests that were recorded from real Helm 3, Helm 4 and kubectl.
 //!
-//! Ends with an error when an answer is not the expected one.
+//! It fails if an answer is not as expected.
 
 use std::{
     fs,
@@ -12,40 +12,40 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Evaluation, Policy, Recording, Replay};
 
-/// One thing that somebody did, and the requests that count.
+/// Something that a user did, and the requests that matter.
 struct Scene {
     folder: &'static str,
-    did: &'static str,
+    command: &'static str,
     steps: &'static [Step],
 }
 
 struct Step {
     /// How the file name ends.
     request: &'static str,
-    /// Only with this Helm; empty for both.
+    /// Only for this version of Helm. Empty for both.
     only: &'static str,
     expected: Expected,
-    means: &'static str,
+    comment: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expected {
-    Passes,
+    Accepted,
     Rejected,
-    /// The first stamp of a workload.
+    /// A workload gets its first config hash.
     Stamped,
-    /// A new stamp: its pods roll out.
+    /// The config hash changes, so the pods roll out.
     RollsOut,
-    /// Nothing changes.
-    LeftAlone,
+    /// The pod template stays the same.
+    Unchanged,
 }
 
-const fn step(request: &'static str, expected: Expected, means: &'static str) -> Step {
+const fn step(request: &'static str, expected: Expected, comment: &'static str) -> Step {
     Step {
         request,
         only: "",
         expected,
-        means,
+        comment,
     }
 }
 
@@ -54,11 +54,11 @@ const DEPLOYMENT: &str = "deployment-yahoo-basic-app";
 const STORY: [Scene; 6] = [
     Scene {
         folder: "1-install-v1",
-        did: "helm install: a ConfigMap, and a Deployment that mounts it (seed 003, version 1)",
+        command: "helm install: a ConfigMap, and a Deployment that mounts it",
         steps: &[
             step(
                 "release.v1.yahoo.v1",
-                Expected::Passes,
+                Expected::Accepted,
                 "the release record",
             ),
             step(
@@ -70,65 +70,65 @@ const STORY: [Scene; 6] = [
     },
     Scene {
         folder: "2-upgrade-to-hook",
-        did: "helm upgrade to a chart that makes the ConfigMap a pre-upgrade hook: the trap of seed 003",
+        command: "helm upgrade to a chart that turns the ConfigMap into a pre-upgrade hook: the hook trap",
         steps: &[step(
             "create-secret-sh.helm.release.v1.yahoo.v2",
             Expected::Rejected,
-            "the release record, before Helm touches anything",
+            "the release record, which Helm writes before it changes anything else",
         )],
     },
     Scene {
         folder: "4-rollback-to-v1",
-        did: "helm rollback to version 1",
+        command: "helm rollback to version 1",
         steps: &[step(
             "release.v1.yahoo.v4",
-            Expected::Passes,
+            Expected::Accepted,
             "the release record",
         )],
     },
     Scene {
         folder: "5-upgrade-config-only",
-        did: "helm upgrade that changes the ConfigMap alone (seed 004)",
+        command: "helm upgrade that changes only the ConfigMap",
         steps: &[
             step(
                 "release.v1.yahoo.v5",
-                Expected::Passes,
+                Expected::Accepted,
                 "the release record",
             ),
             Step {
                 request: DEPLOYMENT,
                 only: "helm4",
                 expected: Expected::RollsOut,
-                means: "Helm 4 applies the unchanged Deployment too: its config is not the one that it was stamped for",
+                comment: "Helm 4 also applies the unchanged Deployment, and the config has changed since its last hash",
             },
         ],
     },
     Scene {
         folder: "6-kubectl",
-        did: "kubectl: a key that no pod uses is added to the ConfigMap; then an empty patch, and an annotation, on the Deployment",
+        command: "kubectl: add a key that no pod uses to the ConfigMap, then send an empty patch and an annotation for the Deployment",
         steps: &[
             Step {
                 request: "02-update-deployment-yahoo-basic-app",
                 only: "helm3",
                 expected: Expected::RollsOut,
-                means: "the empty patch: Helm 3 had sent no request for the Deployment, so this is the first one after the change",
+                comment: "the empty patch: Helm 3 sent no request for the Deployment, so this is the first one after the config change",
             },
             Step {
                 request: "02-update-deployment-yahoo-basic-app",
                 only: "helm4",
-                expected: Expected::LeftAlone,
-                means: "the empty patch: the key that was added is not one that the pods use",
+                expected: Expected::Unchanged,
+                comment: "the empty patch: the pods do not use the key that was added",
             },
             step(
                 "03-update-deployment-yahoo-basic-app",
-                Expected::LeftAlone,
-                "the annotation: no config has changed",
+                Expected::Unchanged,
+                "the annotation: the config has not changed",
             ),
         ],
     },
     Scene {
         folder: "8-configmap-driver",
-        did: "the trap again, with the releases in ConfigMaps (HELM_DRIVER=configmap)",
+        command: "the hook trap again, with release records in ConfigMaps (HELM_DRIVER=configmap)",
         steps: &[step(
             "create-configmap-sh.helm.release.v1.cmrel.v2",
             Expected::Rejected,
@@ -138,7 +138,7 @@ const STORY: [Scene; 6] = [
 ];
 
 fn main() -> ExitCode {
-    match tell() {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -147,16 +147,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell() -> Result<()> {
+fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let policy = Policy::load(&root.join("policy.wasm"))?;
-    println!("Requests recorded from real Helm and kubectl, answered by policy.wasm.");
+    println!("How policy.wasm answers requests that were recorded from real Helm and kubectl.");
     for (helm, title) in [("helm3", "HELM 3"), ("helm4", "HELM 4")] {
         println!("\n{title}");
         let mut replay = Replay::new(policy.clone(), json!({}));
         let mut stamp = None;
         for scene in &STORY {
-            println!("\n  {}", scene.did);
+            println!("\n  {}", scene.command);
             play(
                 scene,
                 helm,
@@ -197,13 +197,13 @@ fn play(
         let change = match object.get("kind").and_then(Value::as_str) {
             Some("Deployment") => {
                 let before = stamp.clone();
-                *stamp = stamped(&evaluation).or(before.clone());
+                *stamp = config_hash(&evaluation).or(before.clone());
                 (before, stamp.clone())
             }
             _ => (None, None),
         };
-        println!("    {} - {}", subject(&object), step.means);
-        let actual = explain(&evaluation, change);
+        println!("    {} - {}", subject(&object), step.comment);
+        let actual = print_answer(&evaluation, change);
         ensure!(
             actual == step.expected,
             "{}: expected {:?}, not {actual:?}",
@@ -213,14 +213,14 @@ fn play(
     }
     ensure!(
         steps.next().is_none(),
-        "{}: a request of the story is missing",
+        "{}: a request is missing",
         scene.folder
     );
     Ok(())
 }
 
-/// Prints the answer; `change` is the stamp of the workload, before and after.
-fn explain(evaluation: &Evaluation, change: (Option<String>, Option<String>)) -> Expected {
+/// Prints the answer. `change` is the config hash of the workload, before and after.
+fn print_answer(evaluation: &Evaluation, change: (Option<String>, Option<String>)) -> Expected {
     let response = &evaluation.response;
     let outcome = match change {
         _ if !response.accepted => {
@@ -243,12 +243,12 @@ fn explain(evaluation: &Evaluation, change: (Option<String>, Option<String>)) ->
             Expected::RollsOut
         }
         (Some(_), _) => {
-            println!("      left alone: the pod template stays as it is");
-            Expected::LeftAlone
+            println!("      unchanged: the pod template stays the same");
+            Expected::Unchanged
         }
         (None, None) => {
-            println!("      passes");
-            Expected::Passes
+            println!("      accepted");
+            Expected::Accepted
         }
     };
     for text in response
@@ -265,8 +265,8 @@ fn short(stamp: &str) -> &str {
     stamp.get(..19).unwrap_or(stamp)
 }
 
-/// The stamp that the answer puts on the pod template.
-fn stamped(evaluation: &Evaluation) -> Option<String> {
+/// The config hash that the answer sets on the pod template.
+fn config_hash(evaluation: &Evaluation) -> Option<String> {
     let admitted = evaluation.response.mutated_object.as_ref()?;
     let stamp =
         admitted.pointer("/spec/template/metadata/annotations/rollout-guard~1config-hash")?;

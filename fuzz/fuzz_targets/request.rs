@@ -1,5 +1,5 @@
-//! A whole request, with its settings, on a cluster that answers with parts of the request: the same
-//! answer twice, and no field of a mutated object is lost.
+//! A whole request with its settings. The cluster answers with parts of the request. The policy gives the same
+//! answer twice, and a mutated object loses no field.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,8 @@ use rollout_guard::{
 };
 use serde_json::Value;
 
-/// Absent, denied, failed or found, by the length of the name.
+/// Answers each look-up with this object. Depending on the length of the name, the object is absent, or the
+/// look-up is denied or fails.
 struct Mirror(Value);
 
 impl Cluster for Mirror {

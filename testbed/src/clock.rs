@@ -1,6 +1,5 @@
-//! Time limits, kept the way policy-server keeps them: the engine counts ticks, and the code of a
-//! guest is interrupted once it finds that its deadline has passed. The time that host calls take
-//! counts, but they are never interrupted themselves.
+//! Time limits, which work as in policy-server: the engine counts ticks, and the code of a guest is interrupted when
+//! its deadline has passed. The time of host calls counts, but a host call is never interrupted.
 
 use std::sync::{Arc, Once};
 use std::thread;
@@ -8,14 +7,14 @@ use std::time::Duration;
 
 use wasmtime_provider::wasmtime::Engine;
 
-/// Those of policy-server take a second, which makes its limit of two seconds any time between one
-/// and two. Here it is at most this much too long.
+/// A tick of policy-server takes a second, so its limit of two seconds is between one and two seconds in fact. Here,
+/// a limit is exceeded by at most this time.
 const TICK: Duration = Duration::from_millis(100);
 
-/// More than a clock can tick. Half of what fits, since the engine adds it to the ticks so far.
+/// More ticks than there will ever be. It is half of the maximum, because the engine adds it to the current tick.
 pub(crate) const FOREVER: u64 = u64::MAX / 2;
 
-/// Counts the ticks of an engine. Clones are the same clock: two that tick would halve the limits.
+/// Counts the ticks of an engine. Clones share one clock, because two clocks would halve the limits.
 #[derive(Clone)]
 pub(crate) struct Clock {
     engine: Engine,
@@ -30,7 +29,7 @@ impl Clock {
         }
     }
 
-    /// In a thread that ends when nobody uses the engine any more.
+    /// Starts a thread that ends when the engine is no longer used.
     pub(crate) fn start(&self) {
         self.started.call_once(|| {
             let engine = self.engine.weak();
@@ -45,7 +44,7 @@ impl Clock {
     }
 }
 
-/// How many ticks take at least that long: the first of them may come at once.
+/// The number of ticks that take at least this long. The first tick may come at once.
 pub(crate) fn ticks(limit: Duration) -> u64 {
     let ticks = limit.as_nanos().div_ceil(TICK.as_nanos()) + 1;
     u64::try_from(ticks).map_or(FOREVER, |ticks| ticks.min(FOREVER))

@@ -1,4 +1,4 @@
-//! What a policy can ask of a cluster, and the words in which policy-server refuses.
+//! The look-ups of a policy in a cluster, and the errors that policy-server answers.
 
 #[cfg(feature = "serve")]
 mod live;
@@ -18,10 +18,10 @@ use serde_json::Value;
 pub use live::LiveCluster;
 pub use objects::Objects;
 
-/// Objects to be looked up: made of files ([`Objects`]), or those of a live cluster.
+/// The objects that a policy can look up: given as JSON ([`Objects`]), or those of a live cluster.
 ///
-/// Answers are whole objects, as the API server would give them; the testbed prunes them to what the
-/// policy asked for. What is refused is refused with a [`HostError`], which has the right words.
+/// Answers are whole objects, as the API server returns them. The testbed removes the fields that the policy did not
+/// ask for. A failed look-up is a [`HostError`] with the text of policy-server.
 pub trait Cluster: Send + Sync {
     fn get_resource(&self, request: &GetResourceRequest) -> Result<Value, HostError>;
 
@@ -36,7 +36,7 @@ pub trait Cluster: Send + Sync {
     ) -> Result<Vec<Value>, HostError>;
 }
 
-/// A kind of objects, in the words of a look-up: `v1/ConfigMap`, `apps/v1/Deployment`.
+/// A kind of objects, as in a look-up: `v1/ConfigMap`, `apps/v1/Deployment`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
     pub api_version: String,
@@ -73,9 +73,9 @@ impl FromStr for Kind {
     }
 }
 
-/// A host call that was not answered. The text is all that the guest gets to see of it.
+/// A failed host call. The guest sees only its text.
 ///
-/// The texts are those of policy-server, to the letter:
+/// The texts are exactly those of policy-server:
 ///
 /// | | text |
 /// | --- | --- |
@@ -84,24 +84,22 @@ impl FromStr for Kind {
 /// | denied | `Policy has not been granted access to Kubernetes v1/Secret resources. The violation has been reported.` |
 /// | failed | `Callback evaluation failure: ` and the cause |
 ///
-/// A guest written in Rust sees more in front of them, which its own side puts there:
-/// `wapc_guest::host_call` begins with `Host error: `, and the typed helpers of the SDK put
-/// `error invoking host capability kubernetes.get_resource: ` before that.
+/// A guest in Rust sees a prefix that its own libraries add: `wapc_guest::host_call` adds `Host error: `, and the typed
+/// helpers of the SDK add `error invoking host capability kubernetes.get_resource: ` before that.
 ///
-/// The real host has two failures that share words with an absent object without being one. It
-/// knows no such kind: `Callback evaluation failure: Cannot find resource v1/Foo`. A namespace is
-/// needed: `Callback evaluation failure: Resource v1/ConfigMap is namespaced, but no namespace was
-/// provided`.
+/// Two failures of policy-server are similar to the text for an absent object. One is for an unknown kind:
+/// `Callback evaluation failure: Cannot find resource v1/Foo`. The other is for a missing namespace: `Callback
+/// evaluation failure: Resource v1/ConfigMap is namespaced, but no namespace was provided`.
 ///
-/// Where `RUST_BACKTRACE` is set for policy-server, a stack trace follows, in further lines, upon
-/// each text that begins with `Callback evaluation failure`: do not look at where a text ends.
+/// If `RUST_BACKTRACE` is set for policy-server, each text that begins with `Callback evaluation failure` is followed by
+/// a stack trace on further lines. So do not rely on the end of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostError {
     /// The API server has no such object.
     Absent(String),
     /// The kind is not among the `contextAwareResources` that the policy was granted.
     Denied(String),
-    /// Anything else: the API server said no, did not answer, or the request makes no sense.
+    /// Anything else: the API server answered with an error or not at all, or the request is invalid.
     Failed(String),
 }
 
@@ -114,7 +112,7 @@ impl HostError {
             namespace,
             ..
         } = request;
-        // Debug output of the option, as in the real host.
+        // The debug output of the option, as in policy-server.
         Self::Absent(format!(
             "Callback evaluation failure: Cannot find {api_version}/{kind} named '{name}' inside of namespace '{namespace:?}'"
         ))

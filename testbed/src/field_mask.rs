@@ -1,19 +1,17 @@
-//! Field masks: which fields of an object a policy asked for.
+//! Field masks: the fields of an object that a policy asks for.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Fields that a mask neither names nor removes: the real host keeps them apart from the data that
-/// it prunes.
+/// Fields that masks never affect. policy-server keeps them apart from the other fields.
 const ALWAYS_KEPT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// Removes every field that no path leads to or through. No paths at all keep everything.
+/// Removes every field that is on no path. Without paths, it keeps everything.
 ///
-/// Paths are split at each `.`, so that a key with a dot in it cannot be named. They go through
-/// arrays into all the items. Where a path goes on below a text or a number, that value stays.
-/// Where one path ends at a field and another goes on below it, the longer one counts, as in the
-/// real host.
+/// Paths are split at each `.`, so a path cannot name a key that contains a dot. In an array, a path applies to every
+/// item. If a path continues below a text or a number, the value stays. If one path ends at a field and another one
+/// continues below it, the longer one counts, as in policy-server.
 pub(crate) fn apply(object: &mut Value, paths: &BTreeSet<String>) {
     let Value::Object(fields) = object else {
         return;
@@ -25,7 +23,7 @@ pub(crate) fn apply(object: &mut Value, paths: &BTreeSet<String>) {
     fields.retain(|name, value| ALWAYS_KEPT.contains(&name.as_str()) || keep(name, value, &paths));
 }
 
-/// Whether a path leads to the field; what is below it is pruned.
+/// Whether a path leads to the field. Prunes what is below the field.
 fn keep(name: &str, value: &mut Value, paths: &[&str]) -> bool {
     let below: Vec<Option<&str>> = paths
         .iter()
@@ -55,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// `left` is what is there besides apiVersion, kind and metadata.
+    /// `left` are the fields that remain, without apiVersion, kind and metadata.
     #[track_caller]
     fn assert_left(paths: &[&str], left: Value) {
         let mut object = json!({
@@ -90,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_are_passed_through() {
+    fn paths_apply_to_the_items_of_arrays() {
         assert_left(
             &["spec.containers.name", "spec.containers.env.value"],
             json!({"spec": {"containers": [{"name": "web", "env": [{"value": "1"}]}, {"name": "log"}]}}),
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn surprises_of_the_real_host() {
+    fn paths_below_other_paths_and_values() {
         assert_left(&["type.below"], json!({"type": "Opaque"}));
         assert_left(&["data", "data.a"], json!({"data": {"a": "1"}}));
     }

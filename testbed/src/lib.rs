@@ -1,5 +1,5 @@
-//! Runs a Kubewarden policy the way policy-server does, on any machine: the test host and the demo
-//! host of rollout-guard. The cluster is made of files or, with the feature `serve`, a live one.
+//! Runs a Kubewarden policy as policy-server does, on any machine. The tests and the demo of rollout-guard use it.
+//! The cluster consists of JSON objects or, with the feature `serve`, is a live one.
 //!
 //! ```text
 //! policy.wasm ─> Policy ─ validate {request, settings} ─> a fresh instance of the guest
@@ -10,23 +10,21 @@
 //!              Evaluation {response, patch, host_calls, logs} <┘
 //! ```
 //!
-//! With the feature `serve`, `serve::Server` is this as a webhook of a live cluster.
+//! With the feature `serve`, `serve::Server` runs the policy as a webhook of a live cluster.
 //!
-//! Where policy-server has a choice of words or shapes that a policy can see, this crate follows
-//! its source (kubewarden-controller, `crates/policy-evaluator`): the texts of failed look-ups
-//! ([`HostError`]), what field masks leave, what a list looks like, what an error of the guest
-//! turns into ([`Policy::validate`]).
+//! Everything that a policy can see is the same as in policy-server, according to its source
+//! (kubewarden-controller, `crates/policy-evaluator`): the texts of failed look-ups ([`HostError`]), the fields that
+//! a field mask keeps, the form of a list, and the result of an error in the guest ([`Policy::validate`]).
 //!
-//! # What it leaves out
+//! # Not supported
 //!
-//! - No time limit unless [`Policy::with_time_limit`] sets one: policy-server interrupts a guest
-//!   after two seconds.
-//! - No cache in front of [`Objects`]: policy-server answers `get_resource` from a cache of five
-//!   seconds unless `disable_cache` is set. [`HostCall::request`] shows whether it was.
-//! - No other host capability than the three look-ups and logging: no `can_i`, `oci`, `net` or
-//!   `crypto`.
-//! - The request reaches the guest as it was given, while policy-server drops the fields that an
-//!   AdmissionRequest does not have.
+//! - There is no time limit unless [`Policy::with_time_limit`] sets one. policy-server interrupts a guest after two
+//!   seconds.
+//! - There is no cache for [`Objects`]. policy-server caches answers of `get_resource` for five seconds unless
+//!   `disable_cache` is set. [`HostCall::request`] shows whether it was set.
+//! - The only host capabilities are the three look-ups and logging: no `can_i`, `oci`, `net` or `crypto`.
+//! - The guest receives the request unchanged. policy-server removes fields that are not part of an
+//!   AdmissionRequest.
 
 mod clock;
 mod cluster;

@@ -1,5 +1,5 @@
-//! Runs a policy: on recorded requests, printing what it answers in words or as JSON, or as the
-//! webhook of a live cluster.
+//! Runs a policy on a recorded request and prints its answer as text or JSON, or runs it as the webhook of a live
+//! cluster.
 
 #[cfg(feature = "serve")]
 mod serving;
@@ -18,7 +18,7 @@ use testbed::{Objects, Policy, Recording, read_objects, report};
 /// Run a Kubewarden policy as policy-server does.
 #[derive(Parser)]
 #[command(
-    after_help = "Exit codes: 0 accepted, valid or stopped, 1 rejected or not valid, 2 not run."
+    after_help = "Exit codes: 0 accepted, valid or stopped; 1 rejected or not valid; 2 the policy could not be run."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -27,26 +27,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Have the policy judge a request
+    /// Let the policy judge a request
     Run {
         #[command(flatten)]
         policy: PolicyArgs,
         /// An AdmissionRequest, an AdmissionReview, or a recording: {"request": …, "cluster": [objects]}
         #[arg(long, value_name = "FILE")]
         request: PathBuf,
-        /// Objects to add: one, an array, a List or a recording; may be given more than once
+        /// More objects: one object, an array, a List or a recording; can be repeated
         #[arg(long, value_name = "FILE")]
         cluster: Vec<PathBuf>,
         /// A report for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Have the policy check its settings
+    /// Let the policy check its settings
     Settings {
         #[command(flatten)]
         policy: PolicyArgs,
     },
-    /// Have the policy judge the requests of a live cluster, until SIGTERM or SIGINT
+    /// Let the policy judge the requests of a live cluster until SIGTERM or SIGINT
     #[cfg(feature = "serve")]
     Serve {
         #[command(flatten)]
@@ -84,9 +84,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the policy says yes.
+/// Whether the policy accepts the request, or its settings are valid.
 fn run(command: Command) -> anyhow::Result<bool> {
-    let (yes, report) = match command {
+    let (success, report) = match command {
         Command::Run {
             policy,
             request,
@@ -100,7 +100,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
                 objects.extend(read_objects(path)?);
             }
 
-            // policy-server does not start with settings that the policy refuses.
+            // policy-server does not start with settings that the policy rejects.
             let check = policy.validate_settings(&settings)?;
             if !check.valid {
                 bail!(report::settings(&check));
@@ -126,7 +126,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         }
     };
     writeln!(std::io::stdout(), "{}", report.trim_end())?;
-    Ok(yes)
+    Ok(success)
 }
 
 impl PolicyArgs {

@@ -1,4 +1,4 @@
-//! Loads a policy and calls it, one fresh instance a call.
+//! Loads a policy and calls it, with a new instance for each call.
 
 use std::fs;
 use std::path::Path;
@@ -30,21 +30,21 @@ pub struct Policy {
     ticks: u64,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// The answer of the policy, or the rejection that policy-server makes of its failure.
+    /// The answer of the policy. If the policy failed, the rejection that policy-server answers.
     pub response: ValidationResponse,
-    /// From the object of the request to the mutated one; empty when nothing changed.
+    /// From the object of the request to the mutated object. Empty if nothing changed.
     pub patch: Patch,
-    /// In the order in which they were made.
+    /// In the order of the calls.
     pub host_calls: Vec<HostCall>,
     /// Events that the policy logged: `level`, `message` and fields of its own.
     pub logs: Vec<Value>,
 }
 
 impl Policy {
-    /// Compiles a policy, which is slow: load once, call often.
+    /// Compiles a policy. This is slow, so load it once and call it often.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Policy {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let bytes =
             fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
-        // Also where nothing is limited, so that the same code is run and measured everywhere.
+        // Also without a limit, so that the same code runs and is measured everywhere.
         let mut config = wasmtime::Config::default();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).map_err(wasmtime_provider::errors::Error::from)?;
@@ -74,12 +74,12 @@ impl Policy {
         })
     }
 
-    /// Limits the linear memory of each instance, in bytes: one that needs more fails as if it had
-    /// panicked. policy-server has no such limit. Other clones keep theirs, at first none.
+    /// Limits the linear memory of each instance, in bytes. An instance that needs more fails as if it had panicked.
+    /// policy-server has no such limit. Other clones keep their limits; at first there is none.
     ///
     /// # Errors
     ///
-    /// None that [`load`](Self::load) would not have had.
+    /// The same as those of [`load`](Self::load).
     pub fn with_memory_limit(mut self, bytes: usize) -> anyhow::Result<Self> {
         let limits = ResourceLimits {
             max_memory_size: Some(bytes),
@@ -89,8 +89,8 @@ impl Policy {
         Ok(self)
     }
 
-    /// Limits how long each call may take, host calls included: policy-server allows two seconds
-    /// unless it is told otherwise. Other clones keep their limits, at first none.
+    /// Limits the time of each call, including host calls. policy-server allows two seconds by default. Other clones
+    /// keep their limits; at first there is none.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         self.clock.start();
@@ -98,9 +98,9 @@ impl Policy {
         self
     }
 
-    /// Has the policy judge an AdmissionRequest.
+    /// Lets the policy judge an AdmissionRequest.
     ///
-    /// As in policy-server, these are rejections and not errors:
+    /// As in policy-server, these are rejections, not errors:
     ///
     /// | what happened | code | message |
     /// | --- | --- | --- |
@@ -132,8 +132,7 @@ impl Policy {
         })
     }
 
-    /// Has the policy check its settings. As in policy-server, a policy that fails to answer makes
-    /// them invalid.
+    /// Lets the policy check its settings. As in policy-server, they are invalid if the policy does not answer.
     ///
     /// # Errors
     ///
@@ -159,8 +158,7 @@ impl Policy {
         }))
     }
 
-    /// Calls a waPC function of the policy by its name, for example `protocol_version`. The cluster
-    /// is empty.
+    /// Calls a waPC function of the policy by its name, such as `protocol_version`. The cluster is empty.
     ///
     /// # Errors
     ///
@@ -187,7 +185,7 @@ impl Policy {
                 Ok(host.answer(binding, namespace, operation, payload)?)
             };
         let guest = match WapcHost::new(Box::new(engine), Some(Box::new(callback))) {
-            // Its own code went on for too long: that is its failure, not the host's.
+            // The code of the guest took too long. This is an error of the guest, not of the host.
             Err(error) if is_interruption(&error.to_string()) => return Ok(Err(error)),
             guest => guest.context("the policy cannot be instantiated")?,
         };
@@ -238,7 +236,7 @@ fn read_response(
     }
 }
 
-/// The engine has no type for it, only this text: policy-server looks for it, too.
+/// The engine has no type for this error, only this text. policy-server looks for it too.
 fn is_interruption(error: &str) -> bool {
     error.contains("interrupted, execution deadline exceeded")
 }
@@ -264,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_patch_is_the_difference_to_the_object() {
+    fn the_patch_is_the_difference_between_the_objects() {
         let object = json!({"metadata": {"name": "app"}, "spec": {"replicas": 1, "paused": true}});
         let mutated = json!({"metadata": {"name": "app", "annotations": {"a/b": "c"}}, "spec": {"replicas": 2}});
 
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutation_of_nothing_is_rejected() {
+    fn a_mutation_without_an_object_is_rejected() {
         let answer = json!({"accepted": true, "mutated_object": {"spec": {}}});
 
         let (response, patch) = read(&answer, &Value::Null);
@@ -310,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_rejected() {
+    fn an_answer_in_another_form_is_rejected() {
         let (response, _) = read(&json!({"verdict": "fine"}), &json!({}));
 
         assert!(!response.accepted);

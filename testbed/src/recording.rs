@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// A request and the objects that were in the cluster when it was made.
+/// A request, and the objects in the cluster at that time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
     /// An AdmissionRequest.
@@ -16,7 +16,7 @@ pub struct Recording {
 
 impl Recording {
     /// Reads a recording (`{"request": AdmissionRequest, "cluster": [objects]}`), an
-    /// AdmissionReview or a bare AdmissionRequest. The last two know no cluster.
+    /// AdmissionReview or a bare AdmissionRequest. The last two have no cluster.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_come_in_four_shapes() {
+    fn clusters_have_four_forms() {
         let both = vec![config_map("app"), config_map("db")];
 
         assert_eq!(objects(config_map("app")).unwrap(), [config_map("app")]);

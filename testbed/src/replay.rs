@@ -1,4 +1,4 @@
-//! Plays recordings in the order in which they were made, as if the policy had been there then.
+//! Plays recordings in their order, as if the policy had been in place when they were made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::{Evaluation, Objects, Policy, Recording};
 
-/// Where a policy may add annotations that later requests for the object then carry.
+/// Where a policy may add annotations. Later requests for the object contain them.
 const ANNOTATED: [&str; 2] = ["/metadata", "/spec/template/metadata"];
 
-/// A policy on a cluster whose recorded requests did not know it. Annotations that it adds to an
-/// object are part of that object in later requests, as they would be in a real cluster.
+/// A policy that answers requests which were recorded without it. Annotations that it adds to an object are part of the
+/// object in later requests, as in a real cluster.
 pub struct Replay {
     policy: Policy,
     settings: Value,
@@ -27,7 +27,7 @@ impl Replay {
         }
     }
 
-    /// Has the policy judge the next recording.
+    /// Lets the policy judge the next recording.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Replay {
         if let Some(added) = self.added.get(&id) {
             for object in ["object", "oldObject"] {
                 if let Some(object) = request.get_mut(object).filter(|object| object.is_object()) {
-                    carry(object, added);
+                    annotate(object, added);
                 }
             }
         }
@@ -81,7 +81,7 @@ fn added(recorded: &Value, admitted: &Value, place: &str) -> Map<String, Value> 
         .collect()
 }
 
-fn carry(object: &mut Value, added: &[Map<String, Value>; 2]) {
+fn annotate(object: &mut Value, added: &[Map<String, Value>; 2]) {
     for (place, added) in ANNOTATED.iter().zip(added) {
         let metadata = object.pointer_mut(place).and_then(Value::as_object_mut);
         if let Some(metadata) = metadata.filter(|_| !added.is_empty()) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{Evaluation, HostCall, HostError};
 
-/// The verdict first, then a section for each thing that there is anything to say about.
+/// The verdict, followed by a section for each part that is not empty.
 pub fn text(evaluation: &Evaluation) -> String {
     let response = &evaluation.response;
     let mut text = match (response.accepted, response.code) {
@@ -32,7 +32,7 @@ pub fn text(evaluation: &Evaluation) -> String {
     let changes = evaluation.patch.iter().map(change);
     section(&mut text, "changes to the object", changes);
     let calls = evaluation.host_calls.iter().map(call);
-    section(&mut text, "asked of the cluster", calls);
+    section(&mut text, "look-ups in the cluster", calls);
     let logs = evaluation.logs.iter().map(Value::to_string);
     section(&mut text, "log", logs);
     text
@@ -89,7 +89,7 @@ fn change(operation: &PatchOperation) -> String {
             format!("replace {} = {}", field(&replace.path), replace.value)
         }
         PatchOperation::Remove(remove) => format!("remove {}", field(&remove.path)),
-        // The difference of two objects is made of the three above.
+        // The difference between two objects has only the three operations above.
         PatchOperation::Move(_) | PatchOperation::Copy(_) | PatchOperation::Test(_) => {
             operation.to_string()
         }
@@ -115,21 +115,21 @@ fn field(path: &Pointer) -> String {
 
 /// `get_resource v1/ConfigMap shop/app: found, 120 bytes`.
 fn call(call: &HostCall) -> String {
-    let about = |name: &str| call.request.get(name).and_then(Value::as_str);
+    let field = |name: &str| call.request.get(name).and_then(Value::as_str);
     let mut line = call.operation.clone();
-    if let (Some(api_version), Some(kind)) = (about("api_version"), about("kind")) {
+    if let (Some(api_version), Some(kind)) = (field("api_version"), field("kind")) {
         let _ = write!(line, " {api_version}/{kind}");
     }
-    let _ = match (about("namespace"), about("name")) {
+    let _ = match (field("namespace"), field("name")) {
         (Some(namespace), Some(name)) => write!(line, " {namespace}/{name}"),
         (Some(namespace), None) => write!(line, " in {namespace}"),
         (None, Some(name)) => write!(line, " {name}"),
         (None, None) => Ok(()),
     };
-    if let Some(selector) = about("label_selector") {
+    if let Some(selector) = field("label_selector") {
         let _ = write!(line, ", labels {selector}");
     }
-    if let Some(selector) = about("field_selector") {
+    if let Some(selector) = field("field_selector") {
         let _ = write!(line, ", fields {selector}");
     }
     let _ = write!(line, ": {}", call.outcome());
@@ -203,7 +203,7 @@ audit annotations:
   a: 1
   b: 2
 
-asked of the cluster:
+look-ups in the cluster:
   get_resource v1/Secret shop/a: found, 120 bytes
   get_resource v1/Secret shop/b: absent
   get_resource v1/Secret shop/c: denied

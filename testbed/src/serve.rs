@@ -1,4 +1,4 @@
-//! A policy as the admission webhook of a live cluster.
+//! Serves a policy as the admission webhook of a live cluster.
 //!
 //! ```text
 //! API server ─ POST /validate, AdmissionReview ─> Server ─ Policy, on a thread of its own
@@ -9,21 +9,21 @@
 //!                          Decision: kept in memory, a line in the log (both optional)
 //! ```
 //!
-//! Reviews that are not judged are answered as policy-server answers them, with
+//! Reviews that are not judged get the same answers as from policy-server, with
 //! `{"message": "…", "status": 413}`:
 //!
 //! | status | |
 //! | --- | --- |
 //! | 400 | it is not JSON |
-//! | 413 | it has more than 2 MiB |
+//! | 413 | it is larger than 2 MiB |
 //! | 415 | its content type is not `application/json` |
-//! | 422 | it is JSON, but no AdmissionReview |
-//! | 500 | the policy could not be run, or its decision not be logged; policy-server does not tell why |
+//! | 422 | it is JSON, but not an AdmissionReview |
+//! | 500 | the policy could not be run, or its decision could not be logged; policy-server does not say why |
 //!
-//! # What it leaves out
+//! # Not supported
 //!
-//! There is one policy, always in the mode `protect` and allowed to mutate. `/audit`,
-//! `/validate_raw` and `/readiness` are not there.
+//! There is one policy, always in the mode `protect` and allowed to mutate. There is no `/audit`, `/validate_raw` or
+//! `/readiness`.
 
 mod certificate;
 mod decision;
@@ -48,34 +48,33 @@ use self::decision::Decisions;
 use self::webhook::Webhook;
 use crate::{Kind, LiveCluster, Policy, report};
 
-/// How long reviews that are being judged may take when the server stops: more than an evaluation.
+/// How long running evaluations may take after the server was stopped. This is more than an evaluation takes.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What to serve, and where.
 pub struct Options {
     pub policy: Policy,
     pub settings: Value,
-    /// The cluster that the policy asks, as the user of the current context.
+    /// The cluster for look-ups, and the user: those of the current context.
     pub kubeconfig: PathBuf,
-    /// The kinds that the policy may ask for: its `contextAwareResources`.
+    /// The kinds that the policy may look up: its `contextAwareResources`.
     pub grants: Vec<Kind>,
-    /// Of the IPv4 loopback interface, which is what the certificate is for. Port 0 is any free one.
+    /// An address of the IPv4 loopback interface, as in the certificate. Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// A folder that keeps the certificate and its key, so that a server that is started again has the
-    /// same. What it does not have is made and written: `ca.pem`, `server.pem` and `server.key`.
+    /// A folder for the certificate and its key, so that a restarted server uses the same ones. If they do not exist,
+    /// they are created: `ca.pem`, `server.pem` and `server.key`.
     pub certificates: Option<PathBuf>,
-    /// Whether [`Server::decisions`] can tell the decisions: each takes memory until the server ends.
+    /// Whether to keep the decisions for [`Server::decisions`]. Each one takes memory until the server ends.
     pub keep_decisions: bool,
-    /// Where to write the decisions, one JSON object in each line. What was there is overwritten.
+    /// Where to write the decisions, as one JSON object per line. An existing file is overwritten.
     pub log: Option<PathBuf>,
-    /// How long an evaluation may take; of that, three quarters for the first list of a watch.
+    /// How long an evaluation may take. The first list of a watch may take three quarters of it.
     pub time_limit: Duration,
 }
 
-/// A policy that answers the API server of a cluster, until this is dropped.
+/// A policy that answers the API server of a cluster until this is dropped.
 ///
-/// It works on threads of its own. To start, stop or drop it takes a while and must not be done by
-/// a task of an async runtime.
+/// It runs on its own threads. Starting, stopping and dropping it blocks, so a task of an async runtime must not do it.
 pub struct Server {
     address: SocketAddr,
     ca_pem: String,
@@ -90,8 +89,8 @@ struct Running {
 }
 
 impl Options {
-    /// The settings `{}`, any free port of 127.0.0.1, a new certificate, two seconds for an
-    /// evaluation, nothing granted, and decisions that are kept but not logged.
+    /// The settings `{}`, a free port of 127.0.0.1, a new certificate, two seconds for an evaluation, no granted kinds,
+    /// and decisions that are kept but not logged.
     pub fn new(policy: Policy, kubeconfig: impl Into<PathBuf>) -> Self {
         Self {
             policy,
@@ -108,11 +107,11 @@ impl Options {
 }
 
 impl Server {
-    /// Starts to listen: when this returns, reviews are answered.
+    /// Starts the server. When this returns, it answers reviews.
     ///
     /// # Errors
     ///
-    /// When the policy refuses its settings, the kubeconfig or the address cannot be used, or the
+    /// When the policy rejects its settings, the kubeconfig or the address cannot be used, or the
     /// log or the certificate cannot be written.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let check = options.policy.validate_settings(&options.settings)?;
@@ -170,7 +169,7 @@ impl Server {
         format!("https://{}/validate", self.address)
     }
 
-    /// The port that it listens on.
+    /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -180,28 +179,28 @@ impl Server {
         &self.ca_pem
     }
 
-    /// The decisions so far, in the order in which they were made; none if they are not kept. That of
-    /// a request is among them before the API server has the answer.
+    /// The decisions so far, in order. Empty if they are not kept. A decision is listed before the API server receives
+    /// the answer.
     pub fn decisions(&self) -> Vec<Decision> {
         self.decisions.all()
     }
 
-    /// Accepts no more reviews, answers those that it has, and ends. Dropping does the same.
+    /// Accepts no more reviews, answers the ones it has, and stops. Dropping it does the same.
     ///
     /// # Errors
     ///
-    /// When it ended earlier, by an error of the network.
+    /// When a network error stopped it earlier.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        self.end()
+        self.shut_down()
     }
 
-    fn end(&mut self) -> anyhow::Result<()> {
+    fn shut_down(&mut self) -> anyhow::Result<()> {
         let Some(Running { runtime, task }) = self.running.take() else {
             return Ok(());
         };
         self.handle.graceful_shutdown(Some(GRACE));
         let ended = runtime.block_on(task);
-        // An evaluation that waits for the API server for even longer is left to itself.
+        // Does not wait for an evaluation that still waits for the API server.
         runtime.shutdown_background();
         ended??;
         Ok(())
@@ -210,7 +209,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error has been seen by the clients already.
-        let _ = self.end();
+        // The clients have already seen an error.
+        let _ = self.shut_down();
     }
 }

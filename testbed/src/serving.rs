@@ -13,29 +13,28 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Args)]
 pub(crate) struct ServerArgs {
-    /// The cluster that the policy asks, as the user of the current context
+    /// The cluster for look-ups, and the user: those of the current context
     #[arg(long, value_name = "FILE")]
     kubeconfig: PathBuf,
-    /// Where to listen; port 0 is any free one
+    /// Where to listen; port 0 chooses a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Keeps ca.pem and the certificate, so that the next start has the same; a temporary folder
-    /// unless given
+    /// A folder for ca.pem and the certificate, so that the next start uses the same ones; by default a
+    /// temporary folder
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
-    /// A kind that the policy may ask for; may be given more than once
+    /// A kind that the policy may look up; can be repeated
     #[arg(long, value_name = "VERSION/KIND")]
     grant: Vec<Kind>,
-    /// Where to write the decisions, one JSON object in each line
+    /// Where to write the decisions, as one JSON object per line
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 }
 
 impl ServerArgs {
-    /// Prints `{"url": "https://127.0.0.1:PORT/validate", "ca": "PATH"}` when ready, and returns
-    /// when a signal says so.
+    /// Prints `{"url": "https://127.0.0.1:PORT/validate", "ca": "PATH"}` when ready, and returns after a signal.
     pub(crate) fn serve(self, policy: Policy, settings: Value) -> anyhow::Result<()> {
-        // Before anybody can know that the program is there to be stopped.
+        // First of all, so that no signal is missed.
         let mut signals = Signals::catch()?;
         let (certificates, _removed_at_the_end) = match self.cert_dir {
             Some(folder) => (folder, None),
@@ -50,7 +49,7 @@ impl ServerArgs {
             grants: self.grant,
             listen: self.listen,
             certificates: Some(certificates),
-            // Nobody here asks for them, and the program may run for long.
+            // The program does not use them, and may run for a long time.
             keep_decisions: false,
             log: self.log,
             ..Options::new(policy, self.kubeconfig)

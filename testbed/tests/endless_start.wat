@@ -1,4 +1,4 @@
-;; A guest that never gets ready.
+;; A guest whose start never ends.
 (module
   (memory (export "memory") 1)
   (func (export "_start") (loop $again (br $again)))

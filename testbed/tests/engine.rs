@@ -1,5 +1,7 @@
-//! Two tiny guests in the real engine.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+//! Tiny guests in the real engine.
+
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::{Evaluation, HostError, Objects, Policy};
 
 fn load(guest: &str) -> Policy {
-    // The engine takes WebAssembly as text, too.
+    // The engine also accepts WebAssembly as text.
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests")
         .join(guest);
@@ -28,7 +30,7 @@ fn config_map() -> Value {
 }
 
 #[test]
-fn a_request_is_judged_with_a_look_at_the_cluster() {
+fn a_guest_looks_up_an_object_to_judge_a_request() {
     let evaluation = validate(&load("guest.wat"), Objects::new([config_map()]));
 
     assert!(evaluation.response.accepted);
@@ -45,7 +47,7 @@ fn a_request_is_judged_with_a_look_at_the_cluster() {
 }
 
 #[test]
-fn every_evaluation_is_a_fresh_start_on_any_thread() {
+fn every_evaluation_has_a_new_instance_on_any_thread() {
     let policy = load("guest.wat");
     let threads: Vec<_> = (0..2)
         .map(|_| {
@@ -85,7 +87,7 @@ fn the_guest_sees_the_texts_of_policy_server() {
 }
 
 #[test]
-fn refusals_are_on_record() {
+fn failed_look_ups_are_recorded() {
     let evaluation = validate(&load("guest.wat"), Objects::default());
     let answers: Vec<_> = evaluation
         .host_calls
@@ -137,7 +139,7 @@ fn a_guest_that_takes_too_much_memory_is_a_rejection() {
 }
 
 #[test]
-fn a_time_limit_is_of_one_evaluation() {
+fn a_time_limit_applies_to_each_evaluation() {
     let limited = load("endless.wat").with_time_limit(Duration::from_millis(1));
     for _ in 0..3 {
         assert!(!validate(&limited, Objects::default()).response.accepted);
@@ -147,7 +149,7 @@ fn a_time_limit_is_of_one_evaluation() {
 }
 
 #[test]
-fn settings_are_valid_if_the_guest_says_so() {
+fn the_guest_decides_whether_settings_are_valid() {
     let check = load("guest.wat").validate_settings(&json!({})).unwrap();
     assert!(check.valid);
 
@@ -173,7 +175,7 @@ fn functions_are_called_by_name() {
 }
 
 #[test]
-fn a_file_that_is_no_policy_is_named() {
+fn a_missing_file_is_named_in_the_error() {
     let error = Policy::load(Path::new("no-such-policy.wasm"))
         .err()
         .unwrap();

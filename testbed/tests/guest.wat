@@ -1,6 +1,5 @@
-;; The smallest guest that has a question: it asks for the ConfigMap shop/app and accepts, with a
-;; mutated object, when it is there. Otherwise it fails with the text that the host gave. Its
-;; settings are always valid.
+;; A small guest with one look-up: it reads the ConfigMap shop/app. If the ConfigMap exists, it accepts with a
+;; mutated object. Otherwise it fails with the text of the host. Its settings are always valid.
 (module
   (import "wapc" "__host_call" (func $host_call (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wapc" "__host_error_len" (func $host_error_len (result i32)))
@@ -17,7 +16,7 @@
   (data (i32.const 400) "{\"accepted\":true,\"mutated_object\":{\"seen\":true}}")
 
   (func (export "__guest_call") (param $function_length i32) (param $payload_length i32) (result i32)
-    ;; `validate_settings` is the one function with so long a name.
+    ;; Only `validate_settings` has a name of this length.
     (if (i32.eq (local.get $function_length) (i32.const 17))
       (then
         (call $guest_response (i32.const 300) (i32.const 14))

@@ -1,4 +1,4 @@
-;; Takes a mebibyte more of memory before it accepts, and traps when it does not get it.
+;; A guest that requests one more mebibyte of memory and accepts. It traps if it does not get the memory.
 (module
   (import "wapc" "__guest_response" (func $guest_response (param i32 i32)))
 

@@ -1,5 +1,7 @@
-//! The program: what it prints, and the exit codes that scripts rely on.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+//! The program: its output and exit codes, on which scripts rely.
+
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +9,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// Runs the program in a directory of its own, which holds `request.json` and `cluster.json`, and
-/// gives its exit code and all that it printed.
+/// Runs the program in its own directory, which contains `request.json` and `cluster.json`. Returns its exit code and
+/// output.
 fn run(test: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
     fs::create_dir_all(&directory).unwrap();
@@ -56,7 +58,7 @@ accepted, with changes
 changes to the object:
   add seen = true
 
-asked of the cluster:
+look-ups in the cluster:
   get_resource v1/ConfigMap shop/app: found, 83 bytes
 ";
     assert_eq!((code, text.as_str()), (Some(0), expected));
@@ -72,7 +74,7 @@ rejected, code 500
 message:
   internal server error: Guest call failure: Callback evaluation failure: Cannot find v1/ConfigMap named 'app' inside of namespace 'Some(\"shop\")'
 
-asked of the cluster:
+look-ups in the cluster:
   get_resource v1/ConfigMap shop/app: absent
 ";
     assert_eq!((code, text.as_str()), (Some(1), expected));
@@ -90,9 +92,9 @@ fn answers_as_json() {
 }
 
 #[test]
-fn a_file_that_is_no_request() {
+fn a_file_that_is_not_a_request() {
     let run = run(
-        "a_file_that_is_no_request",
+        "a_file_that_is_not_a_request",
         &[
             "run",
             "--policy",
@@ -123,14 +125,14 @@ fn valid_settings() {
 
 #[test]
 fn invalid_settings() {
-    let refused = "the settings are not valid: Error invoking settings validation callback: ";
+    let invalid = "the settings are not valid: Error invoking settings validation callback: ";
 
     let (code, text) = run(
         "invalid_settings",
         &["settings", "--policy", "GUESTS/trap.wat"],
     );
     assert_eq!(code, Some(1));
-    assert!(text.starts_with(refused), "{text}");
+    assert!(text.starts_with(invalid), "{text}");
 
     let (code, text) = run(
         "invalid_settings",
@@ -143,13 +145,13 @@ fn invalid_settings() {
         ],
     );
     assert_eq!(code, Some(2));
-    assert!(text.starts_with(&format!("error: {refused}")), "{text}");
+    assert!(text.starts_with(&format!("error: {invalid}")), "{text}");
 }
 
 #[test]
-fn settings_from_a_file_that_is_not_there() {
+fn settings_from_a_missing_file() {
     let run = run(
-        "settings_from_a_file_that_is_not_there",
+        "settings_from_a_missing_file",
         &[
             "settings",
             "--policy",

@@ -1,4 +1,4 @@
-;; A guest that breaks down whatever it is asked.
+;; A guest that always traps.
 (module
   (memory (export "memory") 1)
   (func (export "__guest_call") (param i32 i32) (result i32)

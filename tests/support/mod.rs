@@ -1,6 +1,4 @@
-//! What the tests of whole requests share: the policy that a cluster would load.
-
-#![allow(unreachable_pub, reason = "the module is compiled into each test file")]
+//! Shared by the tests of whole requests: the policy that a cluster would load.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,9 +7,9 @@ use std::{
 
 use testbed::Policy;
 
-/// The policy as `make policy.wasm` builds it; compiled once for all tests of a file.
-#[allow(dead_code, reason = "not every test file runs it")]
-pub fn policy() -> Policy {
+/// The policy that `make policy.wasm` builds. It is compiled once for all tests of a file.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = root().join("policy.wasm");
         Policy::load(&path)
@@ -20,13 +18,14 @@ pub fn policy() -> Policy {
     POLICY.clone()
 }
 
-pub fn root() -> &'static Path {
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of a folder, by name.
-#[allow(dead_code, reason = "not every test file reads folders")]
-pub fn sorted(folder: &Path) -> Vec<PathBuf> {
+/// The files in a folder, sorted by name.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub(crate) fn sorted(folder: &Path) -> Vec<PathBuf> {
     let entries =
         std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();

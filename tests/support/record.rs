@@ -1,9 +1,7 @@
-//! Release records as Helm stores them.
+//! Release records of any size and content, compressed as much as Helm compresses them. For small ones, use
+//! [`helm_plan::testing`].
 
-#![allow(
-    dead_code,
-    reason = "the module is compiled into each test and benchmark"
-)]
+#![allow(dead_code, reason = "not every test or benchmark uses all of it")]
 
 use std::io::Write;
 
@@ -11,12 +9,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-/// The Secret of a revision. `content` is the release as JSON.
+/// The Secret of a revision. `content` is the record as JSON.
 pub(crate) fn secret(release: &str, revision: u64, status: &str, content: &[u8]) -> Value {
     secret_of(release, revision, status, &gzip(content))
 }
 
-/// The same with what Helm has compressed.
+/// The same for a content that is already compressed.
 pub(crate) fn secret_of(release: &str, revision: u64, status: &str, gzip: &[u8]) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
@@ -32,7 +30,7 @@ pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     gzip_of([content])
 }
 
-/// Of parts that need not be in memory together.
+/// Compresses parts, so that they need not be in memory at the same time.
 pub(crate) fn gzip_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     for part in parts {

@@ -1,4 +1,4 @@
-//! The policy that the benchmarks compare with: it reads the request as the SDK does, and accepts it.
+//! A policy to compare with in the benchmarks. It reads the request as the SDK does, and accepts it.
 
 use kubewarden_policy_sdk::{accept_request, protocol_version_guest, request::ValidationRequest};
 use serde_json::Value;

@@ -1,7 +1,7 @@
-//! What the API server was asked to do, from its audit log.
+//! The requests to the API server, from its audit log.
 //!
-//! In: the log that the API server writes, one JSON document a line. Out: events, and of those the
-//! mutations as [`Step`]s, in the order in which they happened.
+//! In: the log of the API server, one JSON document per line. Out: the events in order, and the mutations among them as
+//! [`Step`]s.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::credentials::User;
 
-/// How much the audit log tells about each request.
+/// How much the audit log shows of each request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AuditLevel {
-    /// Who did what to which object, and the answer's code. Of new ConfigMaps and Secrets also what
-    /// was sent: a release record is overwritten soon, and what it held at first is seen only here.
+    /// Who did what to which object, and the code of the answer. For new ConfigMaps and Secrets, also the object that was
+    /// sent: a release record is soon overwritten, and only the log shows its first content.
     #[default]
     Metadata,
-    /// Also the objects that were sent and answered.
+    /// Also the objects in requests and answers.
     RequestResponse,
 }
 
@@ -52,7 +52,7 @@ impl AuditLevel {
     }
 }
 
-/// A moment in the audit log.
+/// A position in the audit log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditMark(u64);
 
@@ -60,27 +60,27 @@ pub struct AuditMark(u64);
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEvent {
-    /// The verb as Kubernetes writes it: `get`, `create`, ...
+    /// The verb of Kubernetes: `get`, `create`, ...
     pub verb: String,
     /// The path and the query.
     #[serde(rename = "requestURI")]
     pub request_uri: String,
-    /// Who asked.
+    /// Who sent the request.
     pub user: AuditUser,
-    /// With which program: `Helm/3.22.0` for instance.
+    /// The program, such as `Helm/3.22.0`.
     #[serde(default)]
     pub user_agent: String,
-    /// What about.
+    /// The object of the request.
     pub object_ref: Option<ObjectRef>,
     /// The answer.
     pub response_status: Option<ResponseStatus>,
-    /// The object that was sent, as far as the [`AuditLevel`] tells.
+    /// The object that was sent, if the [`AuditLevel`] shows it.
     pub request_object: Option<Value>,
-    /// The object that was answered ([`AuditLevel::RequestResponse`] only).
+    /// The object in the answer (only with [`AuditLevel::RequestResponse`]).
     pub response_object: Option<Value>,
 }
 
-/// Who asked.
+/// Who sent a request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuditUser {
     /// The user name.
@@ -96,9 +96,9 @@ pub struct ObjectRef {
     pub group: String,
     /// The plural: `configmaps`.
     pub resource: String,
-    /// `status` or `scale` for instance; mostly empty.
+    /// Such as `status` or `scale`. Mostly empty.
     pub subresource: String,
-    /// Empty for what is not in a namespace.
+    /// Empty for cluster-wide objects.
     pub namespace: String,
     /// The object's name.
     pub name: String,
@@ -109,7 +109,7 @@ pub struct ObjectRef {
 pub struct ResponseStatus {
     /// The HTTP status code.
     pub code: u16,
-    /// Why, if it was refused.
+    /// Why the request was rejected.
     #[serde(default)]
     pub message: String,
 }
@@ -117,37 +117,37 @@ pub struct ResponseStatus {
 /// A verb that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
-    /// A new object.
+    /// Creates an object.
     Create,
-    /// A whole object in the place of the old one.
+    /// Replaces a whole object.
     Update,
-    /// Changes to an object; with server-side apply also a new one (code 201).
+    /// Changes an object. With server-side apply, it may also create one (code 201).
     Patch,
-    /// One object less.
+    /// Deletes an object.
     Delete,
-    /// All objects of a kind less.
+    /// Deletes all objects of a kind.
     DeleteCollection,
 }
 
-/// A request that changed something, or tried to.
+/// A request to change something, successful or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What was asked for.
+    /// The verb of the request.
     pub verb: Verb,
-    /// On which object.
+    /// The object of the request.
     pub object: ObjectRef,
     /// The HTTP status code of the answer.
     pub code: u16,
 }
 
-/// Events in the order in which they happened.
+/// Events in their order.
 #[derive(Debug, Clone)]
 pub struct AuditTrail {
     events: Vec<AuditEvent>,
 }
 
 impl Cluster {
-    /// The present moment, for [`Cluster::audit_since`].
+    /// The current position, for [`Cluster::audit_since`].
     ///
     /// # Errors
     /// The log cannot be read.
@@ -155,7 +155,7 @@ impl Cluster {
         Ok(AuditMark(fs::metadata(self.audit_log())?.len()))
     }
 
-    /// What happened since a mark; [`AuditMark::default`] is the beginning.
+    /// The events since a mark. [`AuditMark::default`] is the beginning.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -163,13 +163,13 @@ impl Cluster {
         self.audit_between(mark, self.audit_mark()?)
     }
 
-    /// What happened between two marks.
+    /// The events between two marks.
     ///
     /// # Errors
     /// The log cannot be read.
     pub fn audit_between(&self, from: AuditMark, to: AuditMark) -> Result<AuditTrail> {
-        // A mark may be within a line that was being written then. That event is nothing that the
-        // caller waited for, before or after the mark: those lines are left out.
+        // A mark may be inside a line that was being written at that time. The caller has not waited for that event, so
+        // such lines are left out.
         let start = from.0.saturating_sub(1);
         let mut log = File::open(self.audit_log())?;
         log.seek(SeekFrom::Start(start))?;
@@ -194,7 +194,7 @@ impl AuditTrail {
         &self.events
     }
 
-    /// Only what was about objects in a namespace.
+    /// Only the events for objects in a namespace.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> AuditTrail {
         self.filter(|event| {
@@ -203,20 +203,20 @@ impl AuditTrail {
         })
     }
 
-    /// Only what a user asked for. Everything but the controllers' work is the administrator's,
-    /// unless a test says otherwise.
+    /// Only the requests of a user. All requests are from the administrator, except those of controllers and where a test
+    /// says otherwise.
     #[must_use]
     pub fn by_user(self, user: User) -> AuditTrail {
         self.filter(|event| event.user.username == user.name())
     }
 
-    /// Only what came from programs whose name begins like this: `Helm/` for instance.
+    /// Only the requests of programs whose name starts with this prefix, such as `Helm/`.
     #[must_use]
     pub fn by_agent(self, prefix: &str) -> AuditTrail {
         self.filter(|event| event.user_agent.starts_with(prefix))
     }
 
-    /// The mutations. Dry runs are none.
+    /// The mutations, without dry runs.
     pub fn steps(&self) -> Vec<Step> {
         self.events.iter().filter_map(AuditEvent::step).collect()
     }
@@ -230,8 +230,8 @@ impl AuditTrail {
 impl AuditEvent {
     /// This event as a mutation, if it is one.
     ///
-    /// A dry run is recognised by its query, which is how all clients ask for one but for deletes:
-    /// those may say so in their body, which the log does not show at the level `Metadata`.
+    /// A dry run is recognised by its query. All clients use it, except for deletes: these may ask for a dry run in their
+    /// body, which the log does not show at the level `Metadata`.
     pub fn step(&self) -> Option<Step> {
         let verb = match self.verb.as_str() {
             "create" => Verb::Create,
@@ -253,7 +253,7 @@ impl AuditEvent {
 }
 
 impl Step {
-    /// Whether the API server did what was asked.
+    /// Whether the request succeeded.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.code)
     }
@@ -287,8 +287,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// `delete configmaps/app`, with the code when it is not the usual one, as in
-/// `create configmaps/app 409`.
+/// `delete configmaps/app`. An unusual code is shown too: `create configmaps/app 409`.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.object)?;

@@ -1,4 +1,4 @@
-//! Starting and stopping the cluster.
+//! Starts and stops the cluster.
 
 use std::fs;
 use std::future::Future;
@@ -21,14 +21,13 @@ use crate::poll::wait_until;
 use crate::processes::Processes;
 use crate::tools::Tools;
 
-/// It takes seconds, but a machine that is busy compiling can stretch them.
+/// A start takes seconds, but much longer while the machine compiles.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// What tests look at: rollouts, garbage collection, namespaces that go away, and the built-in
-/// roles (`view` is put together by a controller).
+/// The controllers that tests need: for rollouts, garbage collection, the deletion of namespaces, and built-in roles
+/// (a controller builds `view`).
 ///
-/// Not the controller for Jobs: there is no kubelet to run their pods, so `HookCompleter` ends
-/// them instead.
+/// The controller for Jobs is not among them. There is no kubelet to run their pods, so `HookCompleter` ends them instead.
 const CONTROLLERS: [&str; 8] = [
     "clusterrole-aggregation-controller",
     "cronjob-controller",
@@ -40,16 +39,16 @@ const CONTROLLERS: [&str; 8] = [
     "statefulset-controller",
 ];
 
-/// What a cluster may be started with.
+/// Options for starting a cluster.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// How much the audit log tells about each request.
     pub audit_level: AuditLevel,
 }
 
-/// A running cluster. Dropping it ends its processes and removes its files.
+/// A running cluster. Dropping it stops its processes and removes its files.
 pub struct Cluster {
-    // Dropped in this order: the processes before the folder that they write to.
+    // Dropped in this order: the processes before the folder they write to.
     processes: Mutex<Processes>,
     client: Client,
     runtime: Runtime,
@@ -63,7 +62,7 @@ impl Cluster {
     /// Starts a cluster with the default options.
     ///
     /// # Errors
-    /// A program cannot be built or run, or the API server does not get ready.
+    /// A program cannot be built or run, or the API server does not become ready.
     pub fn start() -> Result<Cluster> {
         Cluster::start_with(Options::default())
     }
@@ -71,7 +70,7 @@ impl Cluster {
     /// Starts a cluster and waits until its API server is ready.
     ///
     /// # Errors
-    /// A program cannot be built or run, or the API server does not get ready.
+    /// A program cannot be built or run, or the API server does not become ready.
     pub fn start_with(options: Options) -> Result<Cluster> {
         let tools = Tools::build()?;
         let folder = tempfile::Builder::new()
@@ -85,7 +84,7 @@ impl Cluster {
             options.audit_level.policy().to_string(),
         )?;
 
-        // All at once: each waits for the one that it needs.
+        // All at once: each one waits for those it needs.
         let mut processes = Processes::new(folder.path())?;
         processes.start("etcd", &tools.path("etcd"), etcd_flags(etcd_port))?;
         processes.start(
@@ -104,7 +103,7 @@ impl Cluster {
             .enable_all()
             .build()?;
         let client = runtime.block_on(connect(&credentials.kubeconfig(User::Admin)))?;
-        wait_until("the API server gets ready", START_LIMIT, || {
+        wait_until("the API server is ready", START_LIMIT, || {
             processes.check()?;
             let request = http::Request::get("/readyz").body(Vec::new())?;
             let answer = runtime.block_on(client.request_text(request));
@@ -126,7 +125,7 @@ impl Cluster {
         &self.server
     }
 
-    /// The certificate that signed the API server's.
+    /// The certificate of the authority of the API server.
     pub fn ca_file(&self) -> PathBuf {
         self.credentials.ca_file()
     }
@@ -157,15 +156,15 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// Waits for a future, a request of [`Cluster::client`] for instance.
+    /// Waits for a future, such as a request of [`Cluster::client`].
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    /// Fails when one of its programs has ended, with the end of its log.
+    /// Checks that all its programs run.
     ///
     /// # Errors
-    /// That is the one.
+    /// One of them has ended. The error shows the end of its log.
     pub fn check(&self) -> Result<()> {
         let mut processes = self
             .processes
@@ -177,7 +176,7 @@ impl Cluster {
     /// Creates a namespace.
     ///
     /// # Errors
-    /// The API server refused.
+    /// The API server rejected it.
     pub fn create_namespace(&self, name: &str) -> Result<()> {
         let namespace = Namespace {
             metadata: ObjectMeta {
@@ -220,7 +219,7 @@ fn etcd_flags(port: u16) -> Vec<String> {
         format!("--listen-client-urls={url}"),
         format!("--advertise-client-urls={url}"),
         "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
-        // What is lost in a crash is thrown away anyway.
+        // The data is not needed after a crash.
         "--unsafe-no-fsync".to_owned(),
     ];
     flags.into()
@@ -246,13 +245,12 @@ fn apiserver_flags(credentials: &Credentials, etcd_port: u16, port: u16) -> Vec<
             credentials.service_account_public_key(),
         ),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        // ServiceAccount would refuse pods until a controller has made the namespace's service
-        // account. StorageObjectInUseProtection would hold deleted claims until a controller has
-        // seen that no pod uses them; none does, without a kubelet.
+        // ServiceAccount would reject pods until a controller has created the service account of the namespace.
+        // StorageObjectInUseProtection would keep deleted claims until a controller has checked that no pod uses them.
         "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection".to_owned(),
         format!("--audit-policy-file={AUDIT_POLICY}"),
         format!("--audit-log-path={AUDIT_LOG}"),
-        // A request is in the log before its answer is complete, and the log is never rotated away.
+        // A request is in the log before its answer is complete, and the log is never rotated.
         "--audit-log-mode=blocking".to_owned(),
         "--audit-log-maxsize=100000".to_owned(),
     ];
@@ -265,7 +263,7 @@ fn controller_manager_flags(credentials: &Credentials) -> Vec<String> {
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--controllers={}", CONTROLLERS.join(",")),
         "--leader-elect=false".to_owned(),
-        // It serves nobody: no port is needed.
+        // It needs no port, because nobody connects to it.
         "--secure-port=0".to_owned(),
     ];
     flags.into()
@@ -277,7 +275,7 @@ async fn connect(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Ports that were free a moment ago. Held all at once, so that they differ.
+/// Ports that were free a moment ago. They are held at the same time, so they differ.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut listeners = Vec::new();

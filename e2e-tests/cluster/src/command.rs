@@ -1,4 +1,4 @@
-//! Running kubectl and Helm against the cluster, away from the settings of whoever runs the tests.
+//! Runs kubectl and Helm against the cluster, without the settings of the user who runs the tests.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::credentials::User;
 use crate::tools::Tools;
 
-/// The two Helms that are in use, as `tools/` pins them.
+/// The two versions of Helm, as pinned in `tools/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelmVersion {
     /// Helm 3, which applies on the client side.
@@ -22,7 +22,7 @@ pub enum HelmVersion {
 }
 
 impl HelmVersion {
-    /// Both, for tests that hold for either.
+    /// Both, for tests with each version.
     pub const ALL: [HelmVersion; 2] = [HelmVersion::V3, HelmVersion::V4];
 
     fn program(self) -> &'static str {
@@ -39,7 +39,7 @@ impl fmt::Display for HelmVersion {
     }
 }
 
-/// What a command said and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command with its arguments, for messages.
@@ -56,7 +56,7 @@ impl Output {
     /// This output, if the command succeeded.
     ///
     /// # Errors
-    /// The command failed: the error shows all that it said.
+    /// The command failed. The error shows its output.
     pub fn success(self) -> Result<Output> {
         if self.status.success() {
             return Ok(self);
@@ -90,7 +90,7 @@ impl Cluster {
     /// Runs kubectl as the administrator.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn kubectl<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
@@ -101,7 +101,7 @@ impl Cluster {
     /// `kubectl apply` of a manifest, as the administrator.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn apply(&self, namespace: &str, manifest: &str) -> Result<Output> {
         self.kubectl_with(namespace, &["apply"], manifest)
     }
@@ -109,7 +109,7 @@ impl Cluster {
     /// kubectl with a manifest, as the administrator: `create`, `replace`, ...
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn kubectl_with(
         &self,
         namespace: &str,
@@ -126,7 +126,7 @@ impl Cluster {
     /// Runs Helm as the administrator, with releases in Secrets.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn helm<S: AsRef<OsStr>>(
         &self,
         version: HelmVersion,
@@ -135,13 +135,12 @@ impl Cluster {
         run(self.helm_command(version, User::Admin).args(arguments), "")
     }
 
-    /// kubectl as any user, for the caller to complete and give to [`Cluster::run`].
+    /// kubectl as any user. The caller adds arguments and passes it to [`Cluster::run`].
     pub fn kubectl_command(&self, user: User) -> Command {
         self.command("kubectl", user)
     }
 
-    /// Helm as any user, for the caller to complete (another `HELM_DRIVER`, say) and give to
-    /// [`Cluster::run`].
+    /// Helm as any user. The caller adds arguments, such as another `HELM_DRIVER`, and passes it to [`Cluster::run`].
     pub fn helm_command(&self, version: HelmVersion, user: User) -> Command {
         let mut command = self.command(version.program(), user);
         let home = self.folder().join("helm");
@@ -156,15 +155,15 @@ impl Cluster {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn run(&self, command: &mut Command) -> Result<Output> {
         run(command, "")
     }
 
     fn command(&self, program: &str, user: User) -> Command {
         let mut command = Command::new(self.tool(program));
-        // Not the caller's environment, which may hold proxies, plugins or another cluster. The
-        // home folder is where both keep what they discovered about the API: shared by all.
+        // Without the environment of the caller, which may contain proxies, plugins or another cluster. Both programs
+        // cache the discovery of the API in the home folder, which all commands share.
         command
             .env_clear()
             .env("HOME", self.folder())
@@ -176,10 +175,10 @@ impl Cluster {
 /// `helm template` of the chart in a folder, which needs no cluster.
 ///
 /// # Errors
-/// It could not be run. That it failed is for the caller to see.
+/// It could not be started. A failure of the command itself is in the output.
 pub fn helm_template(version: HelmVersion, chart: &Path) -> Result<Output> {
     let mut command = Command::new(Tools::build()?.path(version.program()));
-    // As with a cluster: not the caller's environment.
+    // As with a cluster: without the environment of the caller.
     command.env_clear().env("HOME", chart);
     run(command.arg("template").arg(chart), "")
 }
@@ -199,7 +198,7 @@ fn run(command: &mut Command, input: &str) -> Result<Output> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(context)?;
-    // Closed when it goes out of scope. Inputs are manifests, smaller than a pipe's buffer.
+    // Closed when it goes out of scope. Inputs are manifests, which fit into the buffer of a pipe.
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).with_context(context)?;
     }

@@ -1,4 +1,4 @@
-//! Keys, certificates and tokens of one cluster: made at its start, gone at its end.
+//! Keys, certificates and tokens of one cluster. They are created at its start and removed at its end.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
-/// Who talks to the API server.
+/// A user of the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// May do everything: a member of `system:masters`.
+    /// A member of `system:masters`, who may do everything.
     Admin,
-    /// May do what the RBAC objects of a test allow to the user `restricted`, at first nothing.
+    /// The user `restricted`, who may do only what the RBAC objects of a test allow.
     Restricted,
-    /// The controllers. A name of their own keeps them apart in the audit log.
+    /// The controllers. Their own name distinguishes them in the audit log.
     ControllerManager,
 }
 
@@ -33,8 +33,8 @@ impl User {
 
     fn groups(self) -> &'static str {
         match self {
-            // The role that RBAC has for the controller manager lets it do little more than
-            // ask for a token for each controller, and there are none here.
+            // The built-in role of the controller manager allows little more than requesting a token for each
+            // controller, which does not work here.
             User::Admin | User::ControllerManager => "system:masters",
             User::Restricted => "",
         }
@@ -49,7 +49,7 @@ impl User {
     }
 }
 
-/// The files that the API server and its clients are configured with.
+/// The files for the configuration of the API server and its clients.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     folder: PathBuf,

@@ -1,4 +1,4 @@
-//! Numbers that whoever runs the tests may choose.
+//! Numbers that the user can choose with environment variables.
 
 use std::env;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 /// The number in an environment variable, or the default if there is no such variable.
 ///
 /// # Errors
-/// It is not a number.
+/// The variable is not a number.
 pub fn from_environment<T: FromStr>(variable: &str, default: T) -> Result<T> {
     match env::var(variable) {
         Err(_) => Ok(default),

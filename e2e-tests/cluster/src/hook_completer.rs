@@ -1,5 +1,4 @@
-//! Ends hook Jobs and hook Pods, in the place of the kubelet that is not there, and does the work of
-//! Jobs that run kubectl.
+//! Ends hook Jobs and hook Pods, because there is no kubelet, and does the work of Jobs that run kubectl.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -22,19 +21,18 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
 
-/// With the value `true` on a hook Job or Pod, it fails instead of completing.
+/// A hook Job or Pod that has this annotation with the value `true` fails.
 pub const FAIL_ANNOTATION: &str = "cluster-tests/fail";
 
 const HOOK_ANNOTATION: &str = "helm.sh/hook";
 
-/// As often as the Job controller would try by default: a role that was made a moment ago may not
-/// count yet.
+/// How often to run kubectl, as often as the Job controller would by default. A new role may not be effective yet.
 const RUNS: u32 = 7;
 
 /// Completes the hooks of all namespaces as soon as they are created, until it is dropped.
 ///
-/// A Job whose container runs kubectl really runs, hook or not, with the rights of its service
-/// account; it ends as kubectl does.
+/// If the container of a Job runs kubectl, the command is run, also if the Job is not a hook. It has the rights of the
+/// service account, and its exit code decides about the Job.
 #[derive(Debug)]
 pub struct HookCompleter {
     task: JoinHandle<()>,
@@ -67,15 +65,15 @@ impl Drop for HookCompleter {
     }
 }
 
-/// What ends by itself.
+/// An object that runs to completion.
 trait Ends: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
     fn pod_spec(&self) -> Option<&PodSpec>;
 
-    /// The status of its end; `None` if it has ended.
+    /// The status at its end. `None` if it has ended already.
     fn end(&self, fails: bool) -> Option<Value>;
 }
 
-/// Ends all hooks of a kind, and what runs kubectl.
+/// Ends all hooks of a kind, and all objects that run kubectl.
 async fn end_hooks<K>(client: Client, kubectl: Kubectl)
 where
     K: Ends + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -85,7 +83,7 @@ where
         .applied_objects();
     let mut objects = std::pin::pin!(objects);
     while let Some(object) = objects.next().await {
-        // The watcher itself tries again after an error.
+        // The watcher retries after an error.
         let Ok(object) = object else { continue };
         let arguments = object.pod_spec().and_then(kubectl_arguments);
         let is_hook = object.annotations().contains_key(HOOK_ANNOTATION);
@@ -118,14 +116,14 @@ where
             .await;
         match answer {
             Ok(_) => {}
-            // Deleted in the meantime: nobody waits for it any more.
+            // Deleted in the meantime, so nobody waits for it.
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => eprintln!("cannot end the hook {namespace}/{name}: {error}"),
         }
     }
 }
 
-/// What comes after `kubectl` in the only container.
+/// The arguments of `kubectl` in the only container.
 fn kubectl_arguments(spec: &PodSpec) -> Option<Vec<String>> {
     let [container] = spec.containers.as_slice() else {
         return None;
@@ -161,7 +159,7 @@ impl Kubectl {
             .with_context(|| format!("no token for ServiceAccount {service_account}"))?
             .status
             .and_then(|status| status.token)
-            .context("a token request without an answer")?;
+            .context("the token request has no token")?;
         for run in 1.. {
             let mut command = Command::new(&self.program);
             command
@@ -175,8 +173,8 @@ impl Kubectl {
             if output.status.success() {
                 break;
             }
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(run < RUNS, "kubectl {}: {said}", arguments.join(" "));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            ensure!(run < RUNS, "kubectl {}: {stderr}", arguments.join(" "));
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         Ok(())
@@ -203,7 +201,7 @@ impl Ends for Pod {
     }
 }
 
-/// What the Job controller writes in the end; the API server checks that it is consistent.
+/// The status that the Job controller writes at the end. The API server checks that it is consistent.
 fn job_end(job: &Job, fails: bool) -> Option<Value> {
     let has_conditions = |status: &JobStatus| status.conditions.is_some();
     if job.status.as_ref().is_some_and(has_conditions) {

@@ -10,15 +10,14 @@
 //! kubectl, helm ────────────────┘         └──▶ audit log ──▶ steps, in the order they happened
 //! ```
 //!
-//! `cargo run -p cluster-tests` starts one to try things out on.
+//! `cargo run -p cluster-tests` starts one to try things out.
 //!
-//! A test target is a [`Suite`] of named cases, each with a namespace of its own, that share one
-//! cluster. The cluster ends with the suite, also when cases panic or the process is killed.
+//! A test target is a [`Suite`] of named cases that share one cluster. Each case has its own namespace. The cluster stops
+//! when the suite ends, also if cases panic or the process is killed.
 //!
-//! What is real: admission, storage, RBAC, the audit log, garbage collection, and the controllers
-//! that roll out workloads. What is not: there is no kubelet and no scheduler, so pods stay
-//! `Pending`, workloads never become ready, and hook Jobs end because [`HookCompleter`] says so; it
-//! runs kubectl in the place of pods that would. No `kube-root-ca.crt` appears in namespaces.
+//! Admission, storage, RBAC, the audit log, garbage collection, and the controllers that roll out workloads are real. There
+//! is no kubelet and no scheduler, so pods stay `Pending` and workloads never become ready. [`HookCompleter`] ends hook
+//! Jobs, and runs kubectl for Jobs whose pods would do so. Namespaces have no `kube-root-ca.crt`.
 
 mod audit;
 mod cluster;

@@ -1,4 +1,4 @@
-//! A cluster to try things out on, until Enter is pressed.
+//! Runs a cluster to try things out, until Enter is pressed.
 
 use std::io;
 
@@ -13,7 +13,7 @@ fn main() -> Result<()> {
         let program = cluster.helm_command(helm, User::Admin);
         println!("alias {helm}={}", program.get_program().display());
     }
-    println!("# Enter stops the cluster.");
+    println!("# Press Enter to stop the cluster.");
     io::stdin().read_line(&mut String::new())?;
     Ok(())
 }

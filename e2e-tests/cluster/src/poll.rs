@@ -1,4 +1,4 @@
-//! Waiting for a condition, never for an amount of time.
+//! Waits for a condition, never for a fixed time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks `probe` again and again until it has an answer.
+/// Calls `probe` again and again until it returns an answer.
 ///
 /// # Errors
-/// The first error of `probe`, or `what` did not happen within `limit`.
+/// `probe` failed, or `what` did not happen within `limit`.
 pub fn wait_until<T>(
     what: &str,
     limit: Duration,

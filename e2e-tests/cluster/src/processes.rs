@@ -1,4 +1,4 @@
-//! Child processes that end with their owner, whatever way it ends.
+//! Child processes that end with their owner, even if the owner is killed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Reads process ids until its input closes, which it does however the test process ends; then
-/// ends those processes and removes the folder.
-const ORPHANAGE: &str = r#"
+/// Reads process ids until its input closes, which happens at the end of the test process in any case. Then it kills these
+/// processes and removes the folder.
+const CLEANER: &str = r#"
 pids=
 while read -r pid; do pids="$pids $pid"; done
 kill -9 $pids
@@ -20,22 +20,22 @@ rm -rf "$1"
 /// How much of a log an error message shows.
 const LOG_TAIL_BYTES: usize = 4096;
 
-/// The processes of one owner, a cluster for instance. Dropping it kills and reaps exactly these.
+/// The processes of one owner, such as a cluster. Dropping it kills exactly these and waits for their end.
 #[derive(Debug)]
 pub struct Processes {
     folder: PathBuf,
     children: Vec<(String, Child)>,
-    orphanage: Child,
+    cleaner: Child,
 }
 
 impl Processes {
-    /// `folder` is where the logs go; it is removed if this process dies without dropping.
+    /// `folder` is for the logs. It is removed if this process is killed.
     ///
     /// # Errors
-    /// There is no shell.
+    /// `sh` cannot be run.
     pub fn new(folder: &Path) -> Result<Processes> {
-        let orphanage = Command::new("sh")
-            .args(["-c", ORPHANAGE, "sh"])
+        let cleaner = Command::new("sh")
+            .args(["-c", CLEANER, "sh"])
             .arg(folder)
             .process_group(0)
             .stdin(Stdio::piped())
@@ -46,14 +46,14 @@ impl Processes {
         Ok(Processes {
             folder: folder.to_owned(),
             children: Vec::new(),
-            orphanage,
+            cleaner,
         })
     }
 
     /// Starts `program` with its output in the log `NAME.log`.
     ///
-    /// Gives its id. It gets a process group of its own: an interrupt from the keyboard ends the test process
-    /// first, and the rest follows.
+    /// Returns its id. It has its own process group, so that Ctrl-C ends the test process first and the others
+    /// afterwards.
     ///
     /// # Errors
     /// It cannot be run.
@@ -75,15 +75,15 @@ impl Processes {
             .with_context(|| format!("cannot run {}", program.display()))?;
         let id = child.id();
         self.children.push((name.to_owned(), child));
-        let stdin = self.orphanage.stdin.as_mut();
-        writeln!(stdin.context("the orphanage has no input")?, "{id}")?;
+        let stdin = self.cleaner.stdin.as_mut();
+        writeln!(stdin.context("the cleaner has no input")?, "{id}")?;
         Ok(id)
     }
 
-    /// Fails when one of the processes has ended, with the end of its log.
+    /// Checks that all processes run.
     ///
     /// # Errors
-    /// That is the one.
+    /// One of them has ended. The error shows the end of its log.
     pub fn check(&mut self) -> Result<()> {
         for (name, child) in &mut self.children {
             if let Some(status) = child.try_wait()? {
@@ -98,10 +98,10 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        // First the orphanage, so that it never kills an id that somebody else has by now. Errors
-        // mean that the process has ended already, which is what is wanted.
-        let _ = self.orphanage.kill();
-        let _ = self.orphanage.wait();
+        // The cleaner first, so that it never kills a process that has reused an id. An error means that the process has
+        // ended already.
+        let _ = self.cleaner.kill();
+        let _ = self.cleaner.wait();
         for (_, child) in self.children.iter_mut().rev() {
             let _ = child.kill();
             let _ = child.wait();
@@ -119,20 +119,19 @@ mod tests {
 
     use super::*;
 
-    /// What a killed test process leaves to the orphanage: its input closes, and nothing is
-    /// dropped.
+    /// As if the test process were killed: the input of the cleaner closes, and nothing is dropped.
     #[test]
     fn children_end_with_a_killed_owner() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let mut processes = Processes::new(folder.path())?;
         processes.start("child", Path::new("sleep"), ["1000".to_owned()])?;
 
-        drop(processes.orphanage.stdin.take());
+        drop(processes.cleaner.stdin.take());
 
         for (_, child) in &mut processes.children {
             assert_eq!(child.wait()?.signal(), Some(9));
         }
-        processes.orphanage.wait()?;
+        processes.cleaner.wait()?;
         assert!(!folder.path().exists());
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What is in the cluster at a moment, to compare with another moment.
+//! The objects in the cluster at one moment, to compare with another moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,53 +15,53 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 
-/// An object as Helm tells objects apart: the API version does not count.
+/// The identity of an object for Helm, which ignores the API version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
     /// Empty for the core group.
     pub group: String,
-    /// `ConfigMap` for instance.
+    /// Such as `ConfigMap`.
     pub kind: String,
-    /// Empty for what is not in a namespace.
+    /// Empty for cluster-wide objects.
     pub namespace: String,
     /// The object's name.
     pub name: String,
 }
 
-/// An object at a moment.
+/// An object at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectState {
-    /// Another one means that the object was deleted and made anew.
+    /// If it differs, the object was deleted and recreated.
     pub uid: String,
-    /// Another one means that something was written, be it only by a controller.
+    /// If it differs, something was written, perhaps only by a controller.
     pub resource_version: String,
-    /// The object without what controllers write: no status, no managed fields.
+    /// The object without the fields that controllers write: status and managed fields.
     pub content: Value,
     has_status: bool,
 }
 
-/// The objects at a moment.
+/// The objects at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
-    /// Each object that was there.
+    /// Every object that existed.
     pub objects: BTreeMap<ObjectId, ObjectState>,
 }
 
-/// What became of an object between two snapshots.
+/// The change of an object between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// It was not there before.
+    /// It did not exist before.
     Added(ObjectId),
-    /// It is not there any more.
+    /// It no longer exists.
     Removed(ObjectId),
-    /// It was deleted and made anew.
+    /// It was deleted and recreated.
     Replaced(ObjectId),
-    /// It is the same object with another content.
+    /// It is the same object with a different content.
     Changed(ObjectId),
 }
 
 impl Cluster {
-    /// All objects of a namespace, of the kinds that charts are made of.
+    /// All objects in a namespace, of the kinds that charts contain.
     ///
     /// # Errors
     /// The API server did not answer.
@@ -83,7 +83,7 @@ impl Cluster {
         self.snapshot_of(namespace, &kinds)
     }
 
-    /// All objects of a namespace, of these kinds.
+    /// All objects of these kinds in a namespace.
     ///
     /// # Errors
     /// The API server did not answer, or does not know a kind.
@@ -129,10 +129,10 @@ impl Cluster {
 }
 
 impl Snapshot {
-    /// What is different in a later snapshot.
+    /// The differences to a later snapshot.
     ///
-    /// Controllers write the status of workloads at any time, which is no change here. Objects
-    /// without a status count as changed with any write.
+    /// Controllers write the status of workloads at any time, so this is no change. An object without a status counts as
+    /// changed after any write.
     pub fn changes(&self, later: &Snapshot) -> Vec<Change> {
         let ids: BTreeSet<_> = self.objects.keys().chain(later.objects.keys()).collect();
         ids.into_iter()
@@ -167,7 +167,7 @@ impl ObjectState {
         let uid = metadata.uid.take().unwrap_or_default();
         let resource_version = metadata.resource_version.take().unwrap_or_default();
         metadata.managed_fields = None;
-        // The deployment controller notes its revision here.
+        // The deployment controller writes its revision here.
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.retain(|key, _| !key.starts_with("deployment.kubernetes.io/"));
         let fields = object.data.as_object_mut();

@@ -1,8 +1,8 @@
 //! A test target: named cases that share one cluster.
 //!
-//! The usual test harness cannot own a cluster, since statics are never dropped. A target with
-//! `harness = false` and this as its `main` takes the same arguments (a filter, `--list`,
-//! `--test-threads`) and stops the cluster after the last case.
+//! The usual test harness cannot own a cluster, because statics are never dropped. A target with `harness = false` that
+//! runs a suite in its `main` takes the same arguments (a filter, `--list`, `--test-threads`) and stops the cluster after
+//! the last case.
 
 use std::fs;
 use std::process::ExitCode;
@@ -16,10 +16,10 @@ use crate::cluster::Cluster;
 use crate::command::{HelmVersion, Output};
 use crate::hook_completer::HookCompleter;
 
-/// Helm mostly waits for the API server, so that one case for each core would leave them idle.
+/// Helm mostly waits for the API server, so one case per core would leave the cores idle.
 const CASES_AT_ONCE: usize = 4;
 
-/// Named cases, run in parallel on one cluster. It is started by the first case.
+/// Named cases that run in parallel on one cluster. The first case starts it.
 pub struct Suite {
     cases_at_once: usize,
     trials: Vec<Trial>,
@@ -27,16 +27,16 @@ pub struct Suite {
 }
 
 struct Shared {
-    // Dropped before the cluster that it watches.
+    // Dropped before the cluster it watches.
     _hook_completer: HookCompleter,
     cluster: Cluster,
 }
 
-/// What a case works with.
+/// The environment of a case.
 pub struct Case<'a> {
-    /// The cluster that all cases share. Its hooks complete by themselves.
+    /// The cluster that all cases share. Hooks complete by themselves.
     pub cluster: &'a Cluster,
-    /// A namespace for this case alone.
+    /// A namespace only for this case.
     pub namespace: String,
     folder: TempDir,
 }
@@ -47,7 +47,7 @@ impl Suite {
         Suite::default()
     }
 
-    /// A suite without cases that will run one after the other, since they would measure each other.
+    /// A suite without cases that will run one after the other, so that they do not disturb measurements.
     pub fn one_by_one() -> Suite {
         Suite {
             cases_at_once: 1,
@@ -55,7 +55,7 @@ impl Suite {
         }
     }
 
-    /// Adds a case. It fails when it panics or returns an error.
+    /// Adds a case. It fails if it panics or returns an error.
     pub fn case(
         &mut self,
         name: impl Into<String>,
@@ -75,7 +75,7 @@ impl Suite {
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert(self.cases_at_once);
-        // The cases keep the cluster alive, and `run` drops them; this is the last to hold it.
+        // The cases keep the cluster alive, and `run` drops them. This is the last reference.
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         drop(self.shared);
         conclusion.exit_code()
@@ -105,10 +105,10 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The same, starting over: with another namespace and a folder of its own.
+    /// The same case with a new namespace and a new folder.
     ///
     /// # Errors
-    /// There is such a namespace already.
+    /// The namespace already exists.
     pub fn again(&self, number: usize) -> Result<Case<'a>> {
         let namespace = format!("{}-{number}", self.namespace);
         self.cluster.create_namespace(&namespace)?;
@@ -122,7 +122,7 @@ impl<'a> Case<'a> {
     /// Runs Helm in the namespace of this case.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn helm(&self, version: HelmVersion, arguments: &[&str]) -> Result<Output> {
         let namespace = ["--namespace", self.namespace.as_str()];
         self.cluster
@@ -132,14 +132,14 @@ impl<'a> Case<'a> {
     /// Runs kubectl in the namespace of this case, as the administrator.
     ///
     /// # Errors
-    /// It could not be run. That it failed is for the caller to see.
+    /// It could not be started. A failure of the command itself is in the output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
         let namespace = ["--namespace", self.namespace.as_str()];
         self.cluster
             .kubectl(arguments.iter().copied().chain(namespace))
     }
 
-    /// Writes a chart with templates of these names and contents, and gives its folder.
+    /// Writes a chart with templates of these names and contents, and returns its folder.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -167,8 +167,7 @@ impl Shared {
     }
 }
 
-/// A valid namespace that tells which case it belongs to. The number keeps apart what gets equal
-/// when it is shortened.
+/// A valid namespace that shows which case it belongs to. The number makes shortened names unique.
 fn namespace_for(case: &str, number: usize) -> String {
     let words: Vec<_> = case
         .split(|c: char| !c.is_ascii_alphanumeric())

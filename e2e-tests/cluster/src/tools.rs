@@ -1,5 +1,4 @@
-//! Where programs are: those that the cluster is made of, built from `tools/` when they are not there
-//! yet, and those of the workspace.
+//! Finds programs: those of the cluster, which are built from `tools/` if necessary, and those of the workspace.
 
 use std::env;
 use std::fs::{self, File};
@@ -8,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Names the folder for what is built, instead of `.cache` at the root of the repository.
+/// The folder for built programs. By default, it is `.cache` at the root of the repository.
 const CACHE_VARIABLE: &str = "ROLLOUT_GUARD_CACHE";
 
 /// The folder with the built programs.
@@ -18,8 +17,8 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Builds what is missing or out of date, which takes a quarter of an hour the first time and
-    /// a few milliseconds after that.
+    /// Builds programs that are missing or out of date. This takes a quarter of an hour the first time and a few
+    /// milliseconds after that.
     pub(crate) fn build() -> Result<Tools> {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cache = match env::var_os(CACHE_VARIABLE) {
@@ -30,8 +29,8 @@ impl Tools {
             }
         };
         fs::create_dir_all(&cache)?;
-        // Clusters may be started at the same time, and two builds would get in each other's way.
-        // The lock is released when the file is dropped.
+        // Several clusters may start at the same time, and their builds would conflict. Dropping the file releases the
+        // lock.
         let lock = File::create(cache.join("build.lock"))?;
         lock.lock()?;
         let status = Command::new("make")
@@ -53,17 +52,17 @@ impl Tools {
     }
 }
 
-/// A program of the workspace, beside this test. `make e2e-tests` and `make load` build it.
+/// A program of the workspace, in the same target folder as this test. `make e2e-tests` and `make load` build it.
 ///
 /// # Errors
-/// It is not there.
+/// It does not exist.
 pub fn workspace_program(name: &str) -> Result<PathBuf> {
     let test = env::current_exe()?;
     let folder = test.ancestors().nth(2).context("no target folder")?;
     let program = folder.join(name);
     ensure!(
         program.exists(),
-        "{} is not there: `make test-programs` builds it",
+        "{} does not exist; `make test-programs` builds it",
         program.display()
     );
     Ok(program)

@@ -1,4 +1,4 @@
-//! Sending admission requests of the cluster to a server on this machine.
+//! Sends admission requests of the cluster to a server on this machine.
 
 use std::time::Duration;
 
@@ -15,29 +15,28 @@ use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use crate::cluster::Cluster;
 use crate::poll::wait_until;
 
-/// The API server hears of a new configuration by a watch.
+/// How long to wait until the API server uses a new configuration. It learns about it from a watch.
 const PROPAGATION_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where nobody listens.
+/// A port on which nothing listens.
 pub const CLOSED_PORT: u16 = 1;
 
-/// A mutating webhook at `https://127.0.0.1:PORT/PATH`. A request that it does not answer is refused.
+/// A mutating webhook at `https://127.0.0.1:PORT/PATH`. A request that it does not answer is rejected.
 #[derive(Debug, Clone)]
 pub struct Webhook {
-    /// A DNS label; names the configuration. Cases use the name of their namespace.
+    /// The name of the configuration, a DNS label. Cases use their namespace.
     pub name: String,
     /// The server's port.
     pub port: u16,
-    /// Where it takes reviews: `/validate`, or `/validate/NAME` with Kubewarden.
+    /// The path for reviews: `/validate`, or `/validate/NAME` with Kubewarden.
     pub path: String,
-    /// The certificate, in PEM, that signed the server's.
+    /// The certificate of the authority of the server, in PEM.
     pub ca_bundle: String,
     /// Which requests are sent.
     pub rules: Vec<RuleWithOperations>,
-    /// Which of those are sent after all: CEL expressions that must all hold.
+    /// Further conditions for sending a request: CEL expressions that must all be true.
     pub match_conditions: Vec<MatchCondition>,
-    /// Only requests of these namespaces; of all, if empty. Cases that share a cluster give
-    /// their own.
+    /// Only requests in these namespaces. Empty for all. Cases that share a cluster use their own namespace.
     pub namespaces: Vec<String>,
 }
 
@@ -51,7 +50,7 @@ impl Cluster {
     /// Registers a webhook and waits until the API server uses it.
     ///
     /// # Errors
-    /// The API server refused it, or did not begin to use it.
+    /// The API server rejected it, or does not use it.
     pub fn register_webhook(&self, webhook: &Webhook) -> Result<RegisteredWebhook<'_>> {
         let configurations = Api::<MutatingWebhookConfiguration>::all(self.client());
         let configuration = webhook.configuration();
@@ -70,7 +69,7 @@ impl RegisteredWebhook<'_> {
     /// Removes the webhook and waits until the API server no longer uses it.
     ///
     /// # Errors
-    /// The API server did not do so.
+    /// The API server still uses it.
     pub fn remove(self) -> Result<()> {
         self.delete()?;
         self.wait_until_in_use(false)
@@ -90,7 +89,7 @@ impl RegisteredWebhook<'_> {
         }
     }
 
-    /// A configuration is taken up as a whole, so its probe shows the state of both webhooks.
+    /// The API server loads a configuration as a whole, so the probe shows the state of both webhooks.
     fn wait_until_in_use(&self, expected: bool) -> Result<()> {
         let config_maps = Api::<ConfigMap>::namespaced(self.cluster.client(), "default");
         let probe = ConfigMap {
@@ -104,8 +103,8 @@ impl RegisteredWebhook<'_> {
             dry_run: true,
             field_manager: None,
         };
-        let verb = if expected { "used" } else { "forgotten" };
-        let what = format!("the webhook {} is {verb}", self.name);
+        let state = if expected { "used" } else { "not used" };
+        let what = format!("the webhook {} is {state}", self.name);
         wait_until(&what, PROPAGATION_LIMIT, || {
             let answer = self.cluster.block_on(config_maps.create(&dry_run, &probe));
             Ok((answer.is_err() == expected).then_some(()))
@@ -154,8 +153,8 @@ impl Webhook {
     }
 }
 
-/// A second webhook of the same configuration that refuses one object, which nobody wants, because
-/// nobody answers. It shows when the configuration is in use, without the server's help.
+/// A second webhook in the same configuration, without a server, so it rejects one object that no test uses. It shows
+/// whether the configuration is in use, without the help of the first server.
 fn probe(webhook: &str) -> MutatingWebhook {
     let condition = MatchCondition {
         name: "probe".to_owned(),
@@ -173,7 +172,7 @@ fn probe(webhook: &str) -> MutatingWebhook {
     }
 }
 
-/// The rule for new objects of the core group: `configmaps` for instance.
+/// The rule for new objects of the core group, such as `configmaps`.
 pub fn creation_of(resource: &str) -> RuleWithOperations {
     RuleWithOperations {
         api_groups: Some(vec![String::new()]),

@@ -24,31 +24,31 @@ use tokio::time::timeout;
 
 use super::{Cluster, HostError, Kind};
 
-/// How long policy-server remembers the answer of `get_resource`.
+/// How long policy-server caches the answer of `get_resource`.
 const CACHE_TIME: Duration = Duration::from_secs(5);
 
-/// Less than the two seconds of an evaluation, or the policy would never hear of it.
+/// Less than the two seconds of an evaluation, so that the policy still receives the error.
 const LIST_LIMIT: Duration = Duration::from_millis(1500);
 
-/// The objects of a live cluster, looked up as policy-server does it:
+/// The objects of a live cluster, looked up as in policy-server:
 ///
 /// | | |
 /// | --- | --- |
-/// | any look-up | only of the granted kinds; finds out once what the API calls them |
+/// | any look-up | only for granted kinds; discovers the API resource of a kind once |
 /// | `get_resource` with `disable_cache` | a GET each time |
-/// | `get_resource` | the same, or what it last gave for this kind, namespace and name, for five seconds; failures are not remembered |
-/// | lists | a watch for each kind, namespace and selectors, begun by the first call and never ended; in no order |
+/// | `get_resource` | a GET, or the last answer for this kind, namespace and name for five seconds; failures are not cached |
+/// | lists | a watch for each kind, namespace and selectors; it starts with the first call and never ends; unordered |
 ///
-/// What is not there is [`HostError::Absent`], which kinds are not granted [`HostError::Denied`],
-/// and all else [`HostError::Failed`] with the error of the client and its causes.
+/// An object that does not exist is [`HostError::Absent`], a kind that is not granted is [`HostError::Denied`], and
+/// anything else is [`HostError::Failed`] with the error of the client and its causes.
 ///
-/// Look-ups block, and wait for work that the runtime does: not to be called by its own workers.
+/// Look-ups block until the runtime has done its work, so its own worker threads must not call them.
 ///
 /// # Differences
 ///
-/// A first list that is never complete, most often because the user may not list or watch the kind,
-/// makes policy-server wait for ever. Here the look-up fails after a second and a half and tells
-/// what the API server said. The watch goes on, so that a later look-up may find its list.
+/// policy-server waits forever for a first list that is never complete, most often because the user may not list or
+/// watch the kind. Here, the look-up fails after a second and a half, with the error of the API server. The watch
+/// continues, so a later look-up may succeed.
 pub struct LiveCluster {
     client: Client,
     runtime: Handle,
@@ -60,14 +60,14 @@ pub struct LiveCluster {
     watches: Mutex<Watches>,
 }
 
-/// What the API calls the objects of a kind.
+/// How the API serves the objects of a kind.
 #[derive(Clone)]
 struct Resource {
     api: ApiResource,
     namespaced: bool,
 }
 
-/// As in policy-server, the field masks are not part of it.
+/// As in policy-server, field masks are not part of the key.
 #[derive(PartialEq, Eq, Hash)]
 struct CacheKey {
     kind: Kind,
@@ -80,7 +80,7 @@ struct Cached {
     object: Value,
 }
 
-/// What a watch is about.
+/// The objects that a watch selects.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Selection {
     kind: Kind,
@@ -92,24 +92,24 @@ struct Selection {
 #[derive(Default)]
 struct Watches {
     by_selection: HashMap<Selection, Watch>,
-    // Ends them when it is dropped.
+    // Dropping it ends the watches.
     tasks: JoinSet<()>,
 }
 
 #[derive(Clone)]
 struct Watch {
     objects: Store<DynamicObject>,
-    /// It means nothing once there are objects.
+    /// Meaningless once there are objects.
     last_error: Arc<Mutex<Option<String>>>,
 }
 
 impl LiveCluster {
-    /// The cluster of the current context of a kubeconfig file, seen by the user of that context,
-    /// for a policy that may read these kinds. Nothing is sent to it yet.
+    /// The cluster and user of the current context in a kubeconfig file, for a policy that may read these kinds.
+    /// Nothing is sent to the cluster yet.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or what is in it cannot be used.
+    /// When the file cannot be read or used.
     pub fn connect(
         kubeconfig: &Path,
         runtime: Handle,
@@ -130,14 +130,14 @@ impl LiveCluster {
         })
     }
 
-    /// How long the answer of a `get_resource` without `disable_cache` counts.
+    /// Sets how long answers of `get_resource` without `disable_cache` are cached.
     #[must_use]
     pub fn with_cache_time(mut self, time: Duration) -> Self {
         self.cache_time = time;
         self
     }
 
-    /// How long to wait for the first list of a watch.
+    /// Sets how long to wait for the first list of a watch.
     #[must_use]
     pub fn with_list_limit(mut self, limit: Duration) -> Self {
         self.list_limit = limit;
@@ -204,7 +204,7 @@ impl LiveCluster {
         Ok(values.collect::<Result<_, _>>()?)
     }
 
-    /// The watch that there is already, or a new one.
+    /// The existing watch, or a new one.
     fn watch_of(&self, selection: Selection, resource: &ApiResource) -> Watch {
         let mut watches = lock(&self.watches);
         if let Some(watch) = watches.by_selection.get(&selection) {
@@ -239,7 +239,7 @@ impl LiveCluster {
         watch
     }
 
-    /// Looked up once: what is found is kept, what is not found may appear later.
+    /// Looks a kind up. If it is found, the result is kept. Otherwise it may appear later.
     async fn resource(&self, kind: &Kind) -> anyhow::Result<Resource> {
         if let Some(resource) = lock(&self.resources).get(kind) {
             return Ok(resource.clone());
@@ -284,7 +284,7 @@ impl Cluster for LiveCluster {
             return self.get(&key, request);
         }
 
-        // Locked until there is an answer, as in policy-server: others may be after the same.
+        // Locked until there is an answer, as in policy-server: others may want the same object.
         let mut cache = lock(&self.cache);
         if let Some(Cached { since, object }) = cache.get(&key)
             && since.elapsed() < self.cache_time
@@ -331,8 +331,8 @@ async fn connect(kubeconfig: &Path) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// As policy-server puts it, which is how anyhow shows an error to developers. Not left to anyhow,
-/// which adds a stack trace where the environment asks for one.
+/// As in policy-server, which prints the debug output of anyhow. The text is built here, because anyhow may add a stack
+/// trace, depending on the environment.
 fn failed(error: anyhow::Error) -> HostError {
     let causes: Vec<_> = error.chain().skip(1).collect();
     let mut text = error.to_string();
@@ -350,7 +350,7 @@ fn failed(error: anyhow::Error) -> HostError {
     HostError::failed(text)
 }
 
-/// With the causes that it does not mention itself.
+/// The error with the causes that its own text does not contain.
 fn in_one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_told_with_their_causes() {
+    fn failures_show_their_causes() {
         let error = anyhow!("b").context("a");
         assert_eq!(failed(error), HostError::failed("a\n\nCaused by:\n    b"));
         let error = anyhow!("c").context("b").context("a");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_shown_once() {
         let error = anyhow!("c").context("b").context("a: b");
         assert_eq!(in_one_line(&*error), "a: b: c");
     }

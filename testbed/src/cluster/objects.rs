@@ -1,4 +1,4 @@
-//! A cluster made of JSON objects, with the refusals that a test wants to see.
+//! A cluster of JSON objects, with look-ups that fail where a test wants it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,16 @@ use serde_json::Value;
 use super::selector::{FieldSelector, LabelSelector};
 use super::{Cluster, HostError, Kind};
 
-/// A cluster made of JSON objects.
+/// A cluster of JSON objects.
 ///
-/// An object is found by its `apiVersion`, `kind`, `metadata.namespace` and `metadata.name`, all
-/// compared as they are: one without a namespace is found by a request without a namespace only. Of
-/// two objects with the same identity the later one counts. Lists come ordered by namespace and
-/// name, while those of policy-server have no order.
+/// An object is found by its `apiVersion`, `kind`, `metadata.namespace` and `metadata.name`. They are compared exactly:
+/// only a request without a namespace finds an object without a namespace. If two objects have the same identity, the
+/// later one counts. Lists are sorted by namespace and name; in policy-server, they have no order.
 ///
 /// # Incomplete support
 ///
 /// Label selectors: `key=value`, `key in (a,b)` and `key`, joined by commas. Field selectors:
-/// `metadata.name=…` and `metadata.namespace=…`, joined by commas. Any other selector is an API
-/// failure that quotes it.
+/// `metadata.name=…` and `metadata.namespace=…`, joined by commas. Any other selector is a failure that quotes it.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     objects: BTreeMap<Identity, Value>,
@@ -54,15 +52,15 @@ impl Objects {
         }
     }
 
-    /// The policy was not granted this kind: every look-up of it is refused.
+    /// Denies every look-up of this kind, because the policy was not granted it.
     #[must_use]
     pub fn denied(mut self, api_version: &str, kind: &str) -> Self {
         self.denied.insert(Kind::new(api_version, kind));
         self
     }
 
-    /// The API server fails with this text when asked for the object of that name, or for anything
-    /// of the kind, lists included, when there is no name.
+    /// Lets look-ups of the object with this name fail with this text. Without a name, all look-ups of the kind fail,
+    /// including lists.
     #[must_use]
     pub fn failing<'a>(
         mut self,
@@ -79,7 +77,7 @@ impl Objects {
         self
     }
 
-    fn refuse(&self, kind: &Kind, name: Option<&str>) -> Result<(), HostError> {
+    fn check(&self, kind: &Kind, name: Option<&str>) -> Result<(), HostError> {
         if self.denied.contains(kind) {
             return Err(HostError::denied(&kind.api_version, &kind.kind));
         }
@@ -96,7 +94,7 @@ impl Objects {
         labels: Option<&str>,
         fields: Option<&str>,
     ) -> Result<Vec<Value>, HostError> {
-        self.refuse(kind, None)?;
+        self.check(kind, None)?;
         let labels = LabelSelector::parse(labels.unwrap_or_default()).map_err(HostError::failed)?;
         let fields = FieldSelector::parse(fields.unwrap_or_default()).map_err(HostError::failed)?;
 
@@ -113,7 +111,7 @@ impl Objects {
 impl Cluster for Objects {
     fn get_resource(&self, request: &GetResourceRequest) -> Result<Value, HostError> {
         let kind = Kind::new(&request.api_version, &request.kind);
-        self.refuse(&kind, Some(&request.name))?;
+        self.check(&kind, Some(&request.name))?;
 
         let identity = Identity {
             kind,
@@ -225,13 +223,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_refused(cluster: &Objects, request: &GetResourceRequest, text: &str) {
+    fn assert_fails(cluster: &Objects, request: &GetResourceRequest, text: &str) {
         let refusal = cluster.get_resource(request).map_err(|e| e.to_string());
         assert_eq!(refusal, Err(text.to_owned()));
     }
 
     #[test]
-    fn refusals_speak_as_policy_server_does() {
+    fn failures_have_the_texts_of_policy_server() {
         let cluster = Objects::default().denied("v1", "Secret").failing(
             "v1",
             "ConfigMap",
@@ -239,22 +237,22 @@ mod tests {
             "connection refused",
         );
 
-        assert_refused(
+        assert_fails(
             &cluster,
             &get("ConfigMap", Some("shop"), "other"),
             "Callback evaluation failure: Cannot find v1/ConfigMap named 'other' inside of namespace 'Some(\"shop\")'",
         );
-        assert_refused(
+        assert_fails(
             &cluster,
             &get("Namespace", None, "shop"),
             "Callback evaluation failure: Cannot find v1/Namespace named 'shop' inside of namespace 'None'",
         );
-        assert_refused(
+        assert_fails(
             &cluster,
             &get("Secret", Some("shop"), "db"),
             "Policy has not been granted access to Kubernetes v1/Secret resources. The violation has been reported.",
         );
-        assert_refused(
+        assert_fails(
             &cluster,
             &get("ConfigMap", Some("shop"), "app"),
             "Callback evaluation failure: connection refused",
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_refused_by_kind() {
+    fn lists_fail_by_kind() {
         let all = list(None, None);
 
         let denied = Objects::default().denied("v1", "ConfigMap");
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_narrowed_by_namespace_and_selectors() {
+    fn lists_are_selected_by_namespace_and_selectors() {
         let cluster = Objects::new([
             config_map("shop", "db"),
             config_map("shop", "app"),
@@ -309,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_that_is_not_understood_is_a_failure() {
+    fn an_unsupported_selector_is_a_failure() {
         let answer = Objects::default().list_resources_all(&list(Some("app!=db"), None));
 
         assert_eq!(

@@ -1,18 +1,18 @@
-//! The few selectors that [`Objects`](super::Objects) supports. What they do not understand is an
-//! error, never a selector that selects everything.
+//! The few selectors that [`Objects`](super::Objects) supports. Any other selector is an error; it never selects
+//! everything.
 
 use serde_json::Value;
 
-/// Requirements on labels that must all hold.
+/// Requirements on labels. All of them must be met.
 pub(super) struct LabelSelector(Vec<Requirement>);
 
 struct Requirement {
     label: String,
-    /// Any value will do when there are none.
+    /// `None`: any value is allowed.
     values: Option<Vec<String>>,
 }
 
-/// Paths in the object with the text that must be there.
+/// JSON pointers, and the text that each has to lead to.
 pub(super) struct FieldSelector(Vec<(&'static str, String)>);
 
 impl LabelSelector {
@@ -82,7 +82,7 @@ impl Requirement {
     }
 }
 
-/// Splits at the commas that are not inside of parentheses.
+/// Splits at commas outside of parentheses.
 fn requirements(text: &str) -> impl Iterator<Item = &str> {
     let mut in_parentheses = false;
     let parts = text.split(move |c| {
@@ -98,7 +98,7 @@ fn requirements(text: &str) -> impl Iterator<Item = &str> {
         .filter(move |_| !text.trim().is_empty())
 }
 
-/// A name or value. What is not one is most often an operator that is not known: `a!=b`, `!a`.
+/// A name or value. Anything else is most likely an unsupported operator: `a!=b`, `!a`.
 fn word(text: &str) -> Option<String> {
     let text = text.trim();
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn label_selectors_that_are_refused() {
+    fn unsupported_label_selectors() {
         for selector in [
             "owner!=helm",
             "owner==helm",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn field_selectors_that_are_refused() {
+    fn unsupported_field_selectors() {
         for selector in [
             "type=Opaque",
             "metadata.name!=app",

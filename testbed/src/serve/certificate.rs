@@ -1,4 +1,4 @@
-//! The certificate of the server: made anew, unless a folder has one of before.
+//! The certificate of the server: a new one, or the one in a folder.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -13,18 +13,18 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The certificate, in PEM, that clients must trust, in a folder that keeps one.
+/// The file with the certificate that clients must trust, in PEM.
 pub const CA_FILE: &str = "ca.pem";
 const CERTIFICATE_FILE: &str = "server.pem";
 const KEY_FILE: &str = "server.key";
 
-/// A server's TLS with a certificate of its own authority.
+/// The TLS configuration of a server with its own certificate authority.
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) ca_pem: String,
 }
 
-/// All in PEM. Nobody has the key of the authority any more.
+/// All in PEM. The key of the authority is not kept.
 struct Certificate {
     ca: String,
     certificate: String,
@@ -36,16 +36,16 @@ impl Tls {
     pub(super) fn create() -> anyhow::Result<Self> {
         Certificate::create()
             .and_then(Certificate::into_tls)
-            .context("cannot make a certificate")
+            .context("cannot create a certificate")
     }
 
-    /// The same with the certificate that the folder has, or with a new one that it has from now on.
+    /// The same with the certificate in the folder. If there is none, a new one is created and written there.
     pub(super) fn kept_in(folder: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot keep a certificate in {}", folder.display());
         let certificate = match Certificate::read(folder).with_context(context)? {
             Some(certificate) => certificate,
             None => {
-                let certificate = Certificate::create().context("cannot make a certificate")?;
+                let certificate = Certificate::create().context("cannot create a certificate")?;
                 certificate.write(folder).with_context(context)?;
                 certificate
             }
@@ -74,7 +74,7 @@ impl Certificate {
         })
     }
 
-    /// None unless all of it is there.
+    /// `None` unless all files exist.
     fn read(folder: &Path) -> io::Result<Option<Self>> {
         let read = |name| match fs::read_to_string(folder.join(name)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -105,7 +105,7 @@ impl Certificate {
     fn into_tls(self) -> anyhow::Result<Tls> {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
-        // The provider is named because other crates may bring a second one, which leaves no default.
+        // The provider is explicit, because there is no default if other crates add a second one.
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()

@@ -1,4 +1,4 @@
-//! What the policy decided, for tests to read back.
+//! The decisions of the policy, for tests to read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,9 +13,9 @@ use serde::Serialize;
 use super::webhook::Request;
 use crate::{Evaluation, HostCall};
 
-/// What the policy decided about a request. Only its `micros` depend on the time and the machine.
+/// The decision of the policy about a request. Only `micros` depends on time and machine.
 ///
-/// A line of the log, broken up here:
+/// A line of the log, wrapped here:
 ///
 /// ```json
 /// {"uid": "…", "operation": "CREATE", "kind": "Secret", "namespace": "shop", "name": "db",
@@ -31,26 +31,25 @@ pub struct Decision {
     pub operation: String,
     pub kind: String,
     pub namespace: Option<String>,
-    /// None where the API server makes it up (`generateName`).
+    /// `None` if the API server generates it (`generateName`).
     pub name: Option<String>,
     pub allowed: bool,
     pub code: Option<u16>,
     pub message: Option<String>,
     pub warnings: Vec<String>,
     pub audit_annotations: BTreeMap<String, String>,
-    /// JSON pointers to what the policy changed in the object.
+    /// JSON pointers to the changes in the object.
     pub patched: Vec<String>,
     pub host_calls: Vec<HostCall>,
     /// How long the evaluation took.
     pub micros: u64,
 }
 
-/// The decisions since the start, in the order in which they were made: in memory, in a log, both or
-/// neither.
+/// The decisions since the start, in order: in memory, in a log, in both or in neither.
 pub(super) struct Decisions(Mutex<Record>);
 
 struct Record {
-    /// None where nobody will ask for them: they take more and more memory.
+    /// `None` if they are not kept, because they would take more and more memory.
     kept: Option<Vec<Decision>>,
     log: Option<File>,
 }
@@ -81,7 +80,7 @@ impl Decision {
 }
 
 impl Decisions {
-    /// An older log is overwritten.
+    /// Overwrites an existing log.
     pub(super) fn new(keep: bool, log: Option<&Path>) -> anyhow::Result<Self> {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("cannot write the log {}", path.display()))
@@ -92,7 +91,7 @@ impl Decisions {
         })))
     }
 
-    /// A reader of the log sees whole lines only.
+    /// Writes whole lines, so a reader of the log never sees a partial one.
     pub(super) fn add(&self, decision: Decision) -> anyhow::Result<()> {
         let mut record = self.record();
         if let Some(log) = &mut record.log {

@@ -1,4 +1,4 @@
-//! The protocol: an AdmissionReview in, an AdmissionReview out, in the shapes of policy-server.
+//! The protocol: an AdmissionReview in, an AdmissionReview out, in the format of policy-server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use tokio::task::spawn_blocking;
 use super::decision::{Decision, Decisions};
 use crate::{Cluster, Evaluation, Policy};
 
-/// What policy-server takes, which is the default of axum.
+/// The limit of policy-server, which is the default of axum.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
-/// More would take each other's time, which is limited. policy-server has as many as cores.
+/// More evaluations would slow each other down, and their time is limited. policy-server runs one per core.
 const EVALUATIONS_AT_ONCE: usize = 4;
 
 pub(super) struct Webhook {
@@ -40,7 +40,7 @@ struct ReviewRequest {
     request: Request,
 }
 
-/// An AdmissionRequest, with what there is to say about it besides what the policy says.
+/// An AdmissionRequest, and its fields that are part of a [`Decision`].
 #[derive(Deserialize)]
 #[serde(try_from = "Value")]
 pub(super) struct Request {
@@ -83,8 +83,8 @@ struct AdmissionStatus {
     code: Option<u16>,
 }
 
-/// A review that got no answer.
-struct Refusal {
+/// The answer to a review that was not judged.
+struct NotJudged {
     status: StatusCode,
     message: String,
 }
@@ -112,7 +112,7 @@ impl Webhook {
             .with_state(Arc::new(self))
     }
 
-    /// Blocks. The decision is on record when this returns, even if nobody waits for the answer.
+    /// Blocks. When this returns, the decision is recorded, even if no client waits for the answer.
     fn judge(&self, request: Request) -> anyhow::Result<ReviewResponse> {
         let start = Instant::now();
         let cluster = Arc::clone(&self.cluster);
@@ -132,9 +132,9 @@ impl Webhook {
 async fn validate(
     State(webhook): State<Arc<Webhook>>,
     review: Result<Json<ReviewRequest>, JsonRejection>,
-) -> Result<Json<ReviewResponse>, Refusal> {
+) -> Result<Json<ReviewResponse>, NotJudged> {
     let Json(review) = review?;
-    // Waiting for it does not count as time of the evaluation.
+    // Waiting for the permit does not count as time of the evaluation.
     let _permit = webhook
         .permits
         .acquire()
@@ -202,7 +202,7 @@ impl AdmissionResponse {
     }
 }
 
-impl From<JsonRejection> for Refusal {
+impl From<JsonRejection> for NotJudged {
     fn from(rejection: JsonRejection) -> Self {
         Self {
             status: rejection.status(),
@@ -211,7 +211,7 @@ impl From<JsonRejection> for Refusal {
     }
 }
 
-impl From<anyhow::Error> for Refusal {
+impl From<anyhow::Error> for NotJudged {
     fn from(error: anyhow::Error) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -220,7 +220,7 @@ impl From<anyhow::Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for NotJudged {
     fn into_response(self) -> Response {
         let body = json!({"message": self.message, "status": self.status.as_u16()});
         (self.status, Json(body)).into_response()

@@ -1,4 +1,4 @@
-//! A stub of an API server, which gives the answers that it was told to give.
+//! A stub of an API server, which returns prepared answers.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,15 +17,15 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// Knows ConfigMaps and Namespaces from the start, and listens until it is dropped.
+/// Serves ConfigMaps and Namespaces, and listens until it is dropped.
 pub(crate) struct ApiServer {
     runtime: Option<Runtime>,
-    state: Arc<StateOfApi>,
+    state: Arc<ApiState>,
     folder: TempDir,
 }
 
 #[derive(Default)]
-struct StateOfApi {
+struct ApiState {
     answers: Mutex<HashMap<String, Answer>>,
     requests: Mutex<Vec<String>>,
     watchers: Mutex<Vec<UnboundedSender<String>>>,
@@ -42,7 +42,7 @@ enum Answer {
 impl ApiServer {
     pub(crate) fn start() -> Self {
         let runtime = Runtime::new().unwrap();
-        let state = Arc::new(StateOfApi::default());
+        let state = Arc::new(ApiState::default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -83,12 +83,12 @@ impl ApiServer {
         self.folder.path()
     }
 
-    /// What to answer to requests for a path from now on; 404 unless told.
+    /// Sets the answer for a path. Without one, the answer is 404.
     pub(crate) fn answer(&self, path: &str, status: u16, body: Value) {
         self.set(path, Answer::Json(status, body));
     }
 
-    /// The same for requests that wait for [`Self::release`].
+    /// The same, but requests wait until [`Self::release`].
     pub(crate) fn hold(&self, path: &str, status: u16, body: Value) {
         self.set(path, Answer::Held(status, body));
     }
@@ -98,7 +98,7 @@ impl ApiServer {
         answers.insert(path.to_owned(), answer);
     }
 
-    /// Answers the requests that wait, and no longer holds any.
+    /// Answers the waiting requests, and stops holding requests.
     pub(crate) fn release(&self) {
         self.state.released.send_replace(true);
     }
@@ -111,7 +111,7 @@ impl ApiServer {
         }
     }
 
-    /// Paths and queries of the requests so far, without those that ask what the API has.
+    /// Paths and queries of the requests so far, without those for the discovery of the API.
     pub(crate) fn requests(&self) -> Vec<String> {
         let requests = self.state.requests.lock().unwrap();
         let asked = requests.iter().filter(|path| *path != "/api/v1");
@@ -137,7 +137,7 @@ pub(crate) fn status(code: u16, reason: &str, message: &str) -> Value {
            "code": code, "reason": reason, "message": message})
 }
 
-async fn answer(State(state): State<Arc<StateOfApi>>, uri: Uri) -> Response {
+async fn answer(State(state): State<Arc<ApiState>>, uri: Uri) -> Response {
     state.requests.lock().unwrap().push(uri.to_string());
     if uri
         .query()
@@ -155,7 +155,7 @@ async fn answer(State(state): State<Arc<StateOfApi>>, uri: Uri) -> Response {
             state
                 .released
                 .subscribe()
-                .wait_for(|&is_so| is_so)
+                .wait_for(|&released| released)
                 .await
                 .unwrap();
             (code, body)

@@ -10,7 +10,7 @@ use testbed::{Cluster, HostError, Kind, LiveCluster};
 use tokio::runtime::Runtime;
 
 use crate::api_server::{ApiServer, status};
-use crate::{PATIENCE, wait_until};
+use crate::{LIMIT, wait_until};
 
 const APP: &str = "/api/v1/namespaces/shop/configmaps/app";
 const SHOP: &str = "/api/v1/namespaces/shop/configmaps";
@@ -46,7 +46,7 @@ fn list(kind: &str) -> ListResourcesByNamespaceRequest {
     }
 }
 
-/// A cluster with its runtime, which must be there as long.
+/// A cluster, and its runtime, which must exist as long as the cluster.
 fn connect(api: &ApiServer) -> (Runtime, LiveCluster) {
     let runtime = Runtime::new().unwrap();
     let grants = [
@@ -57,7 +57,7 @@ fn connect(api: &ApiServer) -> (Runtime, LiveCluster) {
     ];
     let grants = grants.map(|kind| kind.parse::<Kind>().unwrap());
     let cluster = LiveCluster::connect(&api.kubeconfig(), runtime.handle().clone(), grants);
-    (runtime, cluster.unwrap().with_list_limit(PATIENCE))
+    (runtime, cluster.unwrap().with_list_limit(LIMIT))
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_object_is_read_whole() {
 }
 
 #[test]
-fn a_cluster_wide_object_is_read_whatever_the_namespace() {
+fn a_cluster_wide_object_is_read_with_any_namespace() {
     let api = ApiServer::start();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}});
     api.answer("/api/v1/namespaces/app", 200, namespace.clone());
@@ -95,7 +95,7 @@ fn an_absent_object() {
 }
 
 #[test]
-fn a_kind_that_was_not_granted_is_not_asked_for() {
+fn a_kind_that_was_not_granted_is_not_looked_up() {
     let api = ApiServer::start();
     let (_runtime, cluster) = connect(&api);
 
@@ -107,7 +107,7 @@ fn a_kind_that_was_not_granted_is_not_asked_for() {
     assert_eq!(api.requests(), [""; 0]);
 }
 
-/// The rest is the client's: the answer in Rust's own notation, and its causes.
+/// The rest of the text is from the client: the debug output of the answer, and its causes.
 #[track_caller]
 fn assert_failed<T: std::fmt::Debug>(answer: Result<T, HostError>, start: &str) {
     let Err(HostError::Failed(text)) = answer else {
@@ -136,7 +136,7 @@ fn errors_of_the_api_server_are_failures() {
 }
 
 #[test]
-fn requests_that_make_no_sense() {
+fn invalid_requests() {
     let api = ApiServer::start();
     let (_runtime, cluster) = connect(&api);
 
@@ -175,13 +175,13 @@ fn requests_that_make_no_sense() {
 }
 
 #[test]
-fn answers_are_remembered_unless_the_policy_says_no() {
+fn answers_are_cached_unless_the_policy_disables_it() {
     let api = ApiServer::start();
     let (_runtime, cluster) = connect(&api);
     let cluster = cluster.with_cache_time(Duration::MAX);
     let cached = get("ConfigMap", Some("shop"), false);
 
-    // Failures are not remembered, and what an uncached look-up gave is not either.
+    // Failures are not cached, and neither are the answers of uncached look-ups.
     let absent = cluster.get_resource(&cached);
     assert_eq!(absent, Err(HostError::absent(&cached)));
     api.answer(APP, 200, config_map("blue"));
@@ -192,7 +192,7 @@ fn answers_are_remembered_unless_the_policy_says_no() {
     api.answer(APP, 200, config_map("red"));
     assert_eq!(cluster.get_resource(&cached), Ok(config_map("green")));
     assert_eq!(cluster.get_resource(&get_app()), Ok(config_map("red")));
-    // Neither the masks nor an uncached answer in between make a difference, the namespace does.
+    // Field masks and uncached answers in between make no difference, but the namespace does.
     let masked = GetResourceRequest {
         field_masks: Some(["data".to_owned()].into()),
         ..get("ConfigMap", Some("shop"), false)
@@ -204,7 +204,7 @@ fn answers_are_remembered_unless_the_policy_says_no() {
 }
 
 #[test]
-fn remembered_answers_expire() {
+fn cached_answers_expire() {
     let api = ApiServer::start();
     let (_runtime, cluster) = connect(&api);
     let cluster = cluster.with_cache_time(Duration::ZERO);
@@ -216,7 +216,7 @@ fn remembered_answers_expire() {
     }
 }
 
-/// As the API server gives the items of a list.
+/// An item of a list, as the API server returns it.
 fn item(name: &str) -> Value {
     json!({"metadata": {"name": name, "namespace": "shop"}, "data": {}})
 }
@@ -252,12 +252,14 @@ fn lists_are_watched() {
     let mut added = config_map("blue");
     added["metadata"] = json!({"name": "new", "namespace": "shop", "resourceVersion": "2"});
     api.send_event("ADDED", &added);
-    wait_until("the new object is there", || {
+    wait_until("the new object is listed", || {
         names(&list()) == ["app", "db", "new"]
     });
     api.send_event("DELETED", &added);
-    wait_until("the new object is gone", || names(&list()) == ["app", "db"]);
-    // One list and one watch serve them all.
+    wait_until("the deleted object is not listed", || {
+        names(&list()) == ["app", "db"]
+    });
+    // One list and one watch are enough for all look-ups.
     assert_eq!(api.requests().len(), 2, "{:?}", api.requests());
 }
 
@@ -294,7 +296,7 @@ fn each_selection_has_its_own_watch() {
 }
 
 #[test]
-fn a_list_that_is_refused_is_a_failure() {
+fn a_rejected_list_is_a_failure() {
     let api = ApiServer::start();
     let forbidden = status(403, "Forbidden", "configmaps is forbidden: no role");
     api.answer(SHOP, 403, forbidden);
@@ -302,7 +304,7 @@ fn a_list_that_is_refused_is_a_failure() {
     let cluster = cluster.with_list_limit(Duration::from_millis(1));
 
     let mut answer = Ok(vec![]);
-    wait_until("the refusal is told", || {
+    wait_until("the error is reported", || {
         answer = cluster.list_resources_by_namespace(&list("ConfigMap"));
         !format!("{answer:?}").contains("does not answer")
     });

@@ -1,5 +1,7 @@
 //! The webhook and the live cluster, against a stub of an API server.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
+#![cfg(test)]
 
 mod api_server;
 mod live_cluster;
@@ -8,15 +10,15 @@ mod webhook;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that happens in another thread.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for something that happens in another thread.
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks until the answer is yes.
+/// Waits until the condition is true.
 #[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+    while !condition() {
+        assert!(start.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

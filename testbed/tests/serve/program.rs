@@ -1,4 +1,4 @@
-//! The command `serve`: what it prints, and how it ends.
+//! The command `serve`: its output, and how it ends.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -29,7 +29,7 @@ fn text_of(output: &mut Option<impl Read>) -> String {
     text
 }
 
-/// Sends a review to the program, ends it by a signal, and gives the path of its certificate.
+/// Sends a review to the program, ends it with a signal, and returns the path of its certificate.
 fn review_and_end(mut program: Child, signal: &str) -> String {
     let mut stdout = BufReader::new(program.stdout.take().unwrap());
     let mut ready = String::new();
@@ -56,7 +56,7 @@ fn review_and_end(mut program: Child, signal: &str) -> String {
 }
 
 #[test]
-fn served_until_terminated() {
+fn serves_until_sigterm() {
     let api = ApiServer::start();
     let program = serve(
         &api,
@@ -79,7 +79,7 @@ fn served_until_terminated() {
 }
 
 #[test]
-fn a_program_that_is_started_again_has_the_same_certificate() {
+fn a_restarted_program_has_the_same_certificate() {
     let api = ApiServer::start();
     let [first, second] = [(); 2].map(|()| {
         let program = serve(&api, &["--cert-dir", "certificates"]);
@@ -90,7 +90,7 @@ fn a_program_that_is_started_again_has_the_same_certificate() {
     let key = api.folder().join("certificates/server.key");
     let mode = fs::metadata(&key).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    fs::write(key, "no key").unwrap();
+    fs::write(key, "not a key").unwrap();
     let mut program = serve(&api, &["--cert-dir", "certificates"]);
     assert_eq!(program.wait().unwrap().code(), Some(2));
     let text = text_of(&mut program.stderr);
@@ -99,7 +99,7 @@ fn a_program_that_is_started_again_has_the_same_certificate() {
 }
 
 #[test]
-fn served_until_interrupted_without_a_trace() {
+fn serves_until_sigint_and_removes_temporary_files() {
     let api = ApiServer::start();
     let ca = review_and_end(serve(&api, &[]), "-INT");
     assert!(!fs::exists(ca).unwrap());
@@ -115,7 +115,7 @@ fn assert_error(arguments: &[&str], expected: &str) {
 }
 
 #[test]
-fn arguments_that_make_no_sense() {
+fn invalid_arguments() {
     assert_error(
         &["--grant", "Secret"],
         "error: invalid value 'Secret' for '--grant <VERSION/KIND>': 'Secret' is not a kind like v1/ConfigMap or apps/v1/Deployment\n",

@@ -1,4 +1,4 @@
-//! The protocol, spoken over TLS by a client that trusts the server's certificate.
+//! The protocol over TLS, with a client that trusts the certificate of the server.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::wait_until;
 
 const APP: &str = "/api/v1/namespaces/shop/configmaps/app";
 
-/// A policy of the engine's tests.
+/// A guest that the tests of the engine use too.
 fn policy(guest: &str) -> Policy {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     Policy::load(&tests.join(guest)).unwrap()
@@ -40,7 +40,7 @@ fn start(api: &ApiServer) -> Server {
     Server::start(options(api, "guest.wat")).unwrap()
 }
 
-/// What the guest asks for.
+/// Lets the API server answer the look-up of the guest.
 fn answer_app(api: &ApiServer) {
     api.answer(APP, 200, config_map());
 }
@@ -66,7 +66,7 @@ fn review(uid: &str) -> Value {
     })
 }
 
-/// A client that trusts one authority, on a runtime of its own.
+/// A client that trusts one authority, with its own runtime.
 pub(crate) struct Reviewer {
     client: Client,
     runtime: Runtime,
@@ -123,7 +123,7 @@ impl Reviewer {
 }
 
 #[test]
-fn a_change_is_answered_with_a_patch() {
+fn a_mutation_is_answered_with_a_patch() {
     let api = ApiServer::start();
     answer_app(&api);
     let server = start(&api);
@@ -184,7 +184,7 @@ fn warnings_and_annotations_are_passed_on() {
 }
 
 #[test]
-fn decisions_can_be_read_back() {
+fn decisions_are_kept_and_logged() {
     let api = ApiServer::start();
     let log = api.folder().join("log");
     let server = Server::start(Options {
@@ -263,7 +263,7 @@ fn decisions_that_are_not_kept_are_logged() {
 }
 
 #[track_caller]
-fn assert_refused(answer: (StatusCode, Value), status: StatusCode, message: &str) {
+fn assert_not_judged(answer: (StatusCode, Value), status: StatusCode, message: &str) {
     assert_eq!(answer.0, status);
     assert_eq!(
         answer.1,
@@ -277,12 +277,12 @@ fn reviews_that_are_not_judged() {
     let server = start(&api);
     let reviewer = Reviewer::of(&server);
 
-    assert_refused(
+    assert_not_judged(
         reviewer.send("{").unwrap(),
         StatusCode::BAD_REQUEST,
         "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 1",
     );
-    assert_refused(
+    assert_not_judged(
         reviewer.send("{}").unwrap(),
         StatusCode::UNPROCESSABLE_ENTITY,
         "Failed to deserialize the JSON body into the target type: missing field `request` at line 1 column 2",
@@ -291,7 +291,7 @@ fn reviews_that_are_not_judged() {
     nameless["request"]["uid"].take();
     let (status, _) = reviewer.send(nameless.to_string()).unwrap();
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_refused(
+    assert_not_judged(
         reviewer
             .send_as("text/plain", review("1").to_string())
             .unwrap(),
@@ -302,7 +302,7 @@ fn reviews_that_are_not_judged() {
 }
 
 #[test]
-fn reviews_have_a_limit_of_two_mebibytes() {
+fn reviews_are_limited_to_two_mebibytes() {
     const LIMIT: usize = 2 * 1024 * 1024;
     let api = ApiServer::start();
     answer_app(&api);
@@ -314,7 +314,7 @@ fn reviews_have_a_limit_of_two_mebibytes() {
     let (status, _) = reviewer.send(review.clone()).unwrap();
     assert_eq!(status, StatusCode::OK);
     review.push(' ');
-    assert_refused(
+    assert_not_judged(
         reviewer.send(review).unwrap(),
         StatusCode::PAYLOAD_TOO_LARGE,
         "Failed to buffer the request body: length limit exceeded",
@@ -322,7 +322,7 @@ fn reviews_have_a_limit_of_two_mebibytes() {
 }
 
 #[test]
-fn an_evaluation_has_a_limit() {
+fn an_evaluation_has_a_time_limit() {
     let api = ApiServer::start();
     let server = Server::start(Options {
         time_limit: Duration::from_millis(1),
@@ -358,7 +358,7 @@ fn the_certificate_is_checked() {
 }
 
 #[test]
-fn reviews_are_judged_at_the_same_time_and_to_the_end() {
+fn reviews_are_judged_in_parallel_and_before_the_server_stops() {
     let api = ApiServer::start();
     api.hold(APP, 200, config_map());
     let server = start(&api);
@@ -369,7 +369,7 @@ fn reviews_are_judged_at_the_same_time_and_to_the_end() {
         })
         .into();
 
-    wait_until("both ask for the ConfigMap", || api.requests().len() == 2);
+    wait_until("both look up the ConfigMap", || api.requests().len() == 2);
     let port = server.port();
     let stopping = std::thread::spawn(move || server.stop().unwrap());
     wait_until("the server accepts no more", || {

@@ -1,42 +1,46 @@
-//! Does Helm do what the plan says?
+//! Whether Helm does what the plan says.
 //!
-//! The plan says what happens to each object, in order; what was there before says which requests
-//! that makes: a delete of what is absent is answered 404, an apply of what is there is a patch or,
-//! without a change, nothing at all.
+//! In: a plan, and the requests that Helm sent. Out: how far Helm came. Refuses: a request that differs from the
+//! plan.
+//!
+//! The plan says what happens to each object, in order. Which requests follow depends on the objects that exist
+//! before: deleting an absent object is answered with 404, and applying an existing object is a patch, or no
+//! request if nothing changes.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use cluster_tests::Verb;
-use rollout_guard::release_guard::manifest::ObjectId;
-use rollout_guard::release_guard::plan::{Action, Operation, Presence};
+use helm_plan::lifecycle::Operation;
+use helm_plan::manifest::ObjectId;
+use helm_plan::plan::{Action, Presence};
 use serde_json::Value;
 
 use crate::expect::Expectation;
 use crate::run::{Recorded, Request};
 
-/// How far Helm came, in agreement with the plan.
+/// How far Helm came while it agreed with the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Course {
     /// To the end.
     Completed,
-    /// To the hook that meets an object that exists.
+    /// To a hook that collides with an existing object.
     Conflict,
-    /// The same, but no record tells that the object exists, so that the plan goes on.
+    /// The same, but no record shows that the object exists, so the plan continues.
     UnknownConflict,
-    /// To a hook that fails while it runs, or an object that the API server refuses: nothing in a
-    /// record foretells that.
+    /// To a hook that fails while it runs, or to an object that the API server rejects. A record cannot
+    /// predict that.
     Broken,
 }
 
 impl Course {
-    /// The plan foretold all that happened.
-    pub(crate) fn is_foretold(self) -> bool {
+    /// The plan predicted everything that happened.
+    pub(crate) fn is_predicted(self) -> bool {
         matches!(self, Course::Completed | Course::Conflict)
     }
 }
 
-/// A request that the plan foretells.
+/// A request that the plan predicts.
 #[derive(Debug, Clone)]
 struct Expected {
     object: ObjectId,
@@ -49,43 +53,43 @@ enum Form {
         code: u16,
     },
     /// A create, or a patch with server-side apply.
-    Make {
+    Create {
         code: u16,
     },
-    /// An apply of what exists: so many patches.
+    /// An apply of an existing object: this many patches.
     Change {
         least: usize,
         most: usize,
     },
 }
 
-/// Compares the requests and the end; the error says what differs.
+/// Compares the requests and the final state. The error says what differs.
 pub(crate) fn compare(recorded: &Recorded, expectation: &Expectation) -> Result<Course, String> {
-    let (expected, end) = foretell(recorded, expectation)?;
+    let (expected, end) = predict(recorded, expectation)?;
     let failed = !recorded.output.status.success();
-    let came_to = |end: &ObjectId| {
+    let reached = |end: &ObjectId| {
         let mut requests = recorded.requests.iter();
         requests.any(|r| r.object == *end && r.verb == Verb::Create && r.code == 409)
     };
     let course = match end {
         End::Whole if !failed => Course::Completed,
-        End::Conflict(end) if failed && came_to(&end) => Course::Conflict,
-        End::UnknownConflict(end) if failed && came_to(&end) => Course::UnknownConflict,
+        End::Conflict(end) if failed && reached(&end) => Course::Conflict,
+        End::UnknownConflict(end) if failed && reached(&end) => Course::UnknownConflict,
         _ if failed => Course::Broken,
-        _ => return Err("Helm was to fail, and did not".to_owned()),
+        _ => return Err("Helm should fail, but it succeeded".to_owned()),
     };
     let actual = match course {
         Course::Completed | Course::Conflict => recorded.requests.as_slice(),
-        Course::UnknownConflict | Course::Broken => before_the_break(recorded, expectation)?,
+        Course::UnknownConflict | Course::Broken => before_failure(recorded, expectation)?,
     };
     compare_requests(&expected, actual, expectation, course)?;
-    if course.is_foretold() {
+    if course.is_predicted() {
         compare_end(recorded, expectation)?;
     }
     Ok(course)
 }
 
-/// In order for each object, and over all where Helm does one thing after another.
+/// Compares the order for each object, and the order of all requests unless Helm sends some at the same time.
 fn compare_requests(
     expected: &[Expected],
     actual: &[Request],
@@ -101,7 +105,7 @@ fn compare_requests(
         let expected: Vec<_> = expected.iter().filter(|e| e.object == *id).collect();
         let mut actual: Vec<_> = actual.iter().filter(|r| r.object == *id).collect();
         if is_twice(expectation, id) {
-            // Which of the two comes first is not determined; one of them makes the object.
+            // The order of the two is not determined. One of them creates the object.
             let of_install = actual.len().saturating_sub(2);
             let (_, both) = actual.split_at_mut(of_install);
             both.sort_by_key(|request| request.code != 201);
@@ -114,26 +118,24 @@ fn compare_requests(
     }
     let expected: Vec<_> = expected.iter().collect();
     let actual: Vec<_> = actual.iter().collect();
-    match_requests(&expected, &actual, course).map_err(|error| format!("in another order: {error}"))
+    match_requests(&expected, &actual, course)
+        .map_err(|error| format!("in a different order: {error}"))
 }
 
 /// Where the expected requests end.
 enum End {
-    /// With the plan.
+    /// With the last step of the plan.
     Whole,
-    /// At an object that exists, as the plan says.
+    /// At an existing object, as the plan says.
     Conflict(ObjectId),
-    /// At an object that exists, and the plan could not know.
+    /// At an existing object that the plan could not know about.
     UnknownConflict(ObjectId),
 }
 
-/// The requests that the plan's steps make of the objects that are there.
-fn foretell(
-    recorded: &Recorded,
-    expectation: &Expectation,
-) -> Result<(Vec<Expected>, End), String> {
+/// The requests that follow from the steps of the plan and from the objects that exist.
+fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expected>, End), String> {
     let server_side = expectation.target.server_side_apply;
-    // Helm 4 first takes over what it applied on the client side.
+    // Helm 4 first takes over the fields that were applied on the client side.
     let takes_over = server_side
         && (expectation.operation == Operation::Rollback
             || expectation
@@ -145,8 +147,8 @@ fn foretell(
     let mut end = End::Whole;
     for step in &expectation.plan.steps {
         let object = step.object.clone();
-        let is_there = present.contains(&object);
-        let form = match (step.action, is_there) {
+        let exists = present.contains(&object);
+        let form = match (step.action, exists) {
             (Action::DeleteBeforeHook(_) | Action::DeleteAfterHook(_), true) => {
                 Form::Delete { code: 200 }
             }
@@ -154,14 +156,14 @@ fn foretell(
                 Form::Delete { code: 404 }
             }
             (Action::CreateHook(_) | Action::PatchHook(_) | Action::Apply, false) => {
-                Form::Make { code: 201 }
+                Form::Create { code: 201 }
             }
-            (Action::CreateHook(_) | Action::PatchHook(_), true) => Form::Make {
+            (Action::CreateHook(_) | Action::PatchHook(_), true) => Form::Create {
                 code: if server_side { 200 } else { 409 },
             },
             (Action::Conflict(_), true) => {
                 end = End::Conflict(object.clone());
-                Form::Make { code: 409 }
+                Form::Create { code: 409 }
             }
             (Action::Conflict(_), false) => {
                 return Err(format!("{} does not exist", show(&object)));
@@ -178,13 +180,13 @@ fn foretell(
         } else {
             present.insert(object.clone());
         }
-        let is_surprise =
-            form == Form::Make { code: 409 } && !matches!(step.action, Action::Conflict(_));
+        let is_unexpected =
+            form == Form::Create { code: 409 } && !matches!(step.action, Action::Conflict(_));
         expected.push(Expected {
             object: object.clone(),
             form,
         });
-        if is_surprise {
+        if is_unexpected {
             if is_known(expectation, &object) {
                 return Err(format!("{} exists", show(&object)));
             }
@@ -202,7 +204,7 @@ fn is_twice(expectation: &Expectation, id: &ObjectId) -> bool {
     expectation.operation == Operation::Install && same.count() > 1
 }
 
-/// Two documents for one object: how many of the patches belong to which is not to be told.
+/// With two documents for one object, it is unknown which patch belongs to which document.
 fn merge_changes(expected: Vec<Expected>) -> Vec<Expected> {
     let mut merged: Vec<Expected> = Vec::new();
     for next in expected {
@@ -222,8 +224,8 @@ fn merge_changes(expected: Vec<Expected>) -> Vec<Expected> {
     merged
 }
 
-/// Whether the records tell that the object exists: it is in the manifest of a current revision that
-/// went through. Others may be left from hooks, or from operations that failed.
+/// Whether the records show that the object exists: it is in the manifest of a current revision that succeeded.
+/// Other objects may be left over from hooks or from failed operations.
 fn is_known(expectation: &Expectation, id: &ObjectId) -> bool {
     let current = expectation.current.iter();
     let current = current.filter(|current| current.is_live_before(&expectation.target));
@@ -231,8 +233,8 @@ fn is_known(expectation: &Expectation, id: &ObjectId) -> bool {
     resources.any(|object| object.id.clone() == *id)
 }
 
-/// The requests up to the failure; what Helm does to clean up comes after it.
-fn before_the_break<'a>(
+/// The requests up to the failure. Those that clean up come after it.
+fn before_failure<'a>(
     recorded: &'a Recorded,
     expectation: &Expectation,
 ) -> Result<&'a [Request], String> {
@@ -244,16 +246,16 @@ fn before_the_break<'a>(
         Some(at) => at,
         None => {
             1 + last_of_failed_hook(recorded, expectation)
-                .ok_or_else(|| format!("Helm failed, why? {}", recorded.output))?
+                .ok_or_else(|| format!("Helm failed for an unknown reason: {}", recorded.output))?
         }
     };
     let (before, after) = requests.split_at(end);
-    // What applies of one kind at once, and what is patched, goes on with the next object.
-    let goes_on = is_concurrent(expectation)
+    // Helm continues with the next object if it applies all objects of a kind at once, and if it patches.
+    let continues = is_concurrent(expectation)
         || after
             .first()
             .is_some_and(|refused| refused.verb == Verb::Patch);
-    if goes_on
+    if continues
         || after
             .iter()
             .skip(usize::from(refused.is_some()))
@@ -261,18 +263,18 @@ fn before_the_break<'a>(
     {
         Ok(before)
     } else {
-        Err("Helm went on after the failure".to_owned())
+        Err("Helm continued after the failure".to_owned())
     }
 }
 
-/// Where a hook was made that then failed. Only Jobs fail while they run.
+/// Where a hook was created that failed later. Only Jobs fail while they run.
 fn last_of_failed_hook(recorded: &Recorded, expectation: &Expectation) -> Option<usize> {
     let hooks = expectation.target.hooks.iter();
     let jobs: BTreeSet<_> = hooks
         .flat_map(|hook| &hook.objects)
         .filter(|object| object.id.kind == "Job")
         .filter(|object| {
-            // A Job that is patched has run before, and does not run again.
+            // A Job that is only patched ran before and does not run again.
             let before = recorded.before.get(&object.id).map(|state| &state.content);
             [Some(&object.body), before]
                 .into_iter()
@@ -293,7 +295,7 @@ fn fails(job: &Value) -> bool {
     fails.is_some_and(|fails| fails == "true")
 }
 
-/// Installing creates the objects of a kind at once, and so does a hook that is a list.
+/// An install creates all objects of a kind at once, and so does a hook that is a list.
 fn is_concurrent(expectation: &Expectation) -> bool {
     let mut hooks = expectation.target.hooks.iter();
     expectation.operation == Operation::Install || hooks.any(|hook| hook.objects.len() > 1)
@@ -308,37 +310,33 @@ fn match_requests(
     for expected in expected {
         let (least, most) = match expected.form {
             Form::Change { least, most } => (least, most),
-            Form::Delete { .. } | Form::Make { .. } => (1, 1),
+            Form::Delete { .. } | Form::Create { .. } => (1, 1),
         };
         let mut found = 0;
-        while found < most
-            && rest
-                .next_if(|request| expected.is_met_by(request))
-                .is_some()
-        {
+        while found < most && rest.next_if(|request| expected.matches(request)).is_some() {
             found += 1;
         }
         if found < least {
             return match rest.peek() {
-                None if !course.is_foretold() => Ok(()),
+                None if !course.is_predicted() => Ok(()),
                 None => Err(format!("{expected} did not happen")),
-                Some(request) => Err(format!("{request} happened, and not {expected}")),
+                Some(request) => Err(format!("{request} happened instead of {expected}")),
             };
         }
     }
     match rest.next() {
         None => Ok(()),
-        Some(request) => Err(format!("{request} was not to happen")),
+        Some(request) => Err(format!("{request} is not in the plan")),
     }
 }
 
 impl Expected {
-    fn is_met_by(&self, request: &Request) -> bool {
+    fn matches(&self, request: &Request) -> bool {
         let is_delete = request.verb == Verb::Delete;
         self.object == request.object
             && match self.form {
                 Form::Delete { code } => is_delete && request.code == code,
-                Form::Make { code } => !is_delete && request.code == code,
+                Form::Create { code } => !is_delete && request.code == code,
                 Form::Change { .. } => request.verb == Verb::Patch && request.code == 200,
             }
     }
@@ -351,13 +349,13 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
         let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
         for object in release.resources.iter().chain(hooks) {
             let id = object.id.clone();
-            let is_there = recorded.after.contains_key(&id);
-            match (expectation.plan.at_end(&id), is_there) {
+            let exists = recorded.after.contains_key(&id);
+            match (expectation.plan.at_end(&id), exists) {
                 (Presence::Present, false) => {
-                    return Err(format!("{} was to be there at the end", show(&id)));
+                    return Err(format!("{} should exist at the end", show(&id)));
                 }
                 (Presence::Absent, true) => {
-                    return Err(format!("{} was to be gone at the end", show(&id)));
+                    return Err(format!("{} should not exist at the end", show(&id)));
                 }
                 _ => {}
             }
@@ -366,7 +364,7 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
     Ok(())
 }
 
-/// With the namespace, which the plan's messages leave out.
+/// With the namespace, which the messages of the plan omit.
 pub(crate) fn show(id: &ObjectId) -> String {
     let place = match id.namespace.ends_with("-other") {
         true => " (other namespace)",
@@ -380,7 +378,7 @@ impl fmt::Display for Expected {
         let object = show(&self.object);
         match self.form {
             Form::Delete { code } => write!(f, "delete {object} {code}"),
-            Form::Make { code } => write!(f, "make {object} {code}"),
+            Form::Create { code } => write!(f, "create {object} {code}"),
             Form::Change { .. } => write!(f, "change {object}"),
         }
     }

@@ -1,17 +1,19 @@
-//! Are the findings true, and is every loss found?
+//! Whether each finding is true, and every loss is found.
+//!
+//! In: what Helm did, and the findings. Out: nothing, or what is wrong. References are read here on their own,
+//! not with the code of the policy.
 
 use std::collections::BTreeSet;
 
 use cluster_tests::{ObjectState, Verb};
-use rollout_guard::release_guard::findings::{Finding, Lint};
-use rollout_guard::release_guard::manifest::{Object, ObjectId};
-use rollout_guard::settings::{Level, Levels};
+use helm_plan::findings::{Fact, Finding, Level, Levels};
+use helm_plan::manifest::{Object, ObjectId};
 use rollout_guard::verdict::{Outcome, Verdict};
 use serde_json::Value;
 
 use crate::compare::{Course, show};
 use crate::expect::Expectation;
-use crate::run::{Objects, Recorded, Request};
+use crate::run::{Recorded, Request};
 
 /// Something that a workload refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +23,16 @@ struct Reference {
     optional: bool,
 }
 
-/// Checks the damage that findings speak of against the cluster, and the other way around.
+/// Checks that the damage in the findings happened in the cluster, and that no other damage did.
 pub(crate) fn check(
     recorded: &Recorded,
     expectation: &Expectation,
     course: Course,
 ) -> Result<(), String> {
-    if course.is_foretold() {
+    if course.is_predicted() {
         for finding in &expectation.findings {
             is_true(finding, recorded, course)
-                .map_err(|error| format!("this is not true: {finding}: {error}"))?;
+                .map_err(|error| format!("this finding is not true: {finding}: {error}"))?;
         }
     }
     every_loss_is_found(recorded, expectation)
@@ -40,94 +42,95 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
     let id = &finding.object;
     let before = recorded.before.get(id);
     let after = recorded.after.get(id);
-    let users = || {
-        let users = finding.users.iter();
-        users.filter_map(|user| Some((user, user_state(&recorded.after, id, user)?)))
+    let consumers = || {
+        let consumers = finding.consumers.iter();
+        consumers.filter_map(|consumer| Some((consumer, recorded.after.get(consumer)?)))
     };
-    let gone = || ensure(after.is_none(), "it is still there");
+    let gone = || ensure(after.is_none(), "it still exists");
     let needed = || {
-        users().try_for_each(|(user, state)| {
+        consumers().try_for_each(|(consumer, state)| {
             let mut references = references(state).into_iter();
             let needs = references.any(|r| r.object == *id && !r.optional);
-            ensure(needs, &format!("{user} does not need it"))
+            ensure(needs, &format!("{consumer} does not need it"))
         })
     };
-    match finding.lint {
-        Lint::HookPruned | Lint::HookHelperPruned => gone(),
-        Lint::HookSelfDeleted => gone().and_then(|()| needed()),
-        Lint::DanglingReference => match after {
+    match &finding.fact {
+        Fact::HookPruned(_) | Fact::HookHelperPruned(_) => gone(),
+        Fact::HookSelfDeleted(_) => gone().and_then(|()| needed()),
+        Fact::DanglingReference(_) => match after {
             None => needed(),
-            Some(after) => users().try_for_each(|(user, state)| {
+            Some(after) => consumers().try_for_each(|(consumer, state)| {
                 let mut references = references(state).into_iter();
                 let needs = references.any(|r| {
                     r.object == *id && !r.optional && r.key.is_some_and(|key| !has_key(after, &key))
                 });
-                ensure(needs, &format!("{user} needs no key that is gone"))
+                ensure(needs, &format!("{consumer} needs no key that is gone"))
             }),
         },
-        Lint::HookTooLate => {
+        Fact::HookTooLate(_) => {
             needed()?;
-            let made = last_made(&recorded.requests, id).ok_or("it was not made")?;
+            let created = last_created(&recorded.requests, id).ok_or("it was not created")?;
             let applied = finding
-                .users
+                .consumers
                 .iter()
-                .filter_map(|user| {
-                    recorded
-                        .requests
-                        .iter()
-                        .position(|r| names_user(&r.object, id, user))
+                .filter_map(|consumer| {
+                    let mut requests = recorded.requests.iter();
+                    requests.position(|r| r.object == *consumer)
                 })
                 .max();
             ensure(
-                applied.is_none_or(|applied| applied < made),
-                "it was made before the workload",
+                applied.is_none_or(|applied| applied < created),
+                "it was created before the workload",
             )?;
-            let earlier = recorded.requests.get(..made).unwrap_or_default();
-            ensure(!is_there_after(before, earlier, id), "it was there")
+            let earlier = recorded.requests.get(..created).unwrap_or_default();
+            ensure(!exists_after(before, earlier, id), "it existed already")
         }
-        // What an earlier hook left is not in the records.
-        Lint::HookConflict if finding.uncertain => Ok(()),
-        Lint::HookConflict => {
+        // The records do not show what an earlier hook left behind.
+        Fact::HookConflict(_) if finding.uncertain => Ok(()),
+        Fact::HookConflict(_) => {
             let mut requests = recorded.requests.iter();
-            let met = requests.any(|r| r.object == *id && r.code == 409);
-            ensure(course == Course::Conflict && met, "there was no conflict")
+            let conflicts = requests.any(|r| r.object == *id && r.code == 409);
+            ensure(
+                course == Course::Conflict && conflicts,
+                "there was no conflict",
+            )
         }
-        Lint::HookRecreatesStorage => {
-            // At the first time there may be nothing to delete yet: the finding then speaks of the next.
+        Fact::HookRecreatesStorage(_) => {
+            // The first run may have nothing to delete yet. Then the finding is about the next run.
             let lost =
                 before.is_none_or(|before| after.is_none_or(|after| before.uid != after.uid));
-            ensure(lost, "it is the same")
+            ensure(lost, "it is the same object")
         }
-        // Pruned since a hook made it, or deleted by a hook of the same name: no record tells.
-        Lint::NoRollout if before.is_none() => Ok(()),
-        Lint::NoRollout => {
+        // It was pruned after a hook created it, or deleted by a hook with the same name. No record shows that.
+        Fact::NoRollout(_) if before.is_none() => Ok(()),
+        Fact::NoRollout(_) => {
             let (Some(before), Some(after)) = (before, after) else {
-                return Err("it is not there all the time".to_owned());
+                return Err("it does not exist both before and after".to_owned());
             };
             ensure(data(before) != data(after), "its data is the same")?;
-            users().try_for_each(|(user, state)| {
-                let old = user_state(&recorded.before, id, user).map(generation);
+            consumers().try_for_each(|(consumer, state)| {
+                let old = recorded.before.get(consumer).map(generation);
                 ensure(
                     old == Some(generation(state)),
-                    &format!("{user} was rolled out"),
+                    &format!("{consumer} was rolled out"),
                 )
             })
         }
     }
 }
 
-/// The promise: what a workload of the target needs and loses is found, and rejected unless
-/// something else may make it anew.
+/// The promise: if a workload of the target loses something that it needs, there is a finding, and the policy
+/// rejects the release unless something else may recreate the object.
 fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result<(), String> {
     let levels = Levels::default();
     let found: BTreeSet<_> = expectation
         .findings
         .iter()
-        .filter(|finding| levels.of(finding.lint) == Level::Reject || finding.uncertain)
+        .filter(|finding| levels.of(finding.lint()) == Level::Reject || finding.uncertain)
         .map(|finding| &finding.object)
         .collect();
     let target = &expectation.target;
-    // A Deployment that a hook of an older revision has left is nobody's: only what runs now counts.
+    // A Deployment that a hook of an older revision left behind belongs to no revision. Only what runs now counts.
     let hooks = target.hooks.iter();
     let runs = hooks.filter(|hook| hook.runs_at(expectation.operation));
     let targets: BTreeSet<_> = target
@@ -161,24 +164,24 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 continue;
             }
             let loss = format!(
-                "{} or a key of it is lost, {workload} needs it",
+                "{} or one of its keys is lost, and {workload} needs it",
                 show(&object)
             );
             if !found.contains(&object) {
-                return Err(format!("{loss}, and nothing was found"));
+                return Err(format!("{loss}, but there is no finding"));
             }
             if let Some(verdict) = &expectation.verdict
-                && !is_told(verdict, &object)
+                && !is_reported(verdict, &object)
             {
-                return Err(format!("{loss}, and the policy says {verdict:?}"));
+                return Err(format!("{loss}, but the policy answers {verdict:?}"));
             }
         }
     }
     Ok(())
 }
 
-/// The API server never takes a ServiceAccount away from a pod template that no longer names one. The
-/// policy knows those that the current revision names.
+/// The API server never removes the ServiceAccount from a pod template that no longer names one. The
+/// plan knows only the ones that the current revision names.
 fn is_of_an_older_revision(
     account: &ObjectId,
     workload: &ObjectId,
@@ -199,8 +202,8 @@ fn is_of_an_older_revision(
     account.kind == "ServiceAccount" && !manifests.any(named)
 }
 
-/// Rejected for this object, or a warning where something else may make it anew.
-fn is_told(verdict: &Verdict, object: &ObjectId) -> bool {
+/// Rejected because of this object, or a warning if something else may recreate it.
+fn is_reported(verdict: &Verdict, object: &ObjectId) -> bool {
     let names = |text: &String| text.contains(&object.to_string());
     let rejected = matches!(&verdict.outcome, Outcome::Reject { message, .. } if names(message));
     rejected || verdict.warnings.iter().any(names)
@@ -210,24 +213,13 @@ fn ensure(condition: bool, otherwise: &str) -> Result<(), String> {
     condition.then_some(()).ok_or_else(|| otherwise.to_owned())
 }
 
-/// Findings name users like this: `Deployment web`; they are in the namespace of the object.
-fn names_user(candidate: &ObjectId, object: &ObjectId, user: &str) -> bool {
-    candidate.namespace == object.namespace && candidate.to_string() == user
-}
-
-fn user_state<'a>(objects: &'a Objects, object: &ObjectId, user: &str) -> Option<&'a ObjectState> {
-    let mut objects = objects.iter();
-    let found = objects.find(|(id, _)| names_user(id, object, user));
-    found.map(|(_, state)| state)
-}
-
-fn last_made(requests: &[Request], id: &ObjectId) -> Option<usize> {
+fn last_created(requests: &[Request], id: &ObjectId) -> Option<usize> {
     requests
         .iter()
         .rposition(|r| r.object == *id && r.verb != Verb::Delete && r.code == 201)
 }
 
-fn is_there_after(before: Option<&ObjectState>, requests: &[Request], id: &ObjectId) -> bool {
+fn exists_after(before: Option<&ObjectState>, requests: &[Request], id: &ObjectId) -> bool {
     let changes = requests
         .iter()
         .filter(|r| r.object == *id && (200..300).contains(&r.code));
@@ -246,8 +238,8 @@ fn has_key(state: &ObjectState, key: &str) -> bool {
     data(state).is_some_and(|data| data.get(key).is_some())
 }
 
-/// What the pods of a live object refer to. Found by the names of the fields, wherever they are: it
-/// shares nothing with the policy's own reading.
+/// What the pods of a live object refer to, found by the names of fields at any depth. It shares no code with
+/// `pod-references`.
 fn references(state: &ObjectState) -> Vec<Reference> {
     let namespace = state.content.pointer("/metadata/namespace");
     let namespace = namespace.and_then(Value::as_str).unwrap_or_default();

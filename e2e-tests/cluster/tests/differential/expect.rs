@@ -1,15 +1,22 @@
-//! What the policy makes of the same records.
+//! What the policy concludes from the same records.
+//!
+//! In: one recorded command. Out: the plan that is compared with what Helm did, the findings, and the answer of
+//! the policy.
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
 
-use anyhow::{Result, anyhow};
-use cluster_tests::ObjectState;
+use anyhow::{Context, Result, bail};
+use helm_plan::assess::Live;
+use helm_plan::findings::Finding;
+use helm_plan::history;
+use helm_plan::lifecycle::Operation;
+use helm_plan::manifest::ObjectId;
+use helm_plan::metadata::is_kept;
+use helm_plan::plan::{LiveObjects, Plan};
+use helm_plan::record::{self, record_name};
+use helm_plan::release::Release;
 use rollout_guard::cluster::{Cluster, LookupError, ObjectRef};
-use rollout_guard::release_guard::findings::{Case, Finding, findings};
-use rollout_guard::release_guard::history::History;
-use rollout_guard::release_guard::manifest::ObjectId;
-use rollout_guard::release_guard::plan::{Operation, Plan, Release};
-use rollout_guard::release_guard::{judge, record};
+use rollout_guard::release_guard::judge;
 use rollout_guard::request::{self, Request};
 use rollout_guard::settings::Settings;
 use rollout_guard::verdict::Verdict;
@@ -25,17 +32,109 @@ pub(crate) struct Expectation {
     pub(crate) operation: Operation,
     pub(crate) current: Option<Release>,
     pub(crate) target: Release,
+    /// Every object in the cluster is known to it; an assessment looks up only what can change a finding.
     pub(crate) plan: Plan,
+    /// Those of the assessment.
     pub(crate) findings: Vec<Finding>,
-    /// The answer of the policy, which looks up a part of what is known here. `None` with
-    /// `--no-hooks`, of which it knows nothing.
+    /// The answer of the policy. `None` with `--no-hooks`, because the record does not show this flag.
     pub(crate) verdict: Option<Verdict>,
 }
 
-/// The cluster as the policy saw it when the record was created.
-struct Before<'a>(&'a Recorded);
+impl Expectation {
+    /// `None` when Helm wrote no record: then the policy receives no request.
+    pub(crate) fn of(recorded: &Recorded) -> Result<Option<Expectation>> {
+        let Some(pending) = &recorded.pending else {
+            return Ok(None);
+        };
+        Expectation::from_record(recorded, pending)
+            .map(Some)
+            .context("the record cannot be judged")
+    }
 
-impl Cluster for Before<'_> {
+    fn from_record(recorded: &Recorded, pending: &Value) -> Result<Expectation> {
+        let target = record::decode(pending, recorded.driver, MAX_RECORD_BYTES)?;
+        let operation =
+            Operation::pending(target.info.status).context("the release is not pending")?;
+        let current = history::current(operation, target.version, |revision| {
+            let record = recorded.records.get(&record_name(&target.name, revision));
+            record
+                .map(|record| record::status(record, recorded.driver, MAX_RECORD_BYTES))
+                .transpose()
+        })?;
+        let current = current
+            .map(|revision| {
+                let record = recorded.records.get(&record_name(&target.name, revision));
+                let record = record.with_context(|| format!("there is no revision {revision}"))?;
+                let record = record::decode(record, recorded.driver, MAX_RECORD_BYTES)?;
+                anyhow::Ok(Release::parse(record)?)
+            })
+            .transpose()?;
+        let mut target = Release::parse(target)?;
+        let Command::Helm { flags, .. } = &recorded.command else {
+            bail!("{} wrote a record", recorded.command);
+        };
+        let no_hooks = flags.iter().any(|flag| flag == "--no-hooks");
+        if no_hooks {
+            target.hooks.clear();
+        }
+        let live = |_: &str, id: &ObjectId| Ok::<_, Infallible>(live_state(recorded, id));
+        let assessment = helm_plan::assess(operation, current.as_ref(), target, live)?;
+        let plan = Plan::new(
+            operation,
+            current.as_ref(),
+            &assessment.target,
+            &all_live(recorded, current.as_ref()),
+        );
+        Ok(Expectation {
+            operation,
+            current,
+            target: assessment.target,
+            plan,
+            findings: assessment.findings,
+            verdict: (!no_hooks).then(|| verdict(recorded, pending)),
+        })
+    }
+}
+
+fn live_state(recorded: &Recorded, id: &ObjectId) -> Live {
+    match recorded.before.get(id) {
+        None => Live::Absent,
+        Some(state) => Live::Present {
+            kept: is_kept(&state.content),
+        },
+    }
+}
+
+fn all_live(recorded: &Recorded, current: Option<&Release>) -> LiveObjects {
+    let kept = recorded.before.keys();
+    let kept = kept.filter(|id| live_state(recorded, id) == Live::Present { kept: true });
+    let resources = current.into_iter().flat_map(|current| &current.resources);
+    let gone = resources
+        .map(|object| &object.id)
+        .filter(|id| live_state(recorded, id) == Live::Absent);
+    LiveObjects {
+        kept: kept.cloned().collect(),
+        gone: gone.cloned().collect(),
+    }
+}
+
+fn verdict(recorded: &Recorded, pending: &Value) -> Verdict {
+    let request = Request {
+        kind: request::Kind {
+            group: String::new(),
+            kind: recorded.driver.kind().to_owned(),
+        },
+        namespace: recorded.namespace.clone(),
+        object: pending.clone(),
+        ..Request::default()
+    };
+    judge(&request, &Settings::default(), &RecordedCluster(recorded))
+}
+
+/// The cluster as it was when the record was created.
+struct RecordedCluster<'a>(&'a Recorded);
+
+impl Cluster for RecordedCluster<'_> {
     fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
         if let Some(record) = self.0.records.get(object.name) {
             return Ok(Some(record.clone()));
@@ -61,84 +160,4 @@ impl Cluster for Before<'_> {
     ) -> Result<Vec<Value>, LookupError> {
         Ok(Vec::new())
     }
-}
-
-impl Expectation {
-    /// `None` when Helm wrote no record: the policy hears of nothing then.
-    pub(crate) fn of(recorded: &Recorded) -> Result<Option<Expectation>> {
-        let Some(pending) = &recorded.pending else {
-            return Ok(None);
-        };
-        Expectation::from_record(recorded, pending)
-            .map(Some)
-            .map_err(|error| anyhow!("the policy cannot judge: {error}"))
-    }
-
-    fn from_record(recorded: &Recorded, pending: &Value) -> Result<Expectation, String> {
-        let kind = recorded.driver.kind();
-        let target = record::decode(pending, kind, MAX_RECORD_BYTES)?;
-        let operation = Operation::from_status(&target.info.status).ok_or("it is not pending")?;
-        let history = History {
-            cluster: &Before(recorded),
-            kind,
-            namespace: &recorded.namespace,
-            max_record_bytes: MAX_RECORD_BYTES,
-        };
-        let current = history.current(operation, &target)?;
-        let mut current = current.map(Release::parse).transpose()?;
-        if let Some(current) = &mut current {
-            let ids = current.resources.iter().map(|object| object.id.clone());
-            current.gone = ids.filter(|id| !recorded.before.contains_key(id)).collect();
-        }
-        let mut target = Release::parse(target)?;
-        // Nothing in the record tells: the policy would have planned the hooks too.
-        let Command::Helm { flags, .. } = &recorded.command else {
-            return Err(format!("{} wrote a record", recorded.command));
-        };
-        let no_hooks = flags.iter().any(|flag| flag == "--no-hooks");
-        if no_hooks {
-            target.hooks.clear();
-        }
-        let plan = Plan::new(operation, current.as_ref(), &target, &kept(recorded));
-        let findings = findings(Case {
-            operation,
-            current: current.as_ref(),
-            target: &target,
-            plan: &plan,
-        })?;
-        Ok(Expectation {
-            operation,
-            current,
-            target,
-            plan,
-            findings,
-            verdict: (!no_hooks).then(|| verdict(recorded, pending)),
-        })
-    }
-}
-
-fn verdict(recorded: &Recorded, pending: &Value) -> Verdict {
-    let request = Request {
-        kind: request::Kind {
-            group: String::new(),
-            kind: recorded.driver.kind().to_owned(),
-        },
-        namespace: recorded.namespace.clone(),
-        object: pending.clone(),
-        ..Request::default()
-    };
-    judge(&request, &Settings::default(), &Before(recorded))
-}
-
-/// As the policy would learn it by looking the objects up.
-fn kept(recorded: &Recorded) -> BTreeSet<ObjectId> {
-    let objects = recorded.before.iter();
-    let kept = objects.filter(|(_, state)| is_kept(state));
-    kept.map(|(id, _)| id.clone()).collect()
-}
-
-fn is_kept(state: &ObjectState) -> bool {
-    let annotations = state.content.pointer("/metadata/annotations");
-    annotations.and_then(|annotations| annotations.get("helm.sh/resource-policy"))
-        == Some(&Value::from("keep"))
 }

@@ -1,17 +1,18 @@
-//! Random scenarios, small ones, biased so that every finding occurs.
+//! Small random scenarios in which every finding occurs sometimes.
 //!
-//! Every choice lists the simplest alternative first: that is where shrinking goes.
+//! Every choice lists the simplest alternative first, because shrinking prefers it.
 
 use cluster_tests::HelmVersion;
+use helm_plan::record::Driver;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::objects::{Form, Hook, Item, Kind, Listing, Look, Place, Reference, State, template};
-use crate::scenario::{Action, Command, Driver, Scenario};
+use crate::scenario::{Action, Command, Scenario};
 
-/// Scenarios of a Helm; some of Helm 4's begin under Helm 3.
+/// Scenarios for a version of Helm. Some scenarios for Helm 4 start with Helm 3.
 pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
     let web = item(Just((Kind::Deployment, "web")), true);
     let items = vec(item(kind_and_name(), false), 3..10);
@@ -19,14 +20,14 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
     (
         driver,
         web,
-        motif(),
+        situation(),
         items,
         first_helm(helm),
         commands(helm),
     )
-        .prop_map(|(driver, web, motif, items, install, commands)| {
-            let mut items: Vec<_> = std::iter::once(web).chain(motif).chain(items).collect();
-            // Two documents for one object are a matter of its state.
+        .prop_map(|(driver, web, situation, items, install, commands)| {
+            let mut items: Vec<_> = std::iter::once(web).chain(situation).chain(items).collect();
+            // Only the state of an item decides about two documents for one object.
             let mut seen = Vec::new();
             items.retain(|item| {
                 let is_new = !seen.contains(&(item.kind, item.name));
@@ -65,7 +66,7 @@ fn first_helm(helm: HelmVersion) -> BoxedStrategy<Command> {
     }
 }
 
-/// What follows the installation. Revisions that do not exist make Helm refuse, which is cheap.
+/// The commands after the installation. If a revision does not exist, Helm fails, which takes little time.
 fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
     let action = prop_oneof![
         5 => Just(Action::Upgrade(2)),
@@ -169,7 +170,7 @@ fn item(
     )
 }
 
-/// What only Jobs use.
+/// A reference that only Jobs have.
 fn reference_to_helper(kind: Kind) -> Reference {
     Reference {
         kind,
@@ -189,8 +190,8 @@ fn state() -> impl Strategy<Value = State> {
     ]
 }
 
-/// Things that need several objects to go together, and are rare by chance.
-fn motif() -> impl Strategy<Value = Vec<Item>> {
+/// Situations that need several objects, which are rare by chance.
+fn situation() -> impl Strategy<Value = Vec<Item>> {
     prop_oneof![
         6 => Just(Vec::new()),
         1 => hook().prop_map(helpers_become_hooks),
@@ -199,7 +200,7 @@ fn motif() -> impl Strategy<Value = Vec<Item>> {
     ]
 }
 
-/// What a migration Job uses was regular, and becomes a hook as the Job is one.
+/// The objects that a migration Job uses are regular at first, and become hooks like the Job.
 fn helpers_become_hooks(job: Hook) -> Vec<Item> {
     let hook = |events: &str| Hook {
         events: events.to_owned(),
@@ -236,7 +237,7 @@ fn helpers_become_hooks(job: Hook) -> Vec<Item> {
     ]
 }
 
-/// The first upgrade fails in a hook; what it changed before that stays.
+/// The first upgrade fails in a hook. The changes before that remain.
 fn upgrade_fails(job: Hook) -> Vec<Item> {
     let job = |events: &str, fails| {
         let hook = Hook {
@@ -261,7 +262,7 @@ fn upgrade_fails(job: Hook) -> Vec<Item> {
     }]
 }
 
-/// A config changes, and the workload that uses it does not.
+/// A config changes, but the workload that uses it does not.
 fn config_changes(one_key: bool) -> Vec<Item> {
     let look = |content| {
         State::Regular(Look {

@@ -1,11 +1,11 @@
-//! One scenario: run it, plan it, compare.
+//! One scenario: run it, plan it, and compare the two.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 use cluster_tests::Case;
-use rollout_guard::release_guard::findings::Lint;
-use rollout_guard::release_guard::plan::Operation;
+use helm_plan::findings::Lint;
+use helm_plan::lifecycle::Operation;
 
 use crate::compare::{Course, compare};
 use crate::damage;
@@ -13,7 +13,7 @@ use crate::expect::Expectation;
 use crate::run::{Recorded, run};
 use crate::scenario::Scenario;
 
-/// What a command that policy and Helm agree on was like.
+/// A command on which the plan and Helm agree.
 #[derive(Debug)]
 pub(crate) enum Agreed {
     /// Helm refused before it wrote a record.
@@ -25,21 +25,21 @@ pub(crate) enum Agreed {
     },
 }
 
-/// A finding, as far as it is counted and checked.
+/// What is counted and checked of a finding.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) lint: Lint,
+    pub(crate) lint: &'static Lint,
     pub(crate) object: String,
     pub(crate) uncertain: bool,
 }
 
-/// What policy and Helm do not agree on, to be read by people.
+/// A report of where the plan and Helm differ.
 pub(crate) struct Disagreement(pub(crate) String);
 
 /// Runs a scenario and compares each command with its plan.
 ///
 /// # Errors
-/// It could not be run.
+/// The scenario could not be run.
 pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agreed>, Disagreement>> {
     let mut agreed = Vec::new();
     for recorded in run(case, scenario)? {
@@ -60,7 +60,7 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
                     .findings
                     .iter()
                     .map(|finding| Found {
-                        lint: finding.lint,
+                        lint: finding.lint(),
                         object: finding.object.to_string(),
                         uncertain: finding.uncertain,
                     })
@@ -75,7 +75,7 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
     Ok(Ok(agreed))
 }
 
-/// Helm marks the revision that an upgrade replaced: it must be the one that the policy took.
+/// Helm marks the revision that an upgrade replaced. It must be the one that the plan started from.
 fn same_current(
     recorded: &Recorded,
     expectation: &Expectation,
@@ -96,7 +96,7 @@ fn same_current(
         Ok(())
     } else {
         Err(format!(
-            "the current revision is {current:?} to the policy and {marked:?} to Helm"
+            "the current revision is {current:?} in the plan and {marked:?} for Helm"
         ))
     }
 }
@@ -127,10 +127,11 @@ fn report(
         let _ = writeln!(text, "{:width$} | {}", cell(&steps), cell(&requests));
     }
     for finding in &expectation.findings {
+        let consumers: Vec<_> = finding.consumers.iter().map(ToString::to_string).collect();
         let _ = writeln!(
             text,
             "finding: {finding} (needed by: {})",
-            finding.users.join(", ")
+            consumers.join(", ")
         );
     }
     let _ = writeln!(text, "before: {}", names(&recorded.before));

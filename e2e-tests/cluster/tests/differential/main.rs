@@ -1,4 +1,4 @@
-//! The plan equals Helm: random scenarios, run with real Helm and planned by the policy.
+//! Random scenarios, run with real Helm and planned by `helm-plan`: Helm does what the plan says.
 //!
 //! ```text
 //! generator ─► charts and commands ─┬─► run: real Helm ─► requests, before, after ─┐
@@ -7,8 +7,8 @@
 //!                                   └─────────► expect: plan, findings ────────────┘
 //! ```
 //!
-//! `CASES` is how many scenarios there are, half of them for each Helm. `SEED` chooses them; case and
-//! seed together are a scenario. One that fails is shrunk, which runs Helm up to `SHRINK` times.
+//! `CASES` is the number of scenarios, half of them for each version of Helm. The number of a case and `SEED` together
+//! choose a scenario. A scenario that fails is shrunk, which runs Helm up to `SHRINK` times.
 //!
 //! ```sh
 //! CASES=2000 SEED=7 cargo test -p cluster-tests --test differential
@@ -39,7 +39,7 @@ mod run;
 mod scenario;
 mod tally;
 
-/// Takes some three minutes.
+/// Takes about three minutes.
 const DEFAULT_CASES: usize = 150;
 const DEFAULT_SEED: u64 = 3;
 const DEFAULT_SHRINK: usize = 60;
@@ -97,7 +97,7 @@ fn random(
     }
 }
 
-/// Each case has numbers of its own, whichever others run.
+/// The random numbers of a case do not depend on which other cases run.
 fn rng(helm: HelmVersion, seed: u64, number: usize) -> TestRng {
     let mut bytes = [0; 32];
     let parts = seed.to_le_bytes().into_iter().chain(number.to_le_bytes());
@@ -114,7 +114,7 @@ fn smallest(
     mut report: String,
 ) -> Result<String> {
     let mut has_simpler = tree.simplify();
-    // Many choices change nothing in the charts: the answer is known then.
+    // Many choices change nothing in the charts. Then the answer is known.
     let mut last: Option<(Scenario, bool)> = None;
     let mut run = 0;
     while has_simpler && run < runs {

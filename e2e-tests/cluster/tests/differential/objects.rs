@@ -1,6 +1,6 @@
-//! Charts as values: which objects there are, and what each revision makes of them.
+//! Charts as values: the objects, and their state in each version of the chart.
 //!
-//! Names come from a small pool, so that objects collide and refer to each other.
+//! There are only a few names, so objects collide and refer to each other.
 
 use std::fmt::Write;
 
@@ -8,12 +8,12 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use cluster_tests::FAIL_ANNOTATION;
 use serde_json::{Map, Value, json};
 
-/// An object, and what becomes of it in each chart.
+/// An object, and its state in each chart.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) kind: Kind,
     pub(crate) name: &'static str,
-    /// What its pods need, if it has pods.
+    /// What its pods refer to, if it has pods.
     pub(crate) references: Vec<Reference>,
     pub(crate) charts: [State; 3],
 }
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     DaemonSet,
     CronJob,
     Job,
-    /// A custom kind; its operator would write the Secret of the same name.
+    /// A custom kind, whose operator would create the Secret with the same name.
     Certificate,
 }
 
@@ -44,31 +44,31 @@ pub(crate) enum State {
     Hook(Look, Hook),
     /// Two documents: a hook and a regular resource.
     Both(Look, Hook),
-    /// Two documents that differ; those of an autoscaler also in their API version.
+    /// Two documents that differ. Those of an autoscaler also differ in their API version.
     Twice(Look),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
-    /// What changes when an object changes.
+    /// A number that changes the content of the object.
     pub(crate) content: u8,
-    /// Config has the key `url` only, and not `user`.
+    /// The config has only the key `url`, not `user`.
     pub(crate) one_key: bool,
     pub(crate) place: Place,
     pub(crate) keep: bool,
     pub(crate) listing: Listing,
-    /// One more reference than [`Item::references`].
+    /// A reference in addition to [`Item::references`].
     pub(crate) extra: Option<Reference>,
     /// A hook Job that fails.
     pub(crate) fails: bool,
 }
 
-/// Whether the document is a `kind: List` that holds the object.
+/// Whether the document is a `kind: List` that contains the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listing {
     No,
     List,
-    /// The same, with `helm.sh/hook` on the object only, where Helm does not look for it.
+    /// The same, with `helm.sh/hook` only on the object, where Helm ignores it.
     ListOfHooks,
 }
 
@@ -125,7 +125,7 @@ impl Kind {
                 "v1"
             }
             Kind::Role | Kind::RoleBinding | Kind::ClusterRole => "rbac.authorization.k8s.io/v1",
-            // The same object in either version.
+            // It is the same object in both API versions.
             Kind::HorizontalPodAutoscaler if content.is_multiple_of(2) => "autoscaling/v1",
             Kind::HorizontalPodAutoscaler => "autoscaling/v2",
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
@@ -204,7 +204,7 @@ impl Item {
 
     fn object(&self, look: &Look) -> Value {
         let name = match self.kind {
-            // Not in a namespace, and all cases share one cluster.
+            // It is cluster-wide, and all cases share one cluster.
             Kind::ClusterRole => format!("{{{{ .Release.Namespace }}}}.{}", self.name),
             _ => self.name.to_owned(),
         };
@@ -236,13 +236,13 @@ impl Item {
         object
     }
 
-    /// All but what every object has. What Kubernetes does not allow to change never does: the pod
-    /// template of a Job, a claim, the role of a binding.
+    /// The fields besides those of every object. Immutable fields never change: the pod template of a Job, the spec of a
+    /// claim, the role of a binding.
     fn fields(&self, look: &Look) -> Value {
         let content = look.content.to_string();
         match self.kind {
             Kind::ConfigMap => json!({"data": data(look)}),
-            // One for each way to write a Secret.
+            // One Secret for each way to write its data.
             Kind::Secret if self.name == "a" => json!({"data": base64(data(look))}),
             Kind::Secret => json!({"stringData": data(look)}),
             Kind::ServiceAccount => json!({"automountServiceAccountToken": look.content == 1}),
@@ -386,7 +386,7 @@ fn set(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-/// Block style, as people write charts.
+/// Writes block style, as in most charts.
 fn write_yaml(value: &Value, indent: usize, text: &mut String) {
     match value {
         Value::Object(fields) => {

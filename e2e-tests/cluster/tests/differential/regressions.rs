@@ -1,17 +1,18 @@
-//! Scenarios that policy and Helm once did not agree on.
+//! Scenarios on which the plan and Helm once disagreed. The file is long because it contains the charts.
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster_tests::{HelmVersion, Suite};
+use helm_plan::record::Driver;
 
 use crate::judge::{Agreed, judge};
-use crate::scenario::{Command, Driver, Scenario};
+use crate::scenario::{Command, Scenario};
 
 struct Regression {
     name: &'static str,
     /// The documents of each chart.
     charts: &'static [&'static [&'static str]],
     commands: &'static [&'static str],
-    /// Of the last command, by Helm: `helm3: hook-conflict Job a`.
+    /// The findings of the last command, by version of Helm: `helm3: hook-conflict Job a`.
     findings: &'static [&'static str],
 }
 
@@ -113,10 +114,10 @@ spec:
 ";
 
 const REGRESSIONS: &[Regression] = &[
-    // An installation creates without a look at what is there, with client-side apply, and sends all that
-    // it has of a kind.
+    // With client-side apply, an install creates objects without checking whether they exist, and sends all objects of a
+    // kind.
     Regression {
-        name: "a hook and a regular resource at once, installed",
+        name: "install: an object that is a hook and a regular resource",
         charts: &[&["\
 ---
 kind: ConfigMap
@@ -140,7 +141,7 @@ metadata:
         findings: &["helm3: hook-conflict ConfigMap a"],
     },
     Regression {
-        name: "two documents for one object, installed",
+        name: "install: two documents for one object",
         charts: &[&["\
 ---
 kind: HorizontalPodAutoscaler
@@ -162,9 +163,9 @@ spec:
         commands: &["install v1"],
         findings: &["helm3: hook-conflict HorizontalPodAutoscaler a"],
     },
-    // The object that the hook of v2 has made is gone, and no record says so but that of v1.
+    // The object that the hook of v2 created was pruned, which only the record of v1 shows.
     Regression {
-        name: "a hook that its own upgrade has pruned meets nothing",
+        name: "a hook whose object was pruned by its own upgrade",
         charts: &[
             &["\
 ---
@@ -196,9 +197,9 @@ metadata:
         commands: &["install v1", "upgrade v2", "upgrade v3"],
         findings: &["helm3: hook-conflict Secret a"],
     },
-    // The new record has the hooks of revision 1, which succeeded: once, back then.
+    // The new record has the hooks of revision 1, which succeeded only at that time.
     Regression {
-        name: "the hooks of a rollback tell of an older run",
+        name: "the hooks in the record of a rollback show an older run",
         charts: &[
             &["\
 ---
@@ -268,9 +269,9 @@ data:
         commands: &["install v1", "upgrade v2"],
         findings: &[],
     },
-    // The API server adds what is in stringData to data, and takes nothing away.
+    // The API server adds stringData to data, and removes nothing.
     Regression {
-        name: "what stringData leaves out stays",
+        name: "a key that is removed from stringData stays",
         charts: &[
             &[
                 "\
@@ -302,7 +303,7 @@ stringData:
         findings: &[],
     },
     Regression {
-        name: "what data leaves out goes",
+        name: "a key that is removed from data is deleted",
         charts: &[
             &[
                 "\
@@ -337,9 +338,9 @@ data:
             "helm4: dangling-reference Secret b",
         ],
     },
-    // The client takes away what the manifest of before had, and a hook was in none.
+    // The client removes only keys that the previous manifest had, and a hook is in no manifest.
     Regression {
-        name: "a merge takes nothing from what a hook has made",
+        name: "a client-side merge removes no key that a hook created",
         charts: &[
             &[
                 "\
@@ -372,7 +373,7 @@ data:
         commands: &["install v1", "upgrade v2 --take-ownership"],
         findings: &["helm4: dangling-reference Secret b"],
     },
-    // The API server keeps the account of a pod template that names none.
+    // The API server keeps the service account of a pod template that no longer names one.
     Regression {
         name: "a service account that is no longer named is still needed",
         charts: &[
@@ -394,7 +395,7 @@ metadata:
             "helm4: dangling-reference ServiceAccount a",
         ],
     },
-    // Revision 3 never came to apply its `keep`.
+    // Revision 3 failed before it applied its `keep`.
     Regression {
         name: "keep in the manifest of a revision that failed",
         charts: &[
@@ -429,9 +430,9 @@ metadata:
             "helm4: dangling-reference ConfigMap a",
         ],
     },
-    // The hook of revision 2 has made the ConfigMap anew, without the `keep` that revision 1 has.
+    // The hook of revision 2 recreated the ConfigMap, without the `keep` of revision 1.
     Regression {
-        name: "keep that an operation took away before it failed",
+        name: "keep that an operation removed before it failed",
         charts: &[
             &[
                 "\
@@ -467,9 +468,9 @@ metadata:
             "helm4: dangling-reference ConfigMap a",
         ],
     },
-    // Revision 2 never came to apply the ConfigMap: no hook meets it, and it is pruned all the same.
+    // Revision 2 failed before it applied the ConfigMap. No hook collides with it, and it is pruned anyway.
     Regression {
-        name: "what a failed revision would have made",
+        name: "an object that a failed revision would have created",
         charts: &[
             &[WEB],
             &[
@@ -503,9 +504,9 @@ metadata:
             "helm4: hook-pruned ConfigMap a",
         ],
     },
-    // Helm 4 patches the hook onto the object; it owned the annotation, and does not send it any more.
+    // Helm 4 patches the existing object with the hook. It owned the annotation and no longer sends it.
     Regression {
-        name: "server-side apply takes away its own keep",
+        name: "server-side apply removes its own keep",
         charts: &[
             &[
                 "\
@@ -540,7 +541,7 @@ metadata:
         ],
     },
     Regression {
-        name: "server-side apply leaves the keep of others",
+        name: "server-side apply does not remove the keep of others",
         charts: &[
             &[
                 "\
@@ -569,9 +570,9 @@ metadata:
         commands: &["install v1", "keep configmap/a", "upgrade v2"],
         findings: &["helm3: hook-conflict ConfigMap a"],
     },
-    // Helm's builder drops it: it is the same ClusterRole in both.
+    // Helm drops the namespace, so both charts have the same ClusterRole.
     Regression {
-        name: "a stray namespace is none",
+        name: "a namespace on a cluster-wide object is ignored",
         charts: &[
             &["\
 ---
@@ -596,7 +597,7 @@ rules: []
         commands: &["install v1", "upgrade v2", "upgrade v1"],
         findings: &[],
     },
-    // The upgrade fails, and the ConfigMap is lost all the same.
+    // The upgrade fails, but the ConfigMap is lost anyway.
     Regression {
         name: "a conflict in the post-hooks comes after the prune",
         charts: &[
@@ -642,7 +643,7 @@ metadata:
         ],
     },
     Regression {
-        name: "a list is sent in full, whatever exists of it",
+        name: "a list is sent in full, even if one of its objects exists",
         charts: &[
             &["\
 ---
@@ -716,7 +717,7 @@ spec:
         ],
     },
     Regression {
-        name: "of two documents the last counts",
+        name: "the last of two documents counts",
         charts: &[
             &[
                 "\

@@ -1,4 +1,4 @@
-//! Running a scenario: real Helm, without the policy, watched from all sides.
+//! Runs a scenario with real Helm and without the policy, and records what happens in the cluster.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,12 +10,13 @@ use cluster_tests::{
     AuditEvent, AuditTrail, Case, Cluster, HelmVersion, ObjectState, Output, Snapshot, User, Verb,
     wait_until,
 };
-use rollout_guard::release_guard::manifest::ObjectId;
+use helm_plan::manifest::ObjectId;
+use helm_plan::record::Driver;
 use serde_json::Value;
 
-use crate::scenario::{Action, Command, Driver, Scenario};
+use crate::scenario::{Action, Command, Scenario};
 
-/// The objects of a release at a moment, without its records.
+/// The objects of a release at one moment, without its records.
 pub(crate) type Objects = BTreeMap<ObjectId, ObjectState>;
 
 /// One command of Helm, and what it did.
@@ -26,11 +27,11 @@ pub(crate) struct Recorded {
     pub(crate) namespace: String,
     pub(crate) before: Objects,
     pub(crate) after: Objects,
-    /// The records before, by name.
+    /// The records before the command, by name.
     pub(crate) records: BTreeMap<String, Value>,
     /// The new record as Helm first wrote it. `None`: Helm refused before it wrote one.
     pub(crate) pending: Option<Value>,
-    /// What Helm asked for, in order, but for records.
+    /// The requests of Helm in order, without those for records.
     pub(crate) requests: Vec<Request>,
     /// The names of the records that Helm wrote, in order.
     pub(crate) written_records: Vec<String>,
@@ -47,7 +48,7 @@ pub(crate) struct Request {
 
 /// Runs all commands of a scenario.
 pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
-    know_certificates(case.cluster)?;
+    serve_certificates(case.cluster)?;
     case.cluster.create_namespace(&other_namespace(case))?;
     let charts = scenario.charts.iter().enumerate().map(|(index, text)| {
         let version = format!("{}.0.0", index + 1);
@@ -66,7 +67,7 @@ pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
     Ok(recorded)
 }
 
-/// A chart may put objects there.
+/// Charts may place objects in this namespace too.
 fn other_namespace(case: &Case) -> String {
     format!("{}-other", case.namespace)
 }
@@ -98,9 +99,9 @@ fn certificates() -> ApiResource {
     }
 }
 
-/// The cluster serves the custom kind, before any Helm asks what it serves.
-fn know_certificates(cluster: &Cluster) -> Result<()> {
-    static KNOWN: OnceLock<Result<(), String>> = OnceLock::new();
+/// Makes the cluster serve the custom kind before any Helm asks which kinds there are.
+fn serve_certificates(cluster: &Cluster) -> Result<()> {
+    static SERVED: OnceLock<Result<(), String>> = OnceLock::new();
     let define = || {
         cluster.apply("default", CERTIFICATES)?.success()?;
         let limit = Duration::from_secs(30);
@@ -109,11 +110,11 @@ fn know_certificates(cluster: &Cluster) -> Result<()> {
             Ok(snapshot.is_ok().then_some(()))
         })
     };
-    let known = KNOWN.get_or_init(|| define().map_err(|error| format!("{error:#}")));
-    known.clone().map_err(|error| anyhow!("{error}"))
+    let served = SERVED.get_or_init(|| define().map_err(|error| format!("{error:#}")));
+    served.clone().map_err(|error| anyhow!("{error}"))
 }
 
-/// If there is such an object.
+/// Annotates the object with `keep`, if it exists.
 fn keep(case: &Case, object: &str) -> Result<()> {
     let object = object.replace("clusterrole/", &format!("clusterrole/{}.", case.namespace));
     let keep = "helm.sh/resource-policy=keep";
@@ -144,7 +145,7 @@ fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> R
         written_records: Vec::new(),
         output,
     };
-    recorded.sort_out(&trail)?;
+    recorded.sort_events(&trail)?;
     Ok(recorded)
 }
 
@@ -175,7 +176,7 @@ fn helm(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> Re
         flags,
     } = command
     else {
-        bail!("{command} is not for Helm");
+        bail!("{command} is not a Helm command");
     };
     let chart = |number: usize| {
         let chart = number.checked_sub(1).and_then(|index| charts.get(index));
@@ -191,14 +192,14 @@ fn helm(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> Re
         .args(["--namespace", &case.namespace, "--timeout=60s"])
         .env("HELM_DRIVER", driver.kind().to_lowercase());
     if *version == HelmVersion::V4 {
-        // What Helm 4 says in color is hard to read in a report.
+        // Colored output is hard to read in a report.
         helm.env("NO_COLOR", "1");
     }
     case.cluster.run(&mut helm)
 }
 
 impl Recorded {
-    fn sort_out(&mut self, trail: &AuditTrail) -> Result<()> {
+    fn sort_events(&mut self, trail: &AuditTrail) -> Result<()> {
         for event in trail.events() {
             let Some(step) = event.step() else { continue };
             let object = step.object;
@@ -217,7 +218,7 @@ impl Recorded {
             }
             let id = ObjectId {
                 kind: kind_of(&object.resource)
-                    .with_context(|| format!("{object} is of no kind that charts have here"))?
+                    .with_context(|| format!("{object} has a kind that no chart here contains"))?
                     .to_owned(),
                 group: object.group,
                 namespace: object.namespace,
@@ -240,7 +241,7 @@ impl Recorded {
     }
 }
 
-/// The plan's name for an object of the cluster.
+/// The identity of an object in the plan.
 fn plan_id(id: cluster_tests::ObjectId) -> ObjectId {
     ObjectId {
         group: id.group,

@@ -1,24 +1,19 @@
-//! What is done to one release: charts as text, and commands in order.
+//! The history of one release: charts as text, and commands in order.
 
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use cluster_tests::HelmVersion;
+use helm_plan::record::Driver;
 
-/// A story about one release, from its first install on.
+/// The history of one release, from its first install on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scenario {
+    /// Where Helm stores the release records.
     pub(crate) driver: Driver,
     /// The only template of each chart; `v1` is the first.
     pub(crate) charts: Vec<String>,
     pub(crate) commands: Vec<Command>,
-}
-
-/// Where Helm keeps the release records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Driver {
-    Secret,
-    ConfigMap,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +23,7 @@ pub(crate) enum Command {
         action: Action,
         flags: Vec<String>,
     },
-    /// Somebody annotates a live object (`configmap/a`) with `helm.sh/resource-policy: keep`.
+    /// Annotates a live object (`configmap/a`) with `helm.sh/resource-policy: keep`.
     Keep(String),
 }
 
@@ -42,22 +37,14 @@ pub(crate) enum Action {
     Rollback(usize),
 }
 
-impl Driver {
-    /// The kind of the objects that hold records, which `HELM_DRIVER` names in lower case.
-    pub(crate) fn kind(self) -> &'static str {
-        match self {
-            Driver::Secret => "Secret",
-            Driver::ConfigMap => "ConfigMap",
-        }
-    }
-}
-
 impl Command {
-    /// Reads what is displayed. Helm may be left out: then it is this one.
+    /// Parses the displayed form. If it does not name a version of Helm, it is `helm`.
     pub(crate) fn parse(text: &str, helm: HelmVersion) -> Result<Command> {
         let mut words = text.split_whitespace().peekable();
         if words.next_if_eq(&"keep").is_some() {
-            let object = words.next().with_context(|| format!("{text}: what?"))?;
+            let object = words
+                .next()
+                .with_context(|| format!("{text}: which object?"))?;
             return Ok(Command::Keep(object.to_owned()));
         }
         let named = HelmVersion::ALL.into_iter().find(|version| {
@@ -68,12 +55,12 @@ impl Command {
         let number = words.next().unwrap_or_default().trim_start_matches('v');
         let number = number
             .parse()
-            .with_context(|| format!("{text}: a number?"))?;
+            .with_context(|| format!("{text}: which number?"))?;
         let action = match verb {
             "install" => Action::Install(number),
             "upgrade" => Action::Upgrade(number),
             "rollback" => Action::Rollback(number),
-            _ => bail!("{text}: {verb} is not known"),
+            _ => bail!("{text}: unknown command {verb}"),
         };
         Ok(Command::Helm {
             version: named.unwrap_or(helm),
@@ -109,7 +96,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// All of it, to be read or to become a regression case.
+/// All of it, to read, or to turn into a regression case.
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# records in {}s", self.driver.kind())?;

@@ -1,11 +1,11 @@
-//! What occurred how often.
+//! How often each operation and each finding occurred.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use cluster_tests::HelmVersion;
-use rollout_guard::release_guard::findings::Lint;
+use helm_plan::findings::LINTS;
 
 use crate::judge::Agreed;
 
@@ -17,12 +17,12 @@ pub(crate) struct Tally(Mutex<Counts>);
 struct Counts {
     cases: BTreeMap<String, usize>,
     operations: BTreeMap<String, usize>,
-    /// And how many of them are uncertain.
+    /// By name and version of Helm: how many, and how many of them are uncertain.
     findings: BTreeMap<(&'static str, String), (usize, usize)>,
 }
 
 impl Tally {
-    /// Counts a case of a Helm.
+    /// Counts a case, by its version of Helm.
     pub(crate) fn add(&self, helm: HelmVersion, agreed: &[Agreed]) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let helm = helm.to_string();
@@ -36,7 +36,7 @@ impl Tally {
                     findings,
                 } => {
                     for found in findings {
-                        let key = (found.lint.name(), helm.clone());
+                        let key = (found.lint.name, helm.clone());
                         let count = counts.findings.entry(key).or_default();
                         count.0 += 1;
                         count.1 += usize::from(found.uncertain);
@@ -54,11 +54,12 @@ impl Tally {
         counts.cases.values().sum()
     }
 
-    /// Findings that never occurred.
-    pub(crate) fn missing(&self) -> Vec<Lint> {
+    /// The names of findings that never occurred.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let occurs = |lint: &Lint| counts.findings.keys().any(|(name, _)| *name == lint.name());
-        Lint::ALL.into_iter().filter(|lint| !occurs(lint)).collect()
+        let occurs = |lint: &str| counts.findings.keys().any(|(name, _)| *name == lint);
+        let names = LINTS.iter().map(|lint| lint.name);
+        names.filter(|name| !occurs(name)).collect()
     }
 }
 
@@ -71,10 +72,10 @@ impl fmt::Display for Tally {
         for (operation, count) in &counts.operations {
             writeln!(f, "  {operation}: {count}")?;
         }
-        for lint in Lint::ALL {
+        for lint in LINTS {
             write!(f, "  {lint}:")?;
             for helm in counts.cases.keys() {
-                let key = (lint.name(), helm.clone());
+                let key = (lint.name, helm.clone());
                 let (count, uncertain) = counts.findings.get(&key).copied().unwrap_or_default();
                 write!(f, " {count} with {helm}")?;
                 if uncertain > 0 {

@@ -13,15 +13,15 @@ use crate::hook_trap::chart;
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
         suite.case(
-            format!("{helm}: rollout-guard-check tells of the trap before the upgrade"),
+            format!("{helm}: rollout-guard-check reports the trap before the upgrade"),
             move |case| upgrade(case, helm),
         );
         suite.case(
-            format!("{helm}: rollout-guard-check tells of a rollback that loses config"),
+            format!("{helm}: rollout-guard-check reports a rollback that loses config"),
             move |case| rollback(case, helm),
         );
         suite.case(
-            format!("{helm}: rollout-guard-check is a plugin"),
+            format!("{helm}: rollout-guard-check runs as a Helm plugin"),
             move |case| plugin(case, helm),
         );
     }
@@ -31,9 +31,9 @@ fn program() -> Result<PathBuf> {
     workspace_program("rollout-guard-check")
 }
 
-/// `flags` are for Helm.
+/// Runs the program. `flags` are passed on to Helm.
 fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str], flags: &[&str]) -> Result<Output> {
-    // In the environment of Helm, but another program.
+    // The environment is the same as for Helm.
     let helm = case.cluster.helm_command(helm, User::Admin);
     let mut command = std::process::Command::new(program()?);
     command
@@ -57,14 +57,14 @@ fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     case.helm(helm, &["install", "yahoo", chart])?.success()?;
     let before = case.cluster.snapshot(&case.namespace)?;
 
-    let told = check(
+    let report = check(
         case,
         helm,
         &["upgrade", "yahoo", chart],
         &["--set", "hook=true"],
     )?;
 
-    ensure!(told.status.code() == Some(1), "{told}");
+    ensure!(report.status.code() == Some(1), "{report}");
     for part in [
         "from revision 1 to 2",
         "delete ConfigMap basic-app-config, ",
@@ -72,7 +72,7 @@ fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         "Needed by: Deployment yahoo-basic-app.",
         "1 rejected, 0 warnings.",
     ] {
-        ensure!(told.stdout.contains(part), "no {part:?} in {told}");
+        ensure!(report.stdout.contains(part), "no {part:?} in {report}");
     }
     let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
     ensure!(changes.is_empty(), "{changes:?}");
@@ -93,15 +93,15 @@ fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let flags = ["upgrade", "app", &regular, "--take-ownership"];
     case.helm(helm, &flags)?.success()?;
 
-    let told = check(case, helm, &["rollback", "app", "1"], &[])?;
+    let report = check(case, helm, &["rollback", "app", "1"], &[])?;
 
-    ensure!(told.status.code() == Some(1), "{told}");
+    ensure!(report.status.code() == Some(1), "{report}");
     for part in [
         "helm rollback of release app",
         "from revision 2 to 3",
         "reject hook-pruned: ConfigMap app-config",
     ] {
-        ensure!(told.stdout.contains(part), "no {part:?} in {told}");
+        ensure!(report.stdout.contains(part), "no {part:?} in {report}");
     }
     Ok(())
 }
@@ -122,9 +122,9 @@ fn plugin(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         .env("HELM_PLUGINS", folder.path())
         .args(["rollout-guard", "upgrade", "yahoo", chart])
         .args(["--namespace", &case.namespace, "--", "--set", "hook=true"]);
-    let told = case.cluster.run(&mut command)?.failure()?;
+    let report = case.cluster.run(&mut command)?.failure()?;
 
     let expected = "reject hook-pruned: ConfigMap basic-app-config";
-    ensure!(told.stdout.contains(expected), "{told}");
+    ensure!(report.stdout.contains(expected), "{report}");
     Ok(())
 }

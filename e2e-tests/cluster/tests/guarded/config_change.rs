@@ -1,4 +1,4 @@
-//! Seed 004: a changed config rolls out, an unchanged one does not, whoever sends the request.
+//! Seed 004: a changed config rolls out, and an unchanged one does not, for any client.
 
 use anyhow::{Context, Result};
 use cluster_tests::{Case, HelmVersion, Suite};
@@ -16,7 +16,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         );
     }
     suite.case(
-        "kubectl: ReplicaSets are as many as changes",
+        "kubectl: each change adds one ReplicaSet",
         kubectl_rolls_out,
     );
     suite.case(
@@ -57,8 +57,8 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     for unchanged in [
         vec!["annotate", "deployment", "web", "note=x"],
         vec!["scale", "deployment", "web", "--replicas=1"],
-        // Back to what the manifest has. If the next apply scaled too, the controller would do that first,
-        // and count the new template as observed before it is rolled out.
+        // Back to the value in the manifest. If the next apply also scaled the workload, the controller would scale
+        // it first, and report the new template as observed before it is rolled out.
         vec!["scale", "deployment", "web", "--replicas=0"],
         vec!["annotate", "deployment", "web", "rollout-guard/configs-"],
         vec!["patch", "deployment", "web", "-p", "{}"],
@@ -67,21 +67,21 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     }
     assert_rollouts(case, "deployment/web", 1)?;
 
-    // A change by hand rolls out at the next request, and only once.
+    // A manual change rolls out at the next request, and only once.
     edit(case, "two")?;
     for _ in 0..2 {
         send_empty_patch(case, "deployment/web")?;
         assert_rollouts(case, "deployment/web", 2)?;
     }
 
-    // Undoing a change that was only a stamp changes nothing.
+    // Undoing a rollout changes nothing if only the config hash had changed.
     case.kubectl(&["rollout", "undo", "deployment", "web"])?
         .success()?;
     assert_rollouts(case, "deployment/web", 2)?;
 
     apply("two", "web:2")?.success()?;
     assert_rollouts(case, "deployment/web", 3)?;
-    // The same as before, with the config of now: it needs no new ReplicaSet.
+    // The previous image with the current config already has a ReplicaSet.
     case.kubectl(&["rollout", "undo", "deployment", "web"])?
         .success()?;
     assert_rollouts(case, "deployment/web", 3)

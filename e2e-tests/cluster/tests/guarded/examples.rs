@@ -1,4 +1,4 @@
-//! What `examples/` offers does what it says, as it is in the files.
+//! The files in `examples/` work as described. The tests install exactly these files.
 
 use std::fs;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
         for chart in ["release-revision", "refresh-hook"] {
             suite.case(
-                format!("{helm}: examples/charts/{chart} rolls out a config change, and back"),
+                format!("{helm}: examples/charts/{chart} rolls out a config change and a rollback"),
                 move |case| rolls_out_and_back(case, helm, chart),
             );
         }
@@ -28,7 +28,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         refresh_cronjob,
     );
     suite.case(
-        "examples/warn-consumers-policy.yaml tells who uses what is edited",
+        "examples/warn-consumers-policy.yaml warns about the consumers of a changed config",
         warn_consumers,
     );
     suite.case(
@@ -36,7 +36,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         verify,
     );
     suite.case(
-        "examples/reloader-wave.yaml rolls out without other manifests",
+        "examples/reloader-wave.yaml rolls out workloads with the annotations of Reloader and Wave",
         reloader_and_wave,
     );
 }
@@ -48,7 +48,7 @@ pub(crate) fn example_text(case: &Case<'_>, name: &str) -> Result<String> {
     Ok(text.replace("namespace: default", &namespace))
 }
 
-/// Without what these charts do, Helm 3 would send nothing for the Deployment (`no-rollout`).
+/// Without the help of these charts, Helm 3 would send no request for the Deployment (`no-rollout`).
 fn rolls_out_and_back(case: &Case<'_>, helm: HelmVersion, chart: &str) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     let chart = example(&format!("charts/{chart}"));
@@ -72,7 +72,7 @@ fn rolls_out_and_back(case: &Case<'_>, helm: HelmVersion, chart: &str) -> Result
 
     case.helm(helm, &["rollback", "app", "1"])?.success()?;
     ensure!(hash()? == first, "{} is not {first}", hash()?);
-    // It goes back to the first ReplicaSet.
+    // The rollback uses the first ReplicaSet.
     assert_rollouts(case, "deployment/app", 2)
 }
 
@@ -102,21 +102,21 @@ fn warn_consumers(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::of(case, &ExamplePolicy::read("warn-consumers-policy.yaml")?)?;
     app(case)?;
     let edited = edit(case, "two")?;
-    let told = format!(
+    let warning = format!(
         "Warning: rollout-guard: Deployment web uses ConfigMap app-config, and rolls out at its next update: \
          kubectl patch -n {} deployment web -p '{{}}'",
         case.namespace
     );
-    ensure!(edited.stderr.contains(&told), "{edited}");
-    let same = edit(case, "two")?;
-    ensure!(same.stderr.is_empty(), "{same}");
+    ensure!(edited.stderr.contains(&warning), "{edited}");
+    let unchanged = edit(case, "two")?;
+    ensure!(unchanged.stderr.is_empty(), "{unchanged}");
     let deleted = case.kubectl(&["delete", "configmap", "app-config"])?;
-    let told = "Deployment web uses ConfigMap app-config, and its pods cannot start without it";
-    ensure!(deleted.stderr.contains(told), "{deleted}");
+    let warning = "Deployment web uses ConfigMap app-config, and its pods cannot start without it";
+    ensure!(deleted.stderr.contains(warning), "{deleted}");
     Ok(())
 }
 
-/// The scanner sends live objects as if they were new.
+/// The audit scanner sends live objects as CREATE requests.
 fn verify(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     let example = ExamplePolicy::read("verify-policy.yaml")?;

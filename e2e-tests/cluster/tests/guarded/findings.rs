@@ -1,5 +1,5 @@
-//! Each finding on the real cluster: the damage without the policy, the message with it, and the
-//! chart that follows the message.
+//! Each finding on a real cluster: the damage without the policy, the message with the policy, and a chart that follows
+//! the advice in the message.
 
 use std::slice;
 
@@ -9,44 +9,44 @@ use serde_json::{Value, json};
 
 use crate::guard::Guard;
 
-/// A chart in two versions, and a third that is as the message asks for.
+/// Two versions of a chart, and a third one that follows the advice in the message.
 struct Scenario {
     finding: &'static str,
-    /// What is special, where a finding has more than one scenario.
-    what: &'static str,
+    /// Tells apart several scenarios of one finding.
+    variant: &'static str,
     before: String,
     after: String,
-    mended: String,
-    /// At every command.
+    fixed: String,
+    /// For every command.
     flags: &'static [&'static str],
     damage: Damage,
     message: &'static [&'static str],
 }
 
-/// What the upgrade does where nothing is in its way.
+/// What the upgrade does without the policy.
 enum Damage {
-    /// Helm says that all is well, and the object is not there.
+    /// Helm reports success, but the object does not exist.
     Gone(&'static str, &'static str),
-    /// The workload is applied before the object is made.
-    MadeAfter(&'static str, &'static str),
+    /// The workload is applied before the object is created.
+    CreatedAfter(&'static str, &'static str),
     Fails(&'static str),
-    /// Another object under the name.
-    MadeAnew(&'static str, &'static str),
-    /// The object is another, and the workload is as it was.
-    Unnoticed(&'static str),
+    /// The object is deleted and recreated.
+    Recreated(&'static str, &'static str),
+    /// The object changes, but the workload does not.
+    NotRolledOut(&'static str),
 }
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
         for scenario in scenarios() {
-            let finding = [scenario.finding, scenario.what].concat();
+            let finding = [scenario.finding, scenario.variant].concat();
             suite.case(
                 format!("{helm}: {finding}, without the policy"),
                 move |case| without(case, helm, &scenario),
             );
         }
         for scenario in scenarios() {
-            let finding = [scenario.finding, scenario.what].concat();
+            let finding = [scenario.finding, scenario.variant].concat();
             suite.case(format!("{helm}: {finding}, with the policy"), move |case| {
                 with(case, helm, &scenario)
             });
@@ -64,15 +64,15 @@ fn scenarios() -> [Scenario; 9] {
         let spec = "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}";
         object("PersistentVolumeClaim", "data", annotations, spec)
     };
-    // What applies on the client side; Helm 3 knows nothing else.
+    // Client-side apply. Helm 3 has no other.
     let client_side = &["--server-side=false"];
     [
         Scenario {
             finding: "hook-pruned",
-            what: "",
+            variant: "",
             before: [&regular, &web].map(String::as_str).concat(),
             after: config(pre_upgrade, "two") + &web,
-            mended: config("", "two") + &web,
+            fixed: config("", "two") + &web,
             flags: &[],
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
@@ -83,13 +83,13 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "hook-helper-pruned",
-            what: "",
+            variant: "",
             before: account("") + &regular + &web,
             after: account("helm.sh/hook: pre-upgrade, helm.sh/hook-weight: '-1'")
                 + &migration
                 + &regular
                 + &web,
-            mended: account("") + &migration + &regular + &web,
+            fixed: account("") + &migration + &regular + &web,
             flags: &[],
             damage: Damage::Gone("ServiceAccount", "migration"),
             message: &[
@@ -99,10 +99,10 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "dangling-reference",
-            what: "",
+            variant: "",
             before: regular.clone() + &web,
             after: web.clone(),
-            mended: regular.clone() + &web,
+            fixed: regular.clone() + &web,
             flags: &[],
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
@@ -113,28 +113,28 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "dangling-reference",
-            what: " to a service account that is no longer named",
+            variant: " to a service account that is no longer named",
             before: account("") + &workload_as("web", "serviceAccountName: migration") + &regular,
             after: regular.clone() + &web,
-            mended: regular.clone() + &workload_as("web", "serviceAccountName: default"),
+            fixed: regular.clone() + &workload_as("web", "serviceAccountName: default"),
             flags: &[],
             damage: Damage::Gone("ServiceAccount", "migration"),
             message: &[
                 "dangling-reference: ServiceAccount migration",
                 "keep it (kubernetes/kubernetes#72519)",
                 "Needed by: Deployment web",
-                "- name another in the workload: serviceAccountName: default",
+                "- name another one in the workload: serviceAccountName: default",
             ],
         },
         Scenario {
             finding: "hook-self-deleted",
-            what: "",
+            variant: "",
             before: regular.clone() + &web,
             after: config(
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: 'before-hook-creation,hook-succeeded'",
                 "two",
             ) + &web,
-            mended: config("", "two") + &web,
+            fixed: config("", "two") + &web,
             flags: &[],
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
@@ -145,12 +145,12 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "hook-too-late",
-            what: "",
+            variant: "",
             before: object("ConfigMap", "other", "", ""),
             after: config("helm.sh/hook: post-upgrade", "one") + &web,
-            mended: config("", "one") + &web,
+            fixed: config("", "one") + &web,
             flags: &[],
-            damage: Damage::MadeAfter("ConfigMap", "app-config"),
+            damage: Damage::CreatedAfter("ConfigMap", "app-config"),
             message: &[
                 "hook-too-late: ConfigMap app-config",
                 "Needed by: Deployment web",
@@ -159,13 +159,13 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "hook-conflict",
-            what: "",
+            variant: "",
             before: regular.clone() + &web,
             after: config(
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: hook-failed",
                 "two",
             ) + &web,
-            mended: config(
+            fixed: config(
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: before-hook-creation, helm.sh/resource-policy: keep",
                 "two",
             ) + &web,
@@ -178,13 +178,13 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "hook-recreates-storage",
-            what: "",
+            variant: "",
             before: claim("'helm.sh/hook': 'pre-install,pre-upgrade'") + &regular + &web,
             after: claim("'helm.sh/hook': 'pre-install,pre-upgrade'") + &config("", "two") + &web,
-            mended: claim("helm.sh/resource-policy: keep") + &config("", "two") + &web,
-            // Helm wants to be told that what a hook has left is the release's now.
+            fixed: claim("helm.sh/resource-policy: keep") + &config("", "two") + &web,
+            // Without it, Helm rejects an object that a hook left behind.
             flags: &["--take-ownership"],
-            damage: Damage::MadeAnew("PersistentVolumeClaim", "data"),
+            damage: Damage::Recreated("PersistentVolumeClaim", "data"),
             message: &[
                 "hook-recreates-storage: PersistentVolumeClaim data",
                 "make it a regular resource with helm.sh/resource-policy: keep",
@@ -192,12 +192,12 @@ fn scenarios() -> [Scenario; 9] {
         },
         Scenario {
             finding: "no-rollout",
-            what: "",
+            variant: "",
             before: regular.clone() + &web,
             after: config("", "two") + &web,
-            mended: config("", "two") + &workload("web", "revision: '{{ .Release.Revision }}'"),
+            fixed: config("", "two") + &workload("web", "revision: '{{ .Release.Revision }}'"),
             flags: client_side,
-            damage: Damage::Unnoticed("app-config"),
+            damage: Damage::NotRolledOut("app-config"),
             message: &[
                 "no-rollout: ConfigMap app-config",
                 "Needed by: Deployment web",
@@ -218,7 +218,7 @@ fn config(annotations: &str, value: &str) -> String {
     object("ConfigMap", "app-config", annotations, &data)
 }
 
-/// `web` with a field of the pod more.
+/// A workload with one more field in its pod spec.
 fn workload_as(name: &str, field: &str) -> String {
     workload(name, "").replace(
         "      containers:",
@@ -279,7 +279,7 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
         }
         Damage::Gone(kind, name) => {
             find(&before, kind, name)?;
-            ensure!(find(&after, kind, name).is_err(), "{name} is still there");
+            ensure!(find(&after, kind, name).is_err(), "{name} still exists");
             if scenario.finding == "dangling-reference" {
                 let path = match kind {
                     "ServiceAccount" => "/spec/template/spec/serviceAccountName",
@@ -289,17 +289,20 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
                 ensure!(named == Some(name.into()), "web names {named:?}");
             }
         }
-        Damage::MadeAnew(kind, name) => {
+        Damage::Recreated(kind, name) => {
             let uid = |snapshot| Ok::<_, anyhow::Error>(find(snapshot, kind, name)?.uid.clone());
-            ensure!(uid(&before)? != uid(&after)?, "{name} is the same");
+            ensure!(uid(&before)? != uid(&after)?, "{name} is the same object");
         }
-        Damage::Unnoticed(config) => {
+        Damage::NotRolledOut(config) => {
             let data = |snapshot| field(snapshot, "ConfigMap", config, "/data");
-            ensure!(data(&before)? != data(&after)?, "{config} is the same");
+            ensure!(
+                data(&before)? != data(&after)?,
+                "the data of {config} is the same"
+            );
             let seen = |snapshot| field(snapshot, "Deployment", "web", "/metadata/generation");
             ensure!(seen(&before)? == seen(&after)?, "web was changed");
         }
-        Damage::MadeAfter(kind, name) => {
+        Damage::CreatedAfter(kind, name) => {
             find(&after, kind, name)?;
             let trail = case.cluster.audit_since(mark)?;
             let steps = trail
@@ -310,15 +313,15 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
                 let mut steps = steps.iter();
                 steps.position(|step| step.object.resource == resource && step.verb != Verb::Delete)
             };
-            let (made, applied) = (first("configmaps"), first("deployments"));
-            ensure!(made > applied && applied.is_some(), "{steps:?}");
+            let (created, applied) = (first("configmaps"), first("deployments"));
+            ensure!(created > applied && applied.is_some(), "{steps:?}");
         }
     }
     upgrade.success()?;
     Ok(())
 }
 
-/// The upgrade is refused before anything is touched, and the chart that does as it was told passes.
+/// The upgrade is rejected before anything changes. The chart that follows the advice is accepted.
 fn with(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()> {
     let findings = json!({scenario.finding: "reject"});
     let _guard = Guard::new(case, json!({"releaseGuard": {"findings": findings}}))?;
@@ -341,7 +344,7 @@ fn with(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()> {
     }
     let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
     ensure!(changes.is_empty(), "{changes:?}");
-    release.upgrade("3.0.0", &scenario.mended)?.success()?;
+    release.upgrade("3.0.0", &scenario.fixed)?.success()?;
     Ok(())
 }
 
@@ -354,7 +357,7 @@ struct Release<'a> {
 impl Release<'_> {
     fn upgrade(&self, version: &str, templates: &str) -> Result<Output> {
         let chart = self.case.chart(version, &[("all.yaml", templates)])?;
-        // Helm 3 has no such flag: it is what it does.
+        // Helm 3 always uses client-side apply and has no such flag.
         let known =
             |flag: &&&str| self.helm == HelmVersion::V4 || !flag.starts_with("--server-side");
         let flags: Vec<_> = self.flags.iter().filter(known).copied().collect();

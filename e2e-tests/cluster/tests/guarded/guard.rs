@@ -1,4 +1,4 @@
-//! The policy as the webhook of one case, as the files in `examples/` install it.
+//! The policy as the webhook of one case, installed as in `examples/`.
 
 use std::fs;
 use std::path::Path;
@@ -14,28 +14,28 @@ use testbed::serve::{Decision, Options, Server};
 use crate::example_policy::{ExamplePolicy, grant_rights};
 use crate::policy_server::{self, PolicyServer};
 
-/// Judges the requests of a case's namespace until it is dropped.
+/// Judges the requests in the namespace of a case until it is dropped.
 pub(crate) struct Guard<'a> {
-    // Removed before the server that it names stops.
+    // Removed before its server stops.
     _webhook: RegisteredWebhook<'a>,
-    server: Judge,
+    server: PolicyHost,
 }
 
-/// Who runs the policy.
-enum Judge {
+/// What runs the policy.
+enum PolicyHost {
     Testbed(Server),
     PolicyServer(#[allow(dead_code, reason = "it runs until it is dropped")] PolicyServer),
 }
 
 impl<'a> Guard<'a> {
-    /// The policy that enforces, with other settings.
+    /// The policy in mode `enforce`, with these settings.
     pub(crate) fn new(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
         let mut example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
         example.settings = settings;
         Guard::of(case, &example)
     }
 
-    /// Never sees a release record at its creation: the policy was down, or is new.
+    /// The policy receives no request for new release records, as if it had been down or newly installed.
     pub(crate) fn second_line(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
         let mut example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
         example.match_conditions.push(MatchCondition {
@@ -46,7 +46,7 @@ impl<'a> Guard<'a> {
         Guard::of(case, &example)
     }
 
-    /// A policy as its example installs it.
+    /// A policy as an example installs it.
     pub(crate) fn of(case: &Case<'a>, example: &ExamplePolicy) -> Result<Guard<'a>> {
         grant_rights(case.cluster)?;
         let (server, port, path, ca_bundle) = match policy_server::program() {
@@ -57,13 +57,13 @@ impl<'a> Guard<'a> {
                     ..Options::new(policy(), case.cluster.kubeconfig_of(User::Restricted))
                 })?;
                 let (port, ca_bundle) = (server.port(), server.ca_pem().to_owned());
-                (Judge::Testbed(server), port, "/validate", ca_bundle)
+                (PolicyHost::Testbed(server), port, "/validate", ca_bundle)
             }
             Some(program) => {
                 let server = PolicyServer::start(&program, case.cluster, example)?;
                 let (port, ca_bundle) = (server.port, fs::read_to_string(case.cluster.ca_file())?);
                 (
-                    Judge::PolicyServer(server),
+                    PolicyHost::PolicyServer(server),
                     port,
                     "/validate/guard",
                     ca_bundle,
@@ -78,22 +78,22 @@ impl<'a> Guard<'a> {
         })
     }
 
-    /// Only the testbed tells.
+    /// Available only from the testbed.
     pub(crate) fn decisions(&self) -> Option<Vec<Decision>> {
         match &self.server {
-            Judge::Testbed(server) => Some(server.decisions()),
-            Judge::PolicyServer(_) => None,
+            PolicyHost::Testbed(server) => Some(server.decisions()),
+            PolicyHost::PolicyServer(_) => None,
         }
     }
 
-    /// Whether nothing was rejected, as far as the server tells.
+    /// Whether nothing was rejected, as far as it is known.
     pub(crate) fn rejected_nothing(&self) -> bool {
         let decisions = self.decisions().unwrap_or_default();
         decisions.iter().all(|decision| decision.allowed)
     }
 }
 
-/// `make policy.wasm` builds it; compiled once for all cases.
+/// The policy that `make policy.wasm` builds. It is compiled once for all cases.
 pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy.wasm");

@@ -1,4 +1,4 @@
-//! Workloads are rolled out as often as their config or their template changes, whoever writes them.
+//! Each change of the config or the template of a workload rolls it out once, for any client.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use cluster_tests::k8s_openapi::api::apps::v1::Deployment;
@@ -84,7 +84,7 @@ impl Writer {
                 let flags = ["apply", "--server-side", "--force-conflicts"];
                 cluster.kubectl_with(namespace, &flags, objects)
             }
-            // It never makes anything, and what it puts has none of our annotations.
+            // It never creates objects, and its manifests have no annotations of the policy.
             Writer::Replace => match round {
                 1 => cluster.kubectl_with(namespace, &["create"], objects),
                 _ => cluster.kubectl_with(namespace, &["replace"], objects),
@@ -109,8 +109,8 @@ fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
         ("nothing changes after that", "two", "web:1", 2),
         ("the image changes", "two", "web:2", 3),
         ("both change", "three", "web:3", 4),
-        // The controllers know the template.
-        ("all is as it was at first", "one", "web:1", 4),
+        // The controllers already know this template.
+        ("all is as at first", "one", "web:1", 4),
         ("nothing changes in the end", "one", "web:1", 4),
     ]
     .into_iter()
@@ -120,7 +120,7 @@ fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
         writer.write(case, round, &objects(kind, setting, image, round))?;
         assert_rollouts(case, &workload, rollouts).with_context(|| format!("{round}: {what}"))?;
     }
-    // Gone and back: its pods could not have started meanwhile.
+    // The config is deleted and created again. Pods could not start in between.
     case.kubectl(&["delete", "configmap", "app-config"])?
         .success()?;
     case.kubectl(&["annotate", &workload, "seen=without"])?
@@ -134,8 +134,8 @@ fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
     .success()?;
     case.kubectl(&["annotate", &workload, "seen=with", "--overwrite"])?
         .success()?;
-    assert_rollouts(case, &workload, 4).context("the config was gone for a while")?;
-    // The image of before with the config of now, which never ran together; then back again.
+    assert_rollouts(case, &workload, 4).context("the config was deleted for a while")?;
+    // The previous image with the current config is a new combination. The second undo goes back.
     for undo in 1..=2 {
         case.kubectl(&["rollout", "undo", &workload])?.success()?;
         assert_rollouts(case, &workload, 5).with_context(|| format!("undo {undo}"))?;
@@ -143,7 +143,7 @@ fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two requests, one right after the other. The stamps are those of the very content.
+/// Two requests, one right after the other. The hash is always that of the new content.
 fn races(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     let first = objects("Deployment", "zero", "web", 0);
@@ -161,12 +161,15 @@ fn races(case: &Case<'_>) -> Result<()> {
         });
         let written = serde_json::to_value(written?)?;
         let recorded = recorded("app-config", &setting);
-        let of = |place, key| rollout_guard::annotations::get(&written, place, key);
-        let seen = (of(OBJECT, CONFIGS), of(TEMPLATE, CONFIG_HASH));
+        let annotation = |place, key| rollout_guard::annotations::get(&written, place, key);
+        let seen = (
+            annotation(OBJECT, CONFIGS),
+            annotation(TEMPLATE, CONFIG_HASH),
+        );
         let read: Option<Value> = seen.0.and_then(|text| serde_json::from_str(text).ok());
         ensure!(read == Some(json!(recorded)), "round {round}: {seen:?}");
         ensure!(
-            seen.1.ok_or_else(|| anyhow!("no stamp"))? == stamp(&recorded),
+            seen.1.ok_or_else(|| anyhow!("no config hash"))? == stamp(&recorded),
             "round {round}: {seen:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! Seed 003: the trap is rejected, nothing is lost, and each way out that the message offers works.
+//! Seed 003: the hook trap is rejected and nothing is lost. Each way out in the message works.
 
 use anyhow::{Result, ensure};
 use cluster_tests::{Case, HelmVersion, Output, Suite};
@@ -40,11 +40,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
             way_out(case, helm, settings, PRE_UPGRADE, &[])
         });
         suite.case(
-            format!("{helm}: the bypass label lets one revision pass"),
+            format!("{helm}: the bypass label allows one revision"),
             move |case| bypass(case, helm),
         );
         suite.case(
-            format!("{helm}: a bypass that is forbidden does not"),
+            format!("{helm}: a disabled bypass allows nothing"),
             move |case| {
                 let settings = json!({"releaseGuard": {"bypass": false}});
                 let guard = installed(case, helm, settings, &[])?;
@@ -132,7 +132,7 @@ fn rejected(case: &Case<'_>, helm: HelmVersion, env: &[(&str, &str)]) -> Result<
     Ok(())
 }
 
-/// The object would go as well: pruned, and made by no hook.
+/// The object would be lost too: Helm prunes it, and no hook creates it.
 fn no_hooks(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let guard = installed(case, helm, json!({}), &[])?;
     let before = case.cluster.snapshot(&case.namespace)?;
@@ -155,7 +155,7 @@ fn no_hooks(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     Ok(())
 }
 
-/// Helm has written its record when the policy comes in: the first that it asks for is refused.
+/// The policy starts after Helm has written its record. The first further request of Helm is rejected.
 fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let _guard = Guard::second_line(case, json!({}))?;
     let regular = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
@@ -164,7 +164,7 @@ fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let upgrade = case.helm(helm, &["upgrade", "app", &hook])?.failure()?;
     for part in [
         "hook-pruned: ConfigMap app-config",
-        "Helm has begun; this request was stopped.",
+        "The upgrade is already running; only this request was stopped.",
     ] {
         ensure!(upgrade.stderr.contains(part), "no {part:?} in {upgrade}");
     }
@@ -175,7 +175,7 @@ fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     assert_config(case, "three")
 }
 
-/// The upgrade passes and the ConfigMap is there; so it is after the next upgrade, and after a rollback.
+/// The upgrade is accepted and the ConfigMap exists, also after the next upgrade and after a rollback.
 fn way_out(
     case: &Case<'_>,
     helm: HelmVersion,
@@ -193,7 +193,7 @@ fn way_out(
     assert_config(case, "one")
 }
 
-/// The operator wants it so: the object is lost, and the label is worth nothing for the next revision.
+/// The user asks for it: the object is lost. The label does not allow the next revision.
 fn bypass(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let guard = installed(case, helm, json!({}), &[])?;
     let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;

@@ -1,4 +1,4 @@
-//! Seeds 001 and 002: hooks that do their work pass, and a removal that pods would miss does not.
+//! Seeds 001 and 002: harmless hooks are accepted, and removing a config that pods need is rejected.
 
 use anyhow::{Result, ensure};
 use cluster_tests::{Case, HelmVersion, Suite};
@@ -10,22 +10,24 @@ use crate::hook_trap::assert_config;
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
         suite.case(
-            format!("{helm}: seed 001, a job that waits before the upgrade passes"),
+            format!("{helm}: seed 001, a job that waits before the upgrade is accepted"),
             move |case| waits(case, helm),
         );
         suite.case(
-            format!("{helm}: seed 002, a preflight job with its own helpers passes"),
+            format!("{helm}: seed 002, a preflight job with its own helpers is accepted"),
             move |case| preflight(case, helm),
         );
         suite.case(
             format!("{helm}: seed 002, removing config that is still used is rejected"),
             move |case| removal(case, helm),
         );
-        suite.case(format!("{helm}: seed 002, removing an application with its config passes, and so does the way back"), move |case| {
+        suite.case(format!("{helm}: seed 002, removing an application with its config is accepted, and so is the rollback"), move |case| {
             whole_removal(case, helm)
         });
         suite.case(
-            format!("{helm}: a rollback that loses config is rejected, and passes by label"),
+            format!(
+                "{helm}: a rollback that loses config is rejected, and accepted with the label"
+            ),
             move |case| rollback(case, helm),
         );
     }
@@ -96,8 +98,8 @@ fn waits(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     assert_config(case, "one")
 }
 
-/// The ServiceAccount is a regular resource first, and then a helper of the migration alone: it is
-/// pruned when the job is done, without harm.
+/// The ServiceAccount is a regular resource at first, and then only a helper of the migration job. Helm prunes it after
+/// the job, which is harmless.
 fn preflight(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     let account = |annotations: &str| {
@@ -153,7 +155,7 @@ fn removal(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
             .is_empty()
     );
 
-    // The way out for an object that the prune takes as it is: Helm spares it, and the policy knows.
+    // The way out for an object that no hook recreates: annotate the live object, and Helm keeps it.
     case.kubectl(&[
         "annotate",
         "configmap",
@@ -177,7 +179,7 @@ fn whole_removal(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     assert_config(case, "one")
 }
 
-/// Revision 1 has the ConfigMap as an install-only hook; going back to it prunes the regular one.
+/// In revision 1, the ConfigMap is a hook only for installs. A rollback to it prunes the regular ConfigMap.
 fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let _guard = Guard::new(case, json!({}))?;
     let web = deployment("web", "app-config");
@@ -203,7 +205,7 @@ fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
             .is_empty()
     );
 
-    // helm rollback takes no labels; the new record inherits those of the one that it goes back to.
+    // helm rollback has no flag for labels. The new record inherits those of the record it goes back to.
     let record = "sh.helm.release.v1.app.v1";
     case.kubectl(&["label", "secret", record, "rollout-guard/allow-revision=3"])?
         .success()?;

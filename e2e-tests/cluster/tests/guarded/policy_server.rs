@@ -1,5 +1,5 @@
-//! The real policy-server in the place of the testbed, on demand: `POLICY_SERVER=policy-server make
-//! e2e-tests`. It loads annotated-policy.wasm, which `make annotated-policy.wasm` builds with kwctl.
+//! The real policy-server instead of the testbed: `POLICY_SERVER=policy-server make e2e-tests`. It loads
+//! annotated-policy.wasm, which `make annotated-policy.wasm` builds with kwctl.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 
 use crate::example_policy::ExamplePolicy;
 
-/// Ends with the value.
+/// Stops when it is dropped.
 pub(crate) struct PolicyServer {
     pub(crate) port: u16,
     child: Child,
     folder: TempDir,
 }
 
-/// The program, if it is asked for.
+/// The program, if the environment names one.
 pub(crate) fn program() -> Option<OsString> {
     env::var_os("POLICY_SERVER")
 }
@@ -49,7 +49,7 @@ impl PolicyServer {
             "allowedToMutate": true,
             "settings": example.settings,
             "contextAwareResources": grants.collect::<Vec<_>>(),
-            // What the controller of Kubewarden writes for policies of the whole cluster.
+            // The Kubewarden controller writes this for cluster-wide policies.
             "hostCapabilities": ["*"],
         }});
         fs::write(at("policies.yml"), policies.to_string())?;
@@ -99,12 +99,12 @@ impl PolicyServer {
 impl Drop for PolicyServer {
     fn drop(&mut self) {
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            eprintln!("cannot end policy-server: {error}");
+            eprintln!("cannot stop policy-server: {error}");
         }
     }
 }
 
-/// Free a moment ago.
+/// A port that was free a moment ago.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

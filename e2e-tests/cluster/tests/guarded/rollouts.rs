@@ -1,4 +1,4 @@
-//! How often a workload was rolled out, as its controller keeps the books; and what may roll it out.
+//! Counts the rollouts of a workload by the objects of its controller, and sends requests that may start one.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use anyhow::{Context, Result, ensure};
 use cluster_tests::{Case, Output, wait_until};
 use serde_json::json;
 
-/// Somebody edits the ConfigMap by hand.
+/// Edits the ConfigMap, as a user would do by hand.
 pub(crate) fn edit(case: &Case<'_>, setting: &str) -> Result<Output> {
     let patch = json!({"data": {"setting": setting}}).to_string();
     case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
         .success()
 }
 
-/// A request for the workload that asks for nothing.
+/// Sends a request for the workload that changes nothing.
 pub(crate) fn send_empty_patch(case: &Case<'_>, workload: &str) -> Result<Output> {
     case.kubectl(&["patch", workload, "--patch", "{}"])?
         .success()
 }
 
-/// Waits until the controller has seen the workload (`deployment/web`), and counts the pod templates
-/// that it has made pods of: ReplicaSets, or ControllerRevisions.
+/// Waits until the controller has seen the workload (`deployment/web`), and counts the pod templates that it rolled
+/// out: ReplicaSets or ControllerRevisions.
 pub(crate) fn assert_rollouts(case: &Case<'_>, workload: &str, expected: usize) -> Result<()> {
     let found = rollouts(case, workload)?;
     ensure!(

@@ -1,4 +1,4 @@
-//! One of many clients: edits its ConfigMap through the API server, and asks the webhook.
+//! One of many clients. It edits its ConfigMap through the API server, and sends reviews to the webhook.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::review::{Question, Workload};
 
-/// It has connections of its own.
+/// It has its own connections.
 pub(crate) struct Client {
     number: usize,
     webhook: kube::Client,
@@ -27,12 +27,12 @@ pub(crate) struct Client {
     name: String,
     setting: Option<String>,
     edits: usize,
-    /// How often it got an answer.
+    /// How many answers it received.
     pub(crate) answers: usize,
 }
 
 impl Client {
-    /// Its objects are in `namespace`, of the cluster behind `cluster`.
+    /// Its objects are in `namespace` of `cluster`.
     pub(crate) async fn new(
         number: usize,
         program: &Program,
@@ -62,12 +62,12 @@ impl Client {
         })
     }
 
-    /// Asks all questions, each time after another edit of its ConfigMap, until it is time to stop.
+    /// Edits its ConfigMap and asks all questions, again and again until `end`.
     pub(crate) async fn ask_until(&mut self, end: Instant, others: &[&Question]) -> Result<()> {
         while Instant::now() < end {
             let own = self.edit().await?;
             let mut questions: Vec<_> = own.iter().chain(others.iter().copied()).collect();
-            // Not all clients the same at the same time.
+            // So that not all clients ask the same question at the same time.
             let first = self.number % questions.len();
             questions.rotate_left(first);
             for question in questions {
@@ -82,7 +82,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a review, and gives the answer.
+    /// Sends a review and returns the answer.
     pub(crate) async fn ask(&mut self, review: &Value) -> Result<Value> {
         let request = Request::post("/validate")
             .header(CONTENT_TYPE, "application/json")
@@ -96,7 +96,7 @@ impl Client {
         serde_json::from_slice(&body).with_context(|| text.into_owned())
     }
 
-    /// Gives its ConfigMap another content, and the questions about that.
+    /// Changes the content of its ConfigMap, and returns the questions about it.
     async fn edit(&mut self) -> Result<Vec<Question>> {
         self.edits += 1;
         let setting = format!("client {}, edit {}", self.number, self.edits);

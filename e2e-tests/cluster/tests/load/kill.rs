@@ -1,5 +1,5 @@
-//! The webhook is killed while Helm works, with failurePolicy Fail: Helm comes to its end or fails, and
-//! nothing is lost either way.
+//! The webhook is killed while Helm works, with failurePolicy Fail. Helm succeeds or fails, and nothing is lost in either
+//! case.
 
 use std::thread;
 use std::time::Duration;
@@ -17,34 +17,34 @@ use crate::example_policy::ExamplePolicy;
 use crate::program::Program;
 use crate::release::upgrade;
 
-/// What Helm is told to do.
+/// The command for Helm.
 #[derive(Debug, Clone, Copy)]
 enum Command {
-    /// Another config.
+    /// Upgrades to a changed config.
     Change,
-    /// The same, as a hook.
+    /// Upgrades to a changed config that is a hook.
     Trap,
-    /// The release is not there any more.
+    /// Installs the release again.
     Install,
 }
 
-/// When the webhook is killed; at the latest when Helm has ended.
+/// When the webhook is killed, at the latest when Helm has ended.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     /// Before Helm is started.
     Before,
-    /// As soon as the first request is sent to it: the API server waits for an answer.
+    /// As soon as it is sent the first request, for which the API server waits.
     Asked,
-    /// As soon as it has judged so many requests. The API server may not have the last answer yet.
+    /// As soon as it has judged this many requests. The API server may not have the last answer yet.
     Judged(usize),
-    /// As soon as the API server has done so many things that Helm asked for.
+    /// As soon as the API server has completed this many requests of Helm.
     Done(usize),
 }
 
 const COMMANDS: [Command; 3] = [Command::Change, Command::Trap, Command::Install];
 
-/// Helm writes its record, the ConfigMap, the Deployment and then its record again. The policy judges
-/// the first and the third.
+/// Helm writes its record, the ConfigMap, the Deployment, and its record again. The policy judges the first and the third
+/// request.
 const MOMENTS: [Moment; 7] = [
     Moment::Judged(1),
     Moment::Before,
@@ -55,10 +55,10 @@ const MOMENTS: [Moment; 7] = [
     Moment::Done(3),
 ];
 
-/// What the API server says when the webhook does not answer.
+/// The error of the API server if the webhook does not answer.
 const UNANSWERED: &str = "failed calling webhook";
 
-/// How often to look whether the moment has come: Helm does something every few milliseconds.
+/// How often to check for the moment. Helm sends a request every few milliseconds.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// One release, whose webhook is killed again and again.
@@ -66,7 +66,7 @@ struct Target<'a> {
     case: &'a Case<'a>,
     helm: HelmVersion,
     program: Program,
-    /// What the ConfigMap holds when all is well.
+    /// The current content of the ConfigMap.
     setting: String,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn killed(case: &Case<'_>, helm: HelmVersion, kills: usize) -> Result
 
     let mut failed = 0;
     for number in 0..kills {
-        // Each command meets each moment, in 21 rounds.
+        // After 21 rounds, each command was combined with each moment.
         let command = COMMANDS.iter().cycle().nth(number);
         let moment = MOMENTS.iter().cycle().nth(number);
         let (command, moment) = command.zip(moment).context("nothing to do")?;
@@ -97,7 +97,7 @@ pub(crate) fn killed(case: &Case<'_>, helm: HelmVersion, kills: usize) -> Result
         failed += usize::from(!output.status.success());
     }
     println!(
-        "{helm}: {kills} kills of the webhook, {} runs of Helm; {failed} of those that it was killed in failed",
+        "{helm}: killed the webhook {kills} times in {} runs of Helm; {failed} of the runs with a kill failed",
         2 * kills + 1
     );
     Ok(())
@@ -114,8 +114,8 @@ impl Command {
 }
 
 impl Target<'_> {
-    /// Kills the webhook while Helm does something, which it does once more when the webhook is back.
-    /// Gives what Helm said the first time.
+    /// Kills the webhook while Helm runs a command, and runs the command again after the webhook was restarted. Returns
+    /// the output of the first run.
     fn survives(&mut self, command: Command, moment: Moment, setting: &str) -> Result<Output> {
         if let Command::Install = command {
             self.case
@@ -129,7 +129,7 @@ impl Target<'_> {
         if let Moment::Before | Moment::Asked = moment {
             ensure!(output.stderr.contains(UNANSWERED), "{output}");
         }
-        // The webhook is not there. Nobody else can have mended anything.
+        // The webhook is down, and nobody else could have repaired anything.
         self.assert_nothing_is_lost(command, setting, &output, mark)?;
         self.program.restart()?;
         let again = command.run(self.case, self.helm, setting)?;
@@ -152,7 +152,7 @@ impl Target<'_> {
         let mark = self.case.cluster.audit_mark()?;
         match moment {
             Moment::Before => self.program.kill(),
-            // It would answer before anybody sees that it was asked.
+            // Otherwise it would answer before the test sees the request.
             Moment::Asked => self.program.freeze()?,
             Moment::Judged(_) | Moment::Done(_) => {}
         }
@@ -161,7 +161,7 @@ impl Target<'_> {
             let helm = scope.spawn(move || command.run(case, version, setting));
             let has_come = || match moment {
                 Moment::Before => Ok(true),
-                Moment::Asked => self.program.is_asked(),
+                Moment::Asked => self.program.has_unread_data(),
                 Moment::Judged(number) => Ok(self.program.judged()? >= judged + number),
                 Moment::Done(number) => anyhow::Ok(self.steps(mark)?.len() >= number),
             };
@@ -173,7 +173,7 @@ impl Target<'_> {
         })
     }
 
-    /// What Helm has done since a mark.
+    /// The successful requests of Helm since a mark.
     fn steps(&self, mark: AuditMark) -> Result<Vec<Step>> {
         let trail = self.case.cluster.audit_since(mark)?;
         let trail = trail.in_namespace(&self.case.namespace).by_agent("Helm/");
@@ -202,27 +202,29 @@ impl Target<'_> {
         let is_unjudged = output.stderr.contains(UNANSWERED);
         ensure!(is_judged || is_unjudged, "{output}");
         let (config, hash) = self.state()?;
-        let was = |setting: &str| stamp(&recorded("app-config", setting));
-        let is_as_before = config.as_deref() == Some(&self.setting)
-            && hash.as_deref() == Some(&was(&self.setting));
+        let hash_of = |setting: &str| stamp(&recorded("app-config", setting));
+        let is_unchanged = config.as_deref() == Some(&self.setting)
+            && hash.as_deref() == Some(&hash_of(&self.setting));
         match command {
-            Command::Trap => ensure!(is_as_before && steps.is_empty(), "{steps:?}"),
-            // The config is there, and the workload has not begun to use it.
+            Command::Trap => ensure!(is_unchanged && steps.is_empty(), "{steps:?}"),
+            // The config may have changed before the workload uses it.
             Command::Change => ensure!(
-                is_as_before || config.as_deref() == Some(setting),
+                is_unchanged || config.as_deref() == Some(setting),
                 "{config:?}, {hash:?}"
             ),
             Command::Install => {}
         }
-        // No workload gets in unstamped.
+        // No workload is written without a config hash.
         ensure!(
-            hash.is_none() || hash == Some(was(setting)) || hash == Some(was(&self.setting)),
+            hash.is_none()
+                || hash == Some(hash_of(setting))
+                || hash == Some(hash_of(&self.setting)),
             "{hash:?}"
         );
         Ok(())
     }
 
-    /// The config is there, and the workload is stamped for it.
+    /// The config has this content, and the workload has its hash.
     fn assert_done(&self, setting: &str) -> Result<()> {
         let (config, hash) = self.state()?;
         let expected = stamp(&recorded("app-config", setting));
@@ -231,7 +233,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// What is in the ConfigMap, and the stamp of the workload.
+    /// The content of the ConfigMap, and the config hash of the workload.
     fn state(&self) -> Result<(Option<String>, Option<String>)> {
         let Case {
             cluster, namespace, ..

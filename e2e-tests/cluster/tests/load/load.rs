@@ -1,4 +1,4 @@
-//! 32 clients at once: every answer is the known one, and the webhook's memory stays what it was.
+//! 32 clients at once: every answer is as expected, and the memory of the webhook does not grow.
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cluster_tests::{Case, HelmVersion};
 use futures::future;
+use helm_plan::testing::gzip;
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::example_policy::ExamplePolicy;
 use crate::program::Program;
-use crate::release::{Release, gzip, padded, with_data};
+use crate::release::{Release, padded, with_data};
 use crate::review::{CONFIG_MAP, Expected, JOB, Question, SECRET, SERVICE, request};
 
 const CLIENTS: usize = 32;
 
-/// Every question was asked by many clients at once by then, and each connection, thread and watch
-/// that stays is there.
+/// After this time, many clients have asked every question at once, and all lasting connections, threads and watches
+/// exist.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// What the settings allow by default.
+/// The default of `releaseGuard.maxRecordBytes`.
 const MAX_RECORD_BYTES: usize = 64 << 20;
 
-/// How much memory may be gained after that, measured while nothing is asked. It differs by less than
-/// one MiB from one run to the next. A kilobyte that is lost with each answer is more than this in ten
-/// seconds, and a hundred bytes in sixty.
+/// How much the memory may grow after the warm-up, measured while the webhook is idle. Between runs, the growth differs by
+/// less than one MiB. A leak of a kilobyte per answer exceeds this in ten seconds, and one of a hundred bytes in sixty.
 const MAX_GROWTH: u64 = 3 << 20;
 
 pub(crate) fn load(case: &Case<'_>, duration: Duration) -> Result<()> {
@@ -64,7 +64,7 @@ pub(crate) fn load(case: &Case<'_>, duration: Duration) -> Result<()> {
 
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
-        "load: {CLIENTS} clients, {seconds:.0} s, {answers} answers and none wrong, {:.0} a second; \
+        "load: {CLIENTS} clients, {seconds:.0} s, {answers} answers and none wrong, {:.0} per second; \
          resident memory {:.1} MiB before, {:.1} MiB after",
         answers as f64 / seconds,
         mebibytes(before),
@@ -77,11 +77,11 @@ pub(crate) fn load(case: &Case<'_>, duration: Duration) -> Result<()> {
     Ok(())
 }
 
-/// A question that is the same each time.
+/// A question that never changes.
 struct Known {
     question: Question,
     expected: Expected,
-    /// Only one client asks it: several at once take a second, and an evaluation may take two.
+    /// Only one client asks it. Several at once take a second, and the limit for an evaluation is two.
     expensive: bool,
 }
 
@@ -111,7 +111,7 @@ impl Known {
     }
 }
 
-/// Asks one after the other, with nothing else going on.
+/// Asks one question after the other, without other load.
 async fn learn(client: &mut Client, mut all: Vec<Known>) -> Result<Vec<Known>> {
     for Known {
         question, expected, ..
@@ -125,36 +125,44 @@ async fn learn(client: &mut Client, mut all: Vec<Known>) -> Result<Vec<Known>> {
 
 /// Each kind of request, and each kind of answer.
 fn questions(case: &Case<'_>) -> Result<Vec<Known>> {
-    use Expected::{Passes, Rejected};
+    use Expected::{Accepted, Rejected};
 
     let [helm3, helm4] = HelmVersion::ALL;
-    let three = Release::install(case.again(1)?, helm3)?;
-    let four = Release::install(case.again(2)?, helm4)?;
-    // Helm has begun, since the policy did not see the record.
-    let begun = Release::install(case.again(3)?, helm4)?;
-    begun.begin_the_trap()?;
+    let release3 = Release::install(case.again(1)?, helm3)?;
+    let release4 = Release::install(case.again(2)?, helm4)?;
+    // The upgrade is already running, because the policy did not see the record.
+    let running = Release::install(case.again(3)?, helm4)?;
+    running.begin_the_trap()?;
 
     let pruned = Rejected(403, "hook-pruned: ConfigMap app-config");
-    let stopped = Rejected(403, "Helm has begun; this request was stopped.");
+    let stopped = Rejected(
+        403,
+        "The upgrade is already running; only this request was stopped.",
+    );
     let mut all = vec![
         Known::new(
             "a harmless upgrade with Helm 3",
-            record(&three.harmless),
-            Passes,
+            record(&release3.harmless),
+            Accepted,
         ),
         Known::new(
             "a harmless upgrade with Helm 4",
-            record(&four.harmless),
-            Passes,
+            record(&release4.harmless),
+            Accepted,
         ),
-        Known::new("the trap with Helm 3", record(&three.trap), pruned),
-        Known::new("the trap with Helm 4", record(&four.trap), pruned),
-        Known::new("a deletion in a release", three.deletion()?, Passes),
-        Known::new("the deletion of the trap", begun.deletion()?, stopped),
-        Known::new("a large record", record(&padded(&four.harmless)?), Passes).expensive(),
+        Known::new("the trap with Helm 3", record(&release3.trap), pruned),
+        Known::new("the trap with Helm 4", record(&release4.trap), pruned),
+        Known::new("a deletion in a release", release3.deletion()?, Accepted),
+        Known::new("the deletion of the trap", running.deletion()?, stopped),
+        Known::new(
+            "a large record",
+            record(&padded(&release4.harmless)?),
+            Accepted,
+        )
+        .expensive(),
     ];
-    all.extend(not_ours(&case.namespace));
-    all.extend(hostile(&three.trap)?);
+    all.extend(other_requests(&case.namespace));
+    all.extend(hostile(&release3.trap)?);
     Ok(all)
 }
 
@@ -162,7 +170,7 @@ fn record(secret: &Value) -> Value {
     request("CREATE", SECRET, (secret, &Value::Null))
 }
 
-fn not_ours(namespace: &str) -> Vec<Known> {
+fn other_requests(namespace: &str) -> Vec<Known> {
     let object =
         |spec: Value| json!({"metadata": {"name": "x", "namespace": namespace}, "spec": spec});
     let service = object(json!({"ports": []}));
@@ -185,11 +193,11 @@ fn not_ours(namespace: &str) -> Vec<Known> {
             request("DELETE", CONFIG_MAP, (&Value::Null, &config)),
         ),
     ]
-    .map(|(name, request)| Known::new(name, request, Expected::Passes))
+    .map(|(name, request)| Known::new(name, request, Expected::Accepted))
     .into()
 }
 
-/// Records that nobody can read, made of one that can be read.
+/// Unreadable records, made from a readable one.
 fn hostile(readable: &Value) -> Result<Vec<Known>> {
     let known = |name, data: String, part| {
         let unreadable = record(&with_data(readable, &data)?);
@@ -198,25 +206,25 @@ fn hostile(readable: &Value) -> Result<Vec<Known>> {
     let once = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
     let twice = |bytes: &[u8]| once(once(bytes).as_bytes());
     let broken = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 255, 255];
-    // The policy has to begin to decode it, in order to find out.
-    let bomb = gzip(&vec![b' '; MAX_RECORD_BYTES + 1])?;
+    // The policy has to start decoding it to find out.
+    let bomb = gzip(&vec![b' '; MAX_RECORD_BYTES + 1]);
     Ok(vec![
         known(
             "no base64",
             "%".to_owned(),
-            "base64 of Kubernetes: wrong symbol",
+            "Kubernetes' base64 layer has an invalid character",
         )?,
         known(
-            "no base64 in it",
+            "no base64 inside",
             once(b"%"),
-            "base64 of Helm: wrong symbol",
+            "Helm's base64 layer has an invalid character",
         )?,
         known("broken gzip", twice(&broken), "data.release: gzip: ")?,
         known("broken JSON", twice(b"{"), "data.release: JSON: ")?,
         known(
             "a gzip bomb",
             twice(&bomb),
-            "larger than releaseGuard.maxRecordBytes",
+            "the decoded record is larger than ",
         )?
         .expensive(),
     ])

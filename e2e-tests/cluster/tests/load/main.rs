@@ -1,12 +1,11 @@
-//! The webhook `testbed serve`, a process of its own, under load and under fire.
+//! The webhook `testbed serve` as a separate process: under load, and killed while Helm works.
 //!
 //! ```text
 //! load    32 clients ── AdmissionReviews ──► testbed serve ── look-ups ──► API server ◄── edits of configs
 //! kill    Helm ──► API server ── failurePolicy Fail ──► testbed serve ◄── SIGKILL, start
 //! ```
 //!
-//! `DURATION` is for how many seconds the clients ask, `KILLS` how often the webhook is killed while
-//! each Helm works.
+//! `DURATION` is the time of the load in seconds. `KILLS` is how often the webhook is killed for each Helm.
 //!
 //! ```sh
 //! DURATION=600 KILLS=100 cargo test -p cluster-tests --test load
@@ -29,7 +28,7 @@ mod program;
 mod release;
 mod review;
 
-/// Short, since `make e2e-tests` has it in it; `make load` takes its time.
+/// Short, because `make e2e-tests` runs it too. `make load` takes longer.
 const DEFAULT_DURATION: u64 = 10;
 const DEFAULT_KILLS: usize = 7;
 
@@ -38,7 +37,7 @@ fn main() -> Result<ExitCode> {
     let kills = from_environment("KILLS", DEFAULT_KILLS)?;
     let mut suite = Suite::one_by_one();
     suite.case(
-        "32 clients get no wrong answer, and no memory is lost",
+        "32 clients get no wrong answer, and no memory leaks",
         move |case| load::load(case, duration),
     );
     for helm in HelmVersion::ALL {

@@ -1,4 +1,4 @@
-//! `testbed serve` with the policy, as a process that can be killed and started again.
+//! `testbed serve` with the policy, as a process that can be killed and restarted.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,11 +17,11 @@ use crate::example_policy::{ExamplePolicy, grant_rights};
 /// It compiles the policy, which takes a second on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Ends with the value.
+/// Stops when it is dropped.
 pub(crate) struct Program {
     pub(crate) port: u16,
     arguments: Vec<String>,
-    // Dropped before the folder that it writes to.
+    // Dropped before the folder it writes to.
     running: Option<Running>,
     folder: TempDir,
 }
@@ -31,14 +31,14 @@ struct Running {
     id: u32,
 }
 
-/// What it prints when it answers.
+/// Its output when it is ready.
 #[derive(Deserialize)]
 struct Ready {
     ca: PathBuf,
 }
 
 impl Program {
-    /// Starts it, with the rights and settings of an example.
+    /// Starts it with the rights and settings of an example.
     pub(crate) fn start(cluster: &Cluster, example: &ExamplePolicy) -> Result<Program> {
         grant_rights(cluster)?;
         let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy.wasm");
@@ -70,10 +70,10 @@ impl Program {
         Ok(program)
     }
 
-    /// Starts it after [`Program::kill`]: on the same port, with the same certificate.
+    /// Starts it again after [`Program::kill`], with the same port and certificate.
     pub(crate) fn restart(&mut self) -> Result<()> {
         let mut processes = Processes::new(self.folder.path())?;
-        // It becomes the program, under the same id.
+        // `env` becomes the program, with the same id.
         let id = processes.start(PROCESS, Path::new("env"), self.arguments.clone())?;
         let log = self.file(&format!("{PROCESS}.log"));
         let ready = wait_until("testbed serve answers", START_LIMIT, || {
@@ -85,7 +85,7 @@ impl Program {
         Ok(())
     }
 
-    /// Ends it by SIGKILL, and reaps it.
+    /// Kills it with SIGKILL and waits for its end.
     pub(crate) fn kill(&mut self) {
         self.running = None;
     }
@@ -98,8 +98,8 @@ impl Program {
         Ok(())
     }
 
-    /// Whether something was sent to it that it has not read.
-    pub(crate) fn is_asked(&self) -> Result<bool> {
+    /// Whether it has been sent data that it has not read.
+    pub(crate) fn has_unread_data(&self) -> Result<bool> {
         let address = format!("0100007F:{:04X}", self.port);
         let connections = fs::read_to_string("/proc/net/tcp")?;
         Ok(connections.lines().any(|line| {
@@ -111,7 +111,7 @@ impl Program {
         }))
     }
 
-    /// Fails when it has ended by itself.
+    /// Fails if it has ended by itself.
     pub(crate) fn check(&mut self) -> Result<()> {
         let running = self.running.as_mut().context("it was killed")?;
         running.processes.check()
@@ -124,13 +124,13 @@ impl Program {
         Ok(ready.ca)
     }
 
-    /// How many requests it has judged since its start.
+    /// How many requests it has judged since it was started.
     pub(crate) fn judged(&self) -> Result<usize> {
         let decisions = fs::read(self.file(DECISIONS))?;
         Ok(decisions.iter().filter(|byte| **byte == b'\n').count())
     }
 
-    /// How much of it is in memory.
+    /// Its resident memory.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let id = self.id()?;
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -150,8 +150,8 @@ impl Program {
     }
 }
 
-/// Free memory goes back to the system, and threads share what is kept. Otherwise glibc keeps up to tens
-/// of MiB for each thread that once needed them, which says nothing about the program.
+/// Free memory is returned to the system, and threads share the rest. Otherwise glibc keeps up to tens of MiB for each
+/// thread that once needed them, which would hide a leak.
 const ALLOCATOR: [&str; 3] = [
     "MALLOC_ARENA_MAX=1",
     "MALLOC_MMAP_THRESHOLD_=131072",
@@ -161,13 +161,13 @@ const ALLOCATOR: [&str; 3] = [
 const PROCESS: &str = "testbed";
 const DECISIONS: &str = "decisions";
 
-/// A free port that stays free while nobody listens on it: below those that systems give to outgoing
-/// connections by themselves, which would keep it from the next start.
+/// A free port that stays free while nobody listens on it. It is below the range that systems use for outgoing
+/// connections, which could block the port before the restart.
 fn port_for_restarts() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 20_000;
     const NUMBER: u16 = 10_000;
-    // Where other runs of the tests do not begin.
+    // Other runs of the tests start elsewhere.
     let begin = std::process::id() % u32::from(NUMBER);
     let begin = u16::try_from(begin)?;
     for _ in 0..NUMBER {

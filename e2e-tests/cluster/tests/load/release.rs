@@ -1,23 +1,22 @@
-//! A release of real Helm, and the records that upgrades of it begin with.
+//! A release of real Helm, and the first records of its upgrades.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cluster_tests::{CLOSED_PORT, Case, HelmVersion, Output, Webhook, creation_of};
-use flate2::Compression;
 use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
+use helm_plan::testing::encode;
 use serde_json::{Value, json};
 
 use crate::app::{PRE_UPGRADE, REVISION, config, deployment};
 use crate::review::{CONFIG_MAP, request};
 
-/// Nearly what a Secret can hold, when it is encoded.
+/// Nearly fills a Secret when it is encoded.
 const PADDING_BYTES: usize = 450_000;
 
-/// Revision 1 is deployed. No record of revision 2 is in the cluster, so that each upgrade is the next.
+/// Revision 1 is deployed. The cluster has no record of revision 2, so every upgrade creates it.
 pub(crate) struct Release<'a> {
     case: Case<'a>,
     /// The Secret of an upgrade that changes the config.
@@ -29,8 +28,8 @@ pub(crate) struct Release<'a> {
 impl<'a> Release<'a> {
     pub(crate) fn install(case: Case<'a>, helm: HelmVersion) -> Result<Release<'a>> {
         upgrade(&case, helm, "", "one")?.success()?;
-        let harmless = refused_record(&case, helm, "")?;
-        let trap = refused_record(&case, helm, PRE_UPGRADE)?;
+        let harmless = blocked_record(&case, helm, "")?;
+        let trap = blocked_record(&case, helm, PRE_UPGRADE)?;
         Ok(Release {
             case,
             harmless,
@@ -38,7 +37,7 @@ impl<'a> Release<'a> {
         })
     }
 
-    /// The record is there, as if nobody had judged it.
+    /// Creates the record of the trap, as if no policy had judged it.
     pub(crate) fn begin_the_trap(&self) -> Result<()> {
         let Case {
             cluster, namespace, ..
@@ -59,7 +58,7 @@ impl<'a> Release<'a> {
     }
 }
 
-/// `helm upgrade --install`, with annotations and content of the ConfigMap.
+/// Runs `helm upgrade --install` with these annotations and this content of the ConfigMap.
 pub(crate) fn upgrade(
     case: &Case<'_>,
     helm: HelmVersion,
@@ -75,10 +74,10 @@ pub(crate) fn upgrade(
     case.helm(helm, &["upgrade", "--install", "app", &chart])
 }
 
-/// What Helm sends first. A webhook that nobody answers for refuses it, so that nothing changes; the
-/// audit log has it all the same.
-fn refused_record(case: &Case<'_>, helm: HelmVersion, annotations: &str) -> Result<Value> {
-    let refusing = case.cluster.register_webhook(&Webhook {
+/// The record that Helm sends first. A webhook without a server blocks it, so nothing changes, but the audit log contains
+/// it.
+fn blocked_record(case: &Case<'_>, helm: HelmVersion, annotations: &str) -> Result<Value> {
+    let blocking = case.cluster.register_webhook(&Webhook {
         name: case.namespace.clone(),
         port: CLOSED_PORT,
         path: "/".to_owned(),
@@ -90,8 +89,8 @@ fn refused_record(case: &Case<'_>, helm: HelmVersion, annotations: &str) -> Resu
     let mark = case.cluster.audit_mark()?;
     upgrade(case, helm, annotations, "two")?.failure()?;
     let trail = case.cluster.audit_since(mark)?;
-    refusing.remove()?;
-    // Not what the controllers make of the workload.
+    blocking.remove()?;
+    // Without the requests of controllers.
     let trail = trail.in_namespace(&case.namespace).by_agent("Helm/");
     let created = trail.events().iter().find(|event| event.verb == "create");
     let sent = created.and_then(|event| event.request_object.clone());
@@ -102,7 +101,7 @@ fn refused_record(case: &Case<'_>, helm: HelmVersion, annotations: &str) -> Resu
     Ok(record)
 }
 
-/// The record with a chart as large as charts get.
+/// The record with a chart of the maximum size.
 pub(crate) fn padded(record: &Value) -> Result<Value> {
     let mut padding = vec![0; PADDING_BYTES];
     getrandom::fill(&mut padding).context("no random bytes")?;
@@ -115,20 +114,13 @@ pub(crate) fn padded(record: &Value) -> Result<Value> {
         bail!("a record without a chart");
     };
     *chart = json!({"files": [{"name": "padding", "data": BASE64_STANDARD.encode(padding)}]});
-    let helm = BASE64_STANDARD.encode(gzip(release.to_string().as_bytes())?);
-    with_data(record, &BASE64_STANDARD.encode(helm))
+    with_data(record, &BASE64_STANDARD.encode(encode(&release)))
 }
 
-/// The record with another `data.release`.
+/// The record with a different `data.release`.
 pub(crate) fn with_data(record: &Value, data: &str) -> Result<Value> {
     let mut record = record.clone();
     let place = record.pointer_mut("/data/release").context("no data")?;
     *place = json!(data);
     Ok(record)
-}
-
-pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes)?;
-    Ok(encoder.finish()?)
 }

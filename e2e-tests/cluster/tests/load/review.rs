@@ -1,4 +1,4 @@
-//! Requests with answers that are known before they are sent.
+//! Requests whose answers are known in advance.
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::app::recorded;
 
-/// A request, and the whole `response` to it but for the `uid`, which is another for each.
+/// A request, and its whole `response` without the `uid`, which differs each time.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) name: &'static str,
@@ -17,11 +17,11 @@ pub(crate) struct Question {
     pub(crate) response: Value,
 }
 
-/// What is known of an answer whose words are pinned elsewhere.
+/// What is known about an answer whose exact text other tests check.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
-    Passes,
-    /// With this code, and a message that has this part.
+    Accepted,
+    /// With this code, and a message that contains this text.
     Rejected(u16, &'static str),
 }
 
@@ -33,7 +33,7 @@ pub(crate) const JOB: [&str; 3] = ["batch", "v1", "Job"];
 const DEPLOYMENT: [&str; 3] = ["apps", "v1", "Deployment"];
 
 impl Question {
-    /// Sent by a client as the API server sends it.
+    /// The review, as the API server would send it.
     pub(crate) fn review(&self, uid: &str) -> Result<Value> {
         let mut request = self.request.clone();
         let fields = request.as_object_mut().context("not an object")?;
@@ -43,13 +43,13 @@ impl Question {
         }))
     }
 
-    /// Takes what the webhook answered for what it always has to answer, if it is as expected.
+    /// If the answer is as expected, it is the answer that every client has to get from now on.
     pub(crate) fn learn(&mut self, mut answer: Value, expected: Expected) -> Result<()> {
         let response = answer.get_mut("response").context("no response")?.take();
         let text = |pointer| response.pointer(pointer).and_then(Value::as_str);
         let message = text("/status/message").unwrap_or_default();
         let is_expected = match expected {
-            Expected::Passes => {
+            Expected::Accepted => {
                 let passed = json!({
                     "uid": text("/uid"), "allowed": true, "auditAnnotations": null, "warnings": null,
                 });
@@ -62,12 +62,15 @@ impl Question {
             }
         };
         let name = self.name;
-        ensure!(is_expected, "{name}: not {expected:?}: {response:#}");
+        ensure!(
+            is_expected,
+            "{name}: expected {expected:?}, but got {response:#}"
+        );
         self.response = response;
         Ok(())
     }
 
-    /// Fails unless it is the known answer, to the very request.
+    /// Fails unless this is the known answer, for this request.
     pub(crate) fn check(&self, uid: &str, answer: &Value) -> Result<()> {
         let mut response = self.response.clone();
         let fields = response.as_object_mut().context("not an object")?;
@@ -102,19 +105,19 @@ pub(crate) fn request(
     })
 }
 
-/// One object of each client: a Deployment that uses a ConfigMap of the same name.
+/// The Deployment of a client, which uses a ConfigMap of the same name.
 pub(crate) struct Workload<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
 }
 
 impl Workload<'_> {
-    /// The ConfigMap was changed from one content (none at first) to another, and is not going to be
-    /// changed before these are answered.
-    pub(crate) fn questions(&self, before: Option<&str>, now: &str) -> Result<Vec<Question>> {
+    /// The questions after the ConfigMap was changed from one content (`None` at first) to another. It must not change
+    /// again before they are answered.
+    pub(crate) fn questions(&self, previous: Option<&str>, current: &str) -> Result<Vec<Question>> {
         let plain = self.object(None)?;
-        let stamped = self.object(Some(now))?;
-        let (configs, hash) = self.annotations(now)?;
+        let stamped = self.object(Some(current))?;
+        let (configs, hash) = self.annotations(current)?;
         let patch = |operation: &str| {
             let patch = json!([
                 {"op": operation, "path": pointer("/metadata", CONFIGS), "value": configs},
@@ -145,8 +148,8 @@ impl Workload<'_> {
                 response: stamps,
             },
         ];
-        if let Some(before) = before {
-            let stale = self.object(Some(before))?;
+        if let Some(previous) = previous {
+            let stale = self.object(Some(previous))?;
             let name = self.name;
             let warning = format!(
                 "rollout-guard: Deployment/{name} rolls out, since its config changed: ConfigMap {name}"
@@ -165,15 +168,15 @@ impl Workload<'_> {
         Ok(questions)
     }
 
-    /// With the stamp for a content of its ConfigMap.
+    /// The Deployment, with the config hash for this content of its ConfigMap.
     fn object(&self, stamped_for: Option<&str>) -> Result<Value> {
-        let mut of_workload = json!({"team": "load"});
-        let mut of_template = of_workload.clone();
+        let mut on_workload = json!({"team": "load"});
+        let mut on_template = on_workload.clone();
         if let Some(setting) = stamped_for {
             let (configs, hash) = self.annotations(setting)?;
             for (annotations, key, value) in [
-                (&mut of_workload, CONFIGS, configs),
-                (&mut of_template, CONFIG_HASH, hash),
+                (&mut on_workload, CONFIGS, configs),
+                (&mut on_template, CONFIG_HASH, hash),
             ] {
                 let annotations = annotations.as_object_mut().context("not an object")?;
                 annotations.insert(key.to_owned(), json!(value));
@@ -186,11 +189,11 @@ impl Workload<'_> {
         Ok(json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": name, "namespace": namespace, "annotations": of_workload},
+            "metadata": {"name": name, "namespace": namespace, "annotations": on_workload},
             "spec": {
                 "selector": {"matchLabels": {"app": name}},
                 "template": {
-                    "metadata": {"labels": {"app": name}, "annotations": of_template},
+                    "metadata": {"labels": {"app": name}, "annotations": on_template},
                     "spec": {"containers": [container]},
                 },
             },

@@ -1,10 +1,10 @@
-//! One ConfigMap that is a regular resource in version 1 of a chart, and what an upgrade does to
-//! it when version 2 makes something else of it.
+//! A ConfigMap that is a regular resource in version 1 of a chart and something else in version 2, and what the upgrade
+//! does to it.
 
 use anyhow::Result;
 use cluster_tests::{Case, HelmVersion, Suite};
 
-/// What version 2 makes of the ConfigMap, and what comes of it.
+/// The ConfigMap in both versions, and the outcome.
 struct Row {
     name: &'static str,
     v1: &'static str,
@@ -13,7 +13,7 @@ struct Row {
     helm4: Outcome,
 }
 
-/// The requests for the ConfigMap, in order, and how it ends.
+/// The requests for the ConfigMap in order, and whether it exists at the end.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     upgrade: Upgrade,
@@ -30,7 +30,7 @@ enum Upgrade {
 #[derive(Debug, PartialEq)]
 enum Config {
     Gone,
-    There,
+    Exists,
 }
 
 fn gone(requests: &str) -> Outcome {
@@ -41,9 +41,9 @@ fn gone(requests: &str) -> Outcome {
     }
 }
 
-fn there(requests: &str) -> Outcome {
+fn exists(requests: &str) -> Outcome {
     Outcome {
-        config: Config::There,
+        config: Config::Exists,
         ..gone(requests)
     }
 }
@@ -51,7 +51,7 @@ fn there(requests: &str) -> Outcome {
 fn fails(requests: &str) -> Outcome {
     Outcome {
         upgrade: Upgrade::Fails,
-        ..there(requests)
+        ..exists(requests)
     }
 }
 
@@ -64,14 +64,14 @@ fn rows() -> Vec<Row> {
             gone("delete, create, delete"),
             gone("delete, patch 201, delete"),
         ),
-        // Nothing deletes the old object: Helm 3 stumbles over it, Helm 4 takes it for its own.
+        // Nothing deletes the existing object. Helm 3 collides with it, and Helm 4 patches it.
         Row::new(
-            "pre-upgrade that is deleted after a failure only",
+            "pre-upgrade that is deleted only after a failure",
             hook("pre-upgrade", "helm.sh/hook-delete-policy: hook-failed"),
             fails("create 409"),
             gone("patch, delete"),
         ),
-        // The last delete is the hook's own; the diff then finds nothing.
+        // The last delete is from the hook's delete policy. Helm then finds nothing to prune.
         Row::new(
             "pre-upgrade that is deleted after success",
             hook(
@@ -84,21 +84,21 @@ fn rows() -> Vec<Row> {
         Row::new(
             "pre-upgrade with keep",
             hook("pre-upgrade", "helm.sh/resource-policy: keep"),
-            there("delete, create"),
-            there("delete, patch 201"),
+            exists("delete, create"),
+            exists("delete, patch 201"),
         ),
-        // There at the end, but absent after the diff, which is when `--wait` waits for pods.
+        // It exists at the end, but not after the prune, when `--wait` waits for pods.
         Row::new(
             "pre-upgrade and post-upgrade",
             hook("pre-upgrade,post-upgrade", ""),
-            there("delete, create, delete, delete 404, create"),
-            there("delete, patch 201, delete, delete 404, patch 201"),
+            exists("delete, create, delete, delete 404, create"),
+            exists("delete, patch 201, delete, delete 404, patch 201"),
         ),
         Row::new(
             "post-upgrade",
             hook("post-upgrade", ""),
-            there("delete, delete 404, create"),
-            there("delete, delete 404, patch 201"),
+            exists("delete, delete 404, create"),
+            exists("delete, delete 404, patch 201"),
         ),
         Row::new(
             "pre-install",
@@ -106,7 +106,7 @@ fn rows() -> Vec<Row> {
             gone("delete"),
             gone("delete"),
         ),
-        // Its `keep` never reaches the live object, and only that one counts.
+        // Its `keep` never reaches the live object, and only the live object counts.
         Row::new(
             "pre-install with keep",
             hook("pre-install", "helm.sh/resource-policy: keep"),
@@ -116,10 +116,10 @@ fn rows() -> Vec<Row> {
         Row::new(
             "a hook and a regular resource at once",
             format!("{REGULAR}---\n{}", hook("pre-upgrade", "")),
-            there("delete, create, patch"),
-            there("delete, patch 201, patch"),
+            exists("delete, create, patch"),
+            exists("delete, patch 201, patch"),
         ),
-        // Neither a hook nor a resource to Helm.
+        // For Helm, it is neither a hook nor a resource.
         Row::new(
             "a misspelt event",
             hook("pre-upgarde", ""),
@@ -206,7 +206,7 @@ fn upgrade(case: &Case, helm: HelmVersion, v1: &str, v2: &str) -> Result<Outcome
         .map(|step| step.replace(" configmaps/config", ""))
         .collect();
     let objects = case.cluster.snapshot(&case.namespace)?.objects;
-    let there = objects
+    let exists = objects
         .keys()
         .any(|id| id.kind == "ConfigMap" && id.name == "config");
     Ok(Outcome {
@@ -216,7 +216,7 @@ fn upgrade(case: &Case, helm: HelmVersion, v1: &str, v2: &str) -> Result<Outcome
             Upgrade::Fails
         },
         requests: requests.join(", "),
-        config: if there { Config::There } else { Config::Gone },
+        config: if exists { Config::Exists } else { Config::Gone },
     })
 }
 

@@ -1,4 +1,4 @@
-//! What the helpers of the library promise.
+//! The promises of the library.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -11,10 +11,18 @@ use cluster_tests::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    suite.case("a cluster of one's own", |_| a_cluster_of_ones_own());
-    suite.case("a role lets the restricted user in", a_role_lets_in);
+    suite.case("a case can start its own cluster", |_| {
+        a_case_can_start_its_own_cluster()
+    });
+    suite.case(
+        "a role gives rights to the restricted user",
+        a_role_gives_rights,
+    );
     suite.case("a webhook is used until it is removed", webhook_is_used);
-    suite.case("a snapshot tells changes apart", changes_are_told_apart);
+    suite.case(
+        "a snapshot distinguishes changes",
+        changes_are_distinguished,
+    );
     suite.case("a snapshot ignores controllers", controllers_are_ignored);
     for helm in HelmVersion::ALL {
         for (kind, spec) in [("Job", JOB_SPEC), ("Pod", POD_SPEC)] {
@@ -28,7 +36,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-fn a_cluster_of_ones_own() -> Result<()> {
+fn a_case_can_start_its_own_cluster() -> Result<()> {
     let cluster = Cluster::start_with(Options {
         audit_level: AuditLevel::RequestResponse,
     })?;
@@ -47,29 +55,29 @@ fn a_cluster_of_ones_own() -> Result<()> {
     let ca_file = cluster.ca_file();
     drop(cluster);
     ensure!(TcpStream::connect(server).is_err(), "the server still runs");
-    ensure!(!ca_file.exists(), "{} is still there", ca_file.display());
+    ensure!(!ca_file.exists(), "{} still exists", ca_file.display());
     Ok(())
 }
 
-fn a_role_lets_in(case: &Case) -> Result<()> {
+fn a_role_gives_rights(case: &Case) -> Result<()> {
     let list = || {
         let mut kubectl = case.cluster.kubectl_command(User::Restricted);
         kubectl.args(["get", "configmaps", "--namespace", &case.namespace]);
         case.cluster.run(&mut kubectl)
     };
-    let refusal = list()?.failure()?;
-    ensure!(refusal.stderr.contains("Forbidden"), "{refusal}");
+    let denied = list()?.failure()?;
+    ensure!(denied.stderr.contains("Forbidden"), "{denied}");
 
     let user = format!("--user={}", User::Restricted.name());
     let binding = ["create", "rolebinding", "view", "--clusterrole=view", &user];
     case.kubectl(&binding)?.success()?;
-    // The API server hears of it by a watch.
-    wait_until("the role counts", Duration::from_secs(10), || {
+    // The API server learns about the role from a watch.
+    wait_until("the role takes effect", Duration::from_secs(10), || {
         Ok(list()?.status.success().then_some(()))
     })
 }
 
-/// Nobody answers for this webhook, so that to be sent is to be refused.
+/// Nothing listens at this webhook, so every request that is sent to it is rejected.
 fn webhook_is_used(case: &Case) -> Result<()> {
     let webhook = Webhook {
         name: case.namespace.clone(),
@@ -86,10 +94,10 @@ fn webhook_is_used(case: &Case) -> Result<()> {
     let create = |name| case.kubectl(&["create", "configmap", name]);
 
     let registered = case.cluster.register_webhook(&webhook)?;
-    let refusal = create("sent")?.failure()?;
+    let rejected = create("sent")?.failure()?;
     ensure!(
-        refusal.stderr.contains("failed calling webhook"),
-        "{refusal}"
+        rejected.stderr.contains("failed calling webhook"),
+        "{rejected}"
     );
     create("exempt")?.success()?;
     let elsewhere = ["create", "configmap", &case.namespace];
@@ -100,7 +108,7 @@ fn webhook_is_used(case: &Case) -> Result<()> {
     Ok(())
 }
 
-fn changes_are_told_apart(case: &Case) -> Result<()> {
+fn changes_are_distinguished(case: &Case) -> Result<()> {
     let apply = |name, version| {
         let manifest = config_map(name, version);
         case.cluster.apply(&case.namespace, &manifest)?.success()
@@ -134,7 +142,7 @@ fn controllers_are_ignored(case: &Case) -> Result<()> {
     case.kubectl(&create)?.success()?;
     let before = case.cluster.snapshot(&case.namespace)?;
 
-    // In the place of the controller, which may have said all it has to say by now.
+    // Instead of the controller, which may have written its last status already.
     let status = "--patch={\"status\": {\"collisionCount\": 1}}";
     let patch = ["patch", "deployment", "app", "--subresource=status", status];
     case.kubectl(&patch)?.success()?;

@@ -1,4 +1,4 @@
-//! What the two Helms really do, and what the cluster helpers really see.
+//! What Helm 3 and Helm 4 do on a real cluster, and what the helpers of the library see.
 
 use std::process::ExitCode;
 

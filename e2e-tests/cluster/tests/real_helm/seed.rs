@@ -1,4 +1,4 @@
-//! Seed 003, the hook trap: a ConfigMap that becomes a hook is gone after the upgrade.
+//! Seed 003, the hook trap: a ConfigMap that becomes a hook does not exist after the upgrade.
 
 use anyhow::{Result, ensure};
 use cluster_tests::{Case, Change, HelmVersion, ObjectId, Suite};
@@ -13,8 +13,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| the_config_is_gone(case, helm),
         );
         suite.case(
-            format!("{helm}: seed 003, once more brings it back"),
-            move |case| once_more_brings_it_back(case, helm),
+            format!("{helm}: seed 003, a second upgrade brings it back"),
+            move |case| a_second_upgrade_brings_it_back(case, helm),
         );
     }
 }
@@ -64,8 +64,8 @@ fn the_config_is_gone(case: &Case, helm: HelmVersion) -> Result<()> {
     Ok(())
 }
 
-/// The seed's own advice: the second upgrade finds no ConfigMap in the release to delete.
-fn once_more_brings_it_back(case: &Case, helm: HelmVersion) -> Result<()> {
+/// The advice in the seed: the second upgrade has no ConfigMap in the release to delete.
+fn a_second_upgrade_brings_it_back(case: &Case, helm: HelmVersion) -> Result<()> {
     case.helm(helm, &["install", "yahoo", V1])?.success()?;
     case.helm(helm, &["upgrade", "yahoo", V2])?.success()?;
     let before = case.cluster.snapshot(&case.namespace)?;

@@ -1,14 +1,13 @@
-//! The application that most cases are about: a Deployment with one ConfigMap, which the trap makes a
-//! hook.
+//! The application in most cases: a Deployment with one ConfigMap, which becomes a hook in the hook trap.
 
 use std::collections::BTreeMap;
 
 use rollout_guard::config_hash::digest::Digester;
 
-/// Annotations of a ConfigMap that is pruned when it was a regular resource before.
+/// The annotations that turn the ConfigMap into a hook. Helm prunes it if it was a regular resource before.
 pub(crate) const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
 
-/// An annotation of the Deployment that makes Helm 3 send a request for it at every upgrade.
+/// An annotation of the Deployment. With it, Helm 3 sends a request for the Deployment at every upgrade.
 pub(crate) const REVISION: &str = r#"revision: "{{ .Release.Revision }}""#;
 
 pub(crate) fn config(annotations: &str, value: &str) -> String {
@@ -43,7 +42,7 @@ spec:
     )
 }
 
-/// What the policy remembers of a workload that uses this ConfigMap, with the one key `setting`.
+/// What the policy records on a workload that uses this ConfigMap with its only key, `setting`.
 pub(crate) fn recorded(config: &str, setting: &str) -> BTreeMap<String, String> {
     let used = [("setting", setting.as_bytes())].into();
     let digest = Digester::default().digest(&used);

@@ -1,4 +1,4 @@
-//! A policy as the files in `examples/` install it, for the webhooks of more than one target.
+//! The policy as the files in `examples/` install it, for the webhooks of several test targets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use cluster_tests::k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, RuleWithOperations,
 };
 use cluster_tests::{Case, Cluster, User, Webhook, wait_until};
-use rollout_guard::release_guard::yaml;
+use helm_plan::yaml;
 use serde::Deserialize;
 use serde_json::Value;
 use testbed::Kind;
 
-/// The spec of a ClusterAdmissionPolicy, as far as it counts here.
+/// The spec of a ClusterAdmissionPolicy, with the fields that tests use.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExamplePolicy {
@@ -37,7 +37,7 @@ impl ExamplePolicy {
     pub(crate) fn read(name: &str) -> Result<ExamplePolicy> {
         let path = example(name);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let manifest = yaml::parse(&text).map_err(|error| anyhow!("{name}: {error}"))?;
+        let manifest = yaml::parse(&text).with_context(|| name.to_owned())?;
         let spec = manifest.get("spec").cloned().unwrap_or_default();
         serde_json::from_value(spec).with_context(|| name.to_owned())
     }
@@ -49,7 +49,7 @@ impl ExamplePolicy {
             .collect()
     }
 
-    /// For the namespace of a case, at a server that runs the policy.
+    /// The webhook for the namespace of a case, at a server that runs the policy.
     pub(crate) fn webhook(
         &self,
         case: &Case<'_>,
@@ -76,7 +76,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The restricted user has the rights that the example gives to the PolicyServer, and no others.
+/// Gives the restricted user the rights that the example gives to the PolicyServer, and no others.
 pub(crate) fn grant_rights(cluster: &Cluster) -> Result<()> {
     static GRANTED: OnceLock<Result<(), String>> = OnceLock::new();
     let grant = || {
@@ -97,8 +97,8 @@ pub(crate) fn grant_rights(cluster: &Cluster) -> Result<()> {
             "--as",
             user,
         ];
-        // The API server hears of it by a watch.
-        wait_until("the role counts", Duration::from_secs(10), || {
+        // The API server learns about the role from a watch.
+        wait_until("the role takes effect", Duration::from_secs(10), || {
             Ok(cluster.kubectl(may)?.status.success().then_some(()))
         })
     };

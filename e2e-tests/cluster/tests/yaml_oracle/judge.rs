@@ -1,4 +1,4 @@
-//! Whether policy and Go agree on a text, and the smallest text on which they do not.
+//! Whether the plan and Go agree on a text, and the smallest text on which they disagree.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use cluster_tests::HelmVersion;
-use rollout_guard::release_guard::yaml;
+use helm_plan::yaml::{self, Error, Problem};
 use serde_json::Value;
 
 use crate::oracle::readings;
 
-/// What became of a text.
+/// How the two readings of a text agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Agreement {
     Equal,
-    BothRefuse,
+    BothReject,
     Known(&'static str),
 }
 
@@ -23,87 +23,91 @@ pub(crate) enum Agreement {
 pub(crate) enum Disagreement {
     Values,
     OnlyGoAccepts,
-    OnlyPolicyAccepts,
+    OnlyPlanAccepts,
 }
 
-/// Compares the policy's reading of a text with Go's.
+/// Compares how the plan reads a text with how Go reads it.
 pub(crate) fn judge(text: &str, go: &Result<Value, String>) -> Result<Agreement, Disagreement> {
-    let policy = yaml::parse(text);
-    let disagreement = match (&policy, go) {
-        (Err(_), Err(_)) => return Ok(Agreement::BothRefuse),
-        (Ok(policy), Ok(go)) if is_same_document(policy, go) => return Ok(Agreement::Equal),
+    let plan = yaml::parse(text);
+    let disagreement = match (&plan, go) {
+        (Err(_), Err(_)) => return Ok(Agreement::BothReject),
+        (Ok(plan), Ok(go)) if is_same_document(plan, go) => return Ok(Agreement::Equal),
         (Ok(_), Ok(_)) => Disagreement::Values,
         (Err(_), Ok(_)) => Disagreement::OnlyGoAccepts,
-        (Ok(_), Err(_)) => Disagreement::OnlyPolicyAccepts,
+        (Ok(_), Err(_)) => Disagreement::OnlyPlanAccepts,
     };
-    known(text, &policy, go)
+    known(text, &plan, go)
         .map(Agreement::Known)
         .ok_or(disagreement)
 }
 
-/// `fromYaml` makes an empty mapping of nothing.
-fn is_same_document(policy: &Value, go: &Value) -> bool {
-    match policy {
+/// `fromYaml` returns an empty mapping for an empty document.
+fn is_same_document(plan: &Value, go: &Value) -> bool {
+    match plan {
         Value::Null => go.as_object().is_some_and(serde_json::Map::is_empty),
-        _ => is_same(policy, go),
+        _ => is_same(plan, go),
     }
 }
 
-fn is_same(policy: &Value, go: &Value) -> bool {
-    match (policy, go) {
-        (Value::Number(policy), Value::Number(go)) => match (policy.as_f64(), go.as_f64()) {
-            // `fromYaml` makes all of them 64-bit floats; serde_json may read one unit beside those.
-            (Some(policy), Some(go)) => (policy - go).abs() <= go.abs() * 2.0 * f64::EPSILON,
+fn is_same(plan: &Value, go: &Value) -> bool {
+    match (plan, go) {
+        (Value::Number(plan), Value::Number(go)) => match (plan.as_f64(), go.as_f64()) {
+            // `fromYaml` turns all numbers into 64-bit floats. serde_json may differ in the last bit.
+            (Some(plan), Some(go)) => (plan - go).abs() <= go.abs() * 2.0 * f64::EPSILON,
             _ => false,
         },
-        (Value::Array(policy), Value::Array(go)) => {
-            policy.len() == go.len() && policy.iter().zip(go).all(|(a, b)| is_same(a, b))
+        (Value::Array(plan), Value::Array(go)) => {
+            plan.len() == go.len() && plan.iter().zip(go).all(|(a, b)| is_same(a, b))
         }
-        (Value::Object(policy), Value::Object(go)) => {
+        (Value::Object(plan), Value::Object(go)) => {
             let same = |(key, value)| go.get(key).is_some_and(|go| is_same(value, go));
-            policy.len() == go.len() && policy.iter().all(same)
+            plan.len() == go.len() && plan.iter().all(same)
         }
-        (policy, go) => policy == go,
+        (plan, go) => plan == go,
     }
 }
 
-/// The disagreements that are harmless or cannot be avoided. What Helm refuses never becomes part of a
-/// release, so that it does not matter what the policy makes of it.
+/// The known disagreements, which are harmless or cannot be avoided. A text that Helm rejects never becomes part
+/// of a release, so it does not matter how the plan reads it.
 fn known(
     text: &str,
-    policy: &Result<Value, String>,
+    plan: &Result<Value, Error>,
     go: &Result<Value, String>,
 ) -> Option<&'static str> {
-    match (policy, go) {
-        // Helm takes nothing else as a manifest either, and what reads the value says so.
-        (Ok(policy), Err(error)) if error.contains("json: cannot unmarshal") => {
-            (!policy.is_object()).then_some("not a mapping")
+    match (plan, go) {
+        // Helm accepts only mappings as manifests, and so does the code that reads the value.
+        (Ok(plan), Err(error)) if error.contains("json: cannot unmarshal") => {
+            (!plan.is_object()).then_some("not a mapping")
         }
-        // The parser stops there.
-        (Ok(policy), _) if is_cut(policy) => Some("the schema of a CustomResourceDefinition"),
-        // libyaml wants a blank behind a tag, and go-yaml does not. And the policy's parser would panic at
-        // `[!a,b]`: it gets a blank before such a comma, also in texts that only look like that.
-        _ if has_tight_tag(text) => Some("a tag with a bracket or comma behind it"),
-        (Ok(_), Err(error)) => refused_by_helm(text, error),
-        // No manifest has it.
+        // The plan does not read the schema.
+        (Ok(plan), _) if is_cut(plan) => Some("the schema of a CustomResourceDefinition"),
+        // libyaml requires a blank after a tag, and go-yaml does not. And the parser of the plan would panic at
+        // `[!a,b]`. So a blank is added before such a comma, also in texts that only look like that.
+        _ if has_tight_tag(text) => Some("a tag followed by a bracket or comma"),
+        (Ok(_), Err(error)) => rejected_by_helm(text, error),
+        // No manifest contains binary data.
         (Ok(_), Ok(_)) if text.contains("!!binary") => Some("binary is not decoded"),
-        // A plain scalar may end with a colon there for go-yaml, and not for libyaml.
-        (Err(error), Ok(_)) if error.starts_with("found unexpected ':'") => {
+        // In a flow collection, a plain scalar may end with a colon for go-yaml, but not for libyaml.
+        (Err(error), Ok(_)) if is_unexpected_colon(error) => {
             Some("a colon at the end in a flow collection")
         }
-        // The parser drops it wherever a token may begin, and go-yaml only at the start. Helm takes it
-        // off the files of a chart.
+        // The parser drops it wherever a token may begin, and go-yaml only at the start. Helm removes it
+        // from the files of a chart.
         (_, Ok(_)) if text.contains('\u{feff}') => Some("a byte order mark in the text"),
-        // Go reads the empty mapping as the document and nothing of what follows. Nobody writes that.
+        // Go takes the empty mapping as the whole document and ignores what follows. Nobody writes that.
         (Err(_), Ok(Value::Object(fields))) if fields.is_empty() && has_empty_mapping(text) => {
-            Some("something behind an empty mapping")
+            Some("text after an empty mapping")
         }
-        // Go looks at the keys once it has dropped what is given again. Better refused.
-        (Err(error), Ok(_)) if error.starts_with("a key that is null") => {
-            Some("a null as a key in a value that another replaces")
+        // Go drops values that are given twice before it checks keys. Rejecting the text is safer.
+        (Err(error), Ok(_)) if error.problem == Problem::NullKey => {
+            Some("a null key in a value that another value replaces")
         }
         _ => None,
     }
+}
+
+fn is_unexpected_colon(error: &Error) -> bool {
+    matches!(error.problem, Problem::Syntax(text) if text.starts_with("found unexpected ':'"))
 }
 
 fn has_empty_mapping(text: &str) -> bool {
@@ -117,21 +121,21 @@ fn has_tight_tag(text: &str) -> bool {
     tags.any(|tag| tag.chars().find(ends).is_some_and(|c| !c.is_whitespace()))
 }
 
-fn is_cut(policy: &Value) -> bool {
-    let kind = policy.get("kind").and_then(Value::as_str);
-    kind == Some("CustomResourceDefinition") && policy.get("spec").is_none()
+fn is_cut(plan: &Value) -> bool {
+    let kind = plan.get("kind").and_then(Value::as_str);
+    kind == Some("CustomResourceDefinition") && plan.get("spec").is_none()
 }
 
-/// What the policy need not refuse, by what Go says.
-fn refused_by_helm(text: &str, error: &str) -> Option<&'static str> {
+/// Why the plan need not reject a text, by the error of Go.
+fn rejected_by_helm(text: &str, error: &str) -> Option<&'static str> {
     let why = [
         // JSON has no such numbers.
-        ("", "json: unsupported value: ", "infinity or no number"),
-        // Tags say nothing to the policy, but whether a scalar is a text.
+        ("", "json: unsupported value: ", "infinity or not a number"),
+        // The plan uses tags only to decide whether a scalar is a text.
         ("!!", "yaml: cannot decode !!", "a tag that does not fit"),
         ("!!", "contains invalid base64", "a tag that does not fit"),
         ("", "map key of type: uint64", "a key above 2^63"),
-        // The policy sees the list, not that an alias stands for it.
+        // The plan sees the list, but not that an alias stands for it.
         (
             "<<",
             "map merge requires map",
@@ -139,7 +143,7 @@ fn refused_by_helm(text: &str, error: &str) -> Option<&'static str> {
         ),
         // The parser knows one escape of YAML 1.2.
         ("\\/", "unknown escape character", "an escaped slash"),
-        // It has no column for the parser, and one for go-yaml.
+        // It counts as a column for go-yaml, but not for the parser.
         ("\u{feff}", "", "a byte order mark in the text"),
     ];
     let known = |part: &str, problem: &str| text.contains(part) && error.contains(problem);
@@ -148,7 +152,7 @@ fn refused_by_helm(text: &str, error: &str) -> Option<&'static str> {
         .find(|(part, problem, _)| known(part, problem));
     match why {
         Some((_, _, why)) => Some(why),
-        // A plain scalar ends there for go-yaml, and what follows may be anything.
+        // For go-yaml, a plain scalar ends there, and anything may follow.
         None if text.contains('?') && text.contains(['[', '{']) => {
             Some("a question mark in a flow collection")
         }
@@ -156,7 +160,7 @@ fn refused_by_helm(text: &str, error: &str) -> Option<&'static str> {
     }
 }
 
-/// The text without all that can be left out of it so that the same disagreement stays.
+/// The shortest part of the text that still shows the same disagreement.
 ///
 /// # Errors
 /// Helm failed.
@@ -178,7 +182,7 @@ pub(crate) fn smallest(
     }
 }
 
-/// The text without each of its parts of some lengths.
+/// The texts that remain if one part of the text is left out, for several lengths of the part.
 fn without_parts(text: &str) -> Vec<String> {
     let chars: Vec<_> = text.chars().collect();
     let mut shorter = Vec::new();
@@ -191,21 +195,21 @@ fn without_parts(text: &str) -> Vec<String> {
     shorter
 }
 
-/// What each makes of a text.
+/// How each of the two reads a text.
 ///
 /// # Errors
 /// Helm failed.
 pub(crate) fn report(helm: HelmVersion, text: &str) -> Result<String> {
     let go = readings(helm, &[text])?.pop().context("no answer")?;
-    let show = |reading: Result<Value, String>| match reading {
-        Ok(value) => format!("{value}"),
-        Err(error) => format!("refused: {error}"),
-    };
-    let (policy, go) = (show(yaml::parse(text)), show(go));
-    Ok(format!("{text:?}\n  policy: {policy}\n  {helm}:  {go}"))
+    let plan = yaml::parse(text).map_err(|error| error.to_string());
+    let [plan, go] = [plan, go].map(|reading| match reading {
+        Ok(value) => value.to_string(),
+        Err(error) => format!("rejected: {error}"),
+    });
+    Ok(format!("{text:?}\n  plan: {plan}\n  {helm}: {go}"))
 }
 
-/// How many texts became what.
+/// How many texts agree in which way.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<BTreeMap<Agreement, usize>>);
 
@@ -222,7 +226,7 @@ impl fmt::Display for Tally {
         for (agreement, count) in counts.iter() {
             match agreement {
                 Agreement::Equal => writeln!(f, "{count:>7} equal")?,
-                Agreement::BothRefuse => writeln!(f, "{count:>7} refused by both")?,
+                Agreement::BothReject => writeln!(f, "{count:>7} rejected by both")?,
                 Agreement::Known(why) => writeln!(f, "{count:>7} known: {why}")?,
             }
         }

@@ -1,16 +1,16 @@
-//! What the policy reads in a document equals what Helm reads: Go's YAML as an oracle.
+//! Random YAML texts: `helm-plan` reads each document as Helm does.
 //!
 //! ```text
-//! texts ─► helm template: fromYaml, toJson ─► Go's reading ─┬─► judge
-//!   │                                                       │
-//!   └────► release_guard::yaml::parse ──────────────────────┘
+//! texts ─► helm template: fromYaml, toJson ─► Go's value ─┬─► judge
+//!   │                                                     │
+//!   └────► helm_plan::yaml::parse ────────────────────────┘
 //! ```
 //!
 //! Helm reads manifests with sigs.k8s.io/yaml, and so does `fromYaml` in a chart. So no cluster is
 //! needed, and one run of Helm reads hundreds of texts.
 //!
-//! `CASES` is how many random texts there are, half of them for each Helm; `SEED` chooses them. Of a
-//! text that fails, the smallest part that fails in the same way is shown.
+//! `CASES` is the number of random texts, half of them for each Helm. `SEED` chooses them. For a text that fails,
+//! the report shows the smallest part that fails in the same way.
 //!
 //! ```sh
 //! CASES=100000 SEED=7 cargo test -p cluster-tests --test yaml_oracle
@@ -35,7 +35,7 @@ mod judge;
 mod oracle;
 mod texts;
 
-/// Takes some five seconds.
+/// Takes about five seconds.
 const DEFAULT_CASES: usize = 20_000;
 const DEFAULT_SEED: u64 = 3;
 /// How many texts one run of Helm reads.
@@ -60,9 +60,10 @@ fn main() -> Result<ExitCode> {
     }
     for helm in HelmVersion::ALL {
         let tally = Arc::clone(&tally);
-        trials.push(trial(format!("{helm}: seeds of the fuzzer"), move || {
-            check(helm, &seeds()?, &tally)
-        }));
+        trials.push(trial(
+            format!("{helm}: seeds of the fuzz target"),
+            move || check(helm, &seeds()?, &tally),
+        ));
     }
     println!("SEED={seed} CASES={cases}");
     let code = libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
@@ -97,7 +98,7 @@ fn check(helm: HelmVersion, texts: &[String], tally: &Tally) -> Result<()> {
     bail!("{}", reports.join("\n\n"))
 }
 
-/// Each batch has texts of its own, whichever others run.
+/// The texts of a batch do not depend on which other batches run.
 fn random(seed: u64, batch: usize, size: usize) -> Result<Vec<String>> {
     let mut bytes = [0; 32];
     let parts = seed.to_le_bytes().into_iter().chain(batch.to_le_bytes());
@@ -112,7 +113,7 @@ fn random(seed: u64, batch: usize, size: usize) -> Result<Vec<String>> {
     (0..size).map(text).collect()
 }
 
-/// The manifests that the fuzzer begins with, and each of their documents.
+/// The seeds of the fuzz target for manifests, and each of their documents.
 fn seeds() -> Result<Vec<String>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let folder = repository

@@ -1,4 +1,4 @@
-//! What Go makes of texts, by a chart that reads them.
+//! How Go reads texts: a chart reads them and prints the result.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use cluster_tests::{HelmVersion, helm_template};
 use serde_json::Value;
 
-/// The texts are in one file of JSON, which takes any text as it is. Helm reads what a template makes
-/// as YAML once more: so that each answer is a comment there.
+/// All texts are in one JSON file, which can hold any text. Helm reads the output of a template as YAML again, so
+/// each answer is a comment there.
 const TEMPLATE: &str = r##"
 {{- range .Files.Get "texts.json" | fromJsonArray }}
 # answer {{ fromYaml . | toJson | b64enc }}
@@ -16,10 +16,10 @@ const TEMPLATE: &str = r##"
 "##;
 const ANSWER: &str = "# answer ";
 
-/// What Go makes of each text: the mapping, or why there is none.
+/// How Go reads each text: as a mapping, or why it is none.
 ///
 /// # Errors
-/// Helm failed, or answered something else.
+/// Helm failed, or its answer is not as expected.
 pub(crate) fn readings<T: AsRef<str>>(
     helm: HelmVersion,
     texts: &[T],
@@ -42,7 +42,7 @@ pub(crate) fn readings<T: AsRef<str>>(
     Ok(readings)
 }
 
-/// As Helm's reader of manifests ends the last line.
+/// Ends the last line, as Helm does when it reads manifests.
 fn ended(text: &str) -> String {
     if text.ends_with('\n') {
         return text.to_owned();
