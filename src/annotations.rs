@@ -21,7 +21,7 @@ pub const EXTRA_CONFIGMAPS: &str = "rollout-guard/extra-configmaps";
 pub const EXTRA_SECRETS: &str = "rollout-guard/extra-secrets";
 /// On a ConfigMap or Secret: `"true"` leaves it out.
 pub const IGNORE: &str = "rollout-guard/ignore";
-/// A label of the release record: the revision that may pass whatever is found.
+/// A label of the release record: the revision that is admitted whatever is found.
 pub const ALLOW_REVISION: &str = "rollout-guard/allow-revision";
 /// Shown by `kubectl rollout history`.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
@@ -37,6 +37,24 @@ pub const OBJECT: &[&str] = &["metadata"];
 /// Where the annotations of its pod template are.
 pub const TEMPLATE: &[&str] = &["spec", "template", "metadata"];
 
+/// Why an annotation cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A flag that is neither `"true"` nor `"false"`.
+    #[error("annotation {key} must be \"true\" or \"false\", not {value:?}")]
+    NotAFlag { key: String, value: String },
+    /// A field on the way to the annotation that is not an object; the path of the object itself is empty.
+    #[error("{} is not an object", name_of(.path))]
+    WrongShape { path: String },
+}
+
+fn name_of(path: &str) -> &str {
+    match path {
+        "" => "the resource",
+        path => path,
+    }
+}
+
 /// The annotation `key` below `metadata_path`, if it is there and a string.
 pub fn get<'a>(object: &'a Value, metadata_path: &[&str], key: &str) -> Option<&'a str> {
     find(object, metadata_path, key)?.as_str()
@@ -49,27 +67,28 @@ fn find<'a>(object: &'a Value, metadata_path: &[&str], key: &str) -> Option<&'a 
     metadata.get("annotations")?.get(key)
 }
 
-/// Whether the annotation is `"true"`, for those that the user sets. Any value but `"true"` and
-/// `"false"` is an error, so that a typing error is not taken for a decision.
-pub fn flag(object: &Value, key: &str) -> Result<Option<bool>, String> {
+/// Whether an annotation that the user sets is `"true"`. Any value except `"true"` and `"false"` is an
+/// error: a typo must not count as a decision.
+pub fn flag(object: &Value, key: &str) -> Result<Option<bool>, Error> {
     match get(object, OBJECT, key) {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(other) => Err(format!(
-            "annotation {key} must be \"true\" or \"false\", not {other:?}"
-        )),
+        Some(other) => Err(Error::NotAFlag {
+            key: key.to_owned(),
+            value: other.to_owned(),
+        }),
     }
 }
 
 /// Sets or removes an annotation below `metadata_path`, touching nothing else. An annotation map that
-/// becomes empty is removed. The error is the path of a field that is not an object.
+/// becomes empty is removed. Refuses a field on the way that is not an object.
 pub fn set(
     object: &mut Value,
     metadata_path: &[&str],
     key: &str,
     value: Option<String>,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     if value.is_none() && find(object, metadata_path, key).is_none() {
         return Ok(());
     }
@@ -98,13 +117,12 @@ pub fn set(
 }
 
 /// The fields of an object; `null` becomes an empty one.
-fn fields_of<'a>(value: &'a mut Value, path: &str) -> Result<&'a mut Map<String, Value>, String> {
+fn fields_of<'a>(value: &'a mut Value, path: &str) -> Result<&'a mut Map<String, Value>, Error> {
     if value.is_null() {
         *value = Value::Object(Map::new());
     }
-    value.as_object_mut().ok_or_else(|| match path {
-        "" => "the object is not a JSON object".to_owned(),
-        path => format!("{path} is not an object"),
+    value.as_object_mut().ok_or_else(|| Error::WrongShape {
+        path: path.to_owned(),
     })
 }
 
@@ -114,12 +132,18 @@ mod tests {
 
     use super::*;
 
-    fn set_a(mut object: Value, value: Option<&str>) -> Result<Value, String> {
+    fn set_a(mut object: Value, value: Option<&str>) -> Result<Value, Error> {
         set(&mut object, TEMPLATE, "a", value.map(str::to_owned)).map(|()| object)
     }
 
+    #[track_caller]
+    fn assert_refused(object: Value, expected: &str) {
+        let error = set_a(object, Some("1")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
     #[test]
-    fn an_annotation_is_set_wherever_something_is_missing() {
+    fn missing_fields_on_the_way_are_created() {
         let expected = json!({"spec": {"template": {"metadata": {"annotations": {"a": "1"}}}}});
         for object in [
             json!({}),
@@ -136,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn removing_leaves_no_trace_and_nothing_else_changes() {
+    fn removing_an_annotation_changes_nothing_else() {
         let without = json!({"spec": {"template": {"metadata": {"labels": {}}}}, "z": 1, "y": 2});
         assert_eq!(set_a(without.clone(), None), Ok(without.clone()));
         let with = set_a(without.clone(), Some("1")).and_then(|with| set_a(with, None));
         assert_eq!(with.map(|value| value.to_string()), Ok(without.to_string()));
-        // Custom resources may hold what is no annotation.
+        // In custom resources, an annotation may be something other than a string.
         let odd = json!({"spec": {"template": {"metadata": {"annotations": {"a": 1, "b": 2}}}}});
         let left = json!({"spec": {"template": {"metadata": {"annotations": {"b": 2}}}}});
         assert_eq!(set_a(odd, None), Ok(left));
@@ -149,20 +173,14 @@ mod tests {
 
     #[test]
     fn a_wrong_shape_is_an_error_with_its_path() {
-        assert_eq!(
-            set_a(json!([]), Some("1")),
-            Err("the object is not a JSON object".into())
+        assert_refused(json!([]), "the resource is not an object");
+        assert_refused(
+            json!({"spec": {"template": {"metadata": 1}}}),
+            "spec.template.metadata is not an object",
         );
-        assert_eq!(
-            set_a(json!({"spec": {"template": {"metadata": 1}}}), Some("1")),
-            Err("spec.template.metadata is not an object".into())
-        );
-        assert_eq!(
-            set_a(
-                json!({"spec": {"template": {"metadata": {"annotations": []}}}}),
-                Some("1")
-            ),
-            Err("spec.template.metadata.annotations is not an object".into())
+        assert_refused(
+            json!({"spec": {"template": {"metadata": {"annotations": []}}}}),
+            "spec.template.metadata.annotations is not an object",
         );
     }
 
@@ -177,11 +195,8 @@ mod tests {
         assert_eq!(flagged("true"), Ok(Some(true)));
         assert_eq!(flagged("false"), Ok(Some(false)));
         assert_eq!(
-            flagged("yes"),
-            Err(
-                "annotation rollout-guard/enabled must be \"true\" or \"false\", not \"yes\""
-                    .into()
-            )
+            flagged("yes").unwrap_err().to_string(),
+            "annotation rollout-guard/enabled must be \"true\" or \"false\", not \"yes\""
         );
         assert_eq!(flag(&json!({}), ENABLED), Ok(None));
     }

@@ -1,13 +1,13 @@
-//! The only module that makes host calls: reading objects of the cluster.
+//! The only module that makes host calls: reads objects of the cluster.
 //!
-//! In: which object. Out: the object, its absence, or a [`LookupError`]; these three are different
-//! things everywhere in this policy. The host's answer is text, so the texts that tell them apart are
-//! here, with their source.
+//! In: which object. Out: the object, its absence, or a [`LookupError`]; every caller treats these three
+//! differently. The host answers with texts, so the texts that tell the three apart are here, with their
+//! source.
 
-#[cfg(test)]
-pub(crate) mod fake;
+#[cfg(any(test, feature = "fake-cluster"))]
+pub mod fake;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
     GetResourceRequest, ListResourcesByNamespaceRequest,
@@ -28,14 +28,23 @@ pub struct ObjectRef<'a> {
 
 impl fmt::Display for ObjectRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        let Self {
+            kind,
+            namespace,
+            name,
+            ..
+        } = self;
+        match *namespace {
+            "" => write!(f, "{kind} {name}"),
+            namespace => write!(f, "{kind} {namespace}/{name}"),
+        }
     }
 }
 
-/// The cluster as the pipelines see it: the host in the policy, a map in tests.
+/// The cluster as the pipelines see it: policy-server in the policy, `fake::Objects` in tests.
 pub trait Cluster {
-    /// Reads one object as it is now (never from the host's cache), with only the `fields` asked for
-    /// (`data`, `metadata.annotations`; a path is split on `.`). `None`: there is no such object.
+    /// Reads one object from the API server (never from the host's cache), with only the `fields` asked
+    /// for (`data`, `metadata.annotations`; a path is split on `.`). `None`: there is no such object.
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError>;
 
     /// Lists the objects of a kind in a namespace by label (empty for all of them). The list is served
@@ -50,62 +59,90 @@ pub trait Cluster {
     ) -> Result<Vec<Value>, LookupError>;
 }
 
-/// A look-up that says nothing about the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A failed look-up. It does not tell whether the object exists.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{object} cannot be read: {cause}")]
 pub struct LookupError {
     /// What was looked up: `Secret shop/db`.
     pub object: String,
+    #[source]
     pub cause: Cause,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a look-up failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     /// The policy was not granted this kind.
+    #[error(
+        "this policy has not been granted access to {api_version}/{kind}; \
+         add it to contextAwareResources of the policy"
+    )]
     NotGranted { api_version: String, kind: String },
     /// The API server did not answer, or not as expected.
+    #[error("{0}")]
     Failed(String),
 }
 
-impl fmt::Display for LookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::NotGranted { api_version, kind } => write!(
-                f,
-                "{} cannot be read: this policy has not been granted access to {api_version}/{kind}; \
-                 add it to contextAwareResources of the policy",
-                self.object
-            ),
-            Cause::Failed(reason) => write!(f, "{} cannot be read: {reason}", self.object),
-        }
+/// The cluster behind policy-server. All that it knows comes from host calls of `kubewarden/kubernetes`; `F`
+/// makes one, from the name of the operation and its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<F = HostCall> {
+    call: F,
+}
+
+/// How the policy makes a host call.
+pub type HostCall = fn(&str, &[u8]) -> Result<Vec<u8>, String>;
+
+impl Host {
+    /// Calls policy-server.
+    pub fn policy_server() -> Self {
+        Self::new(|operation, payload| {
+            wapc_guest::host_call("kubewarden", "kubernetes", operation, payload)
+                .map_err(|error| error.to_string())
+        })
     }
 }
 
-impl std::error::Error for LookupError {}
+impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Host<F> {
+    /// Makes its host calls with this function.
+    pub fn new(call: F) -> Self {
+        Self { call }
+    }
 
-/// The cluster behind the policy-server.
-#[derive(Debug, Clone, Copy)]
-pub struct Host;
+    fn call(&self, operation: &str, request: &impl Serialize) -> Result<Value, String> {
+        let payload = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+        let answer = (self.call)(operation, &payload)?;
+        // The error is described by its position only: the answer may be a Secret.
+        serde_json::from_slice(&answer).map_err(|error| {
+            format!(
+                "the answer is not JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            )
+        })
+    }
+}
 
-impl Cluster for Host {
+impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError> {
         let request = GetResourceRequest {
             api_version: object.api_version.to_owned(),
             kind: object.kind.to_owned(),
             name: object.name.to_owned(),
             namespace: Some(object.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
-            // Config and workload are often applied within milliseconds of each other: the host's
-            // cache of 5 seconds would hash the config of before.
+            // Config and workload are often applied within milliseconds of each other, and the host's
+            // cache is up to 5 seconds old: the policy would hash the previous config.
             disable_cache: true,
             field_masks: field_masks(fields),
         };
-        match host_call("get_resource", &request) {
+        match self.call("get_resource", &request) {
             Ok(found) => Ok(Some(found)),
             Err(text) if means_absent(&text, object) => Ok(None),
             Err(text) => Err(lookup_error(
                 object.to_string(),
                 object.api_version,
                 object.kind,
-                text,
+                &text,
             )),
         }
     }
@@ -126,45 +163,27 @@ impl Cluster for Host {
             field_selector: None,
             field_masks: field_masks(fields),
         };
-        let failed = |text| {
-            lookup_error(
-                format!("the list of {kind}s in namespace {namespace}"),
-                api_version,
-                kind,
-                text,
-            )
+        let failed = |text: String| {
+            let list = format!("the list of {kind}s in namespace {namespace}");
+            lookup_error(list, api_version, kind, &text)
         };
-        match host_call("list_resources_by_namespace", &request)
-            .map_err(failed)?
-            .get_mut("items")
-        {
+        let mut answer = self
+            .call("list_resources_by_namespace", &request)
+            .map_err(failed)?;
+        match answer.get_mut("items") {
             Some(Value::Array(items)) => Ok(std::mem::take(items)),
             _ => Err(failed("the answer has no items".to_owned())),
         }
     }
 }
 
-fn field_masks(fields: &[&str]) -> Option<std::collections::BTreeSet<String>> {
+fn field_masks(fields: &[&str]) -> Option<BTreeSet<String>> {
     Some(fields.iter().map(|&field| field.to_owned()).collect())
 }
 
-fn host_call(operation: &str, request: &impl Serialize) -> Result<Value, String> {
-    let request = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-    let answer = wapc_guest::host_call("kubewarden", "kubernetes", operation, &request)
-        .map_err(|error| error.to_string())?;
-    // The error is described by its position only: the answer may be a Secret.
-    serde_json::from_slice(&answer).map_err(|error| {
-        format!(
-            "the answer is not JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        )
-    })
-}
-
 /// policy-evaluator, `callback_handler/kubernetes/client.rs`: "Cannot find v1/ConfigMap named 'x' inside
-/// of namespace 'Some("y")'", with other text in front and sometimes behind. Without a name it is the
-/// kind that is unknown, which is a failure.
+/// of namespace 'Some("y")'", with other text before it and sometimes after it. A text without a name
+/// means that the kind is unknown, which is a failure.
 fn means_absent(text: &str, object: ObjectRef<'_>) -> bool {
     let ObjectRef {
         api_version,
@@ -177,20 +196,20 @@ fn means_absent(text: &str, object: ObjectRef<'_>) -> bool {
 
 /// policy-evaluator, `runtimes/callback`: "Policy has not been granted access to Kubernetes
 /// {api_version}/{kind} resources. The violation has been reported."
-fn lookup_error(object: String, api_version: &str, kind: &str, text: String) -> LookupError {
+fn lookup_error(object: String, api_version: &str, kind: &str, text: &str) -> LookupError {
     let cause = if text.contains("has not been granted access to Kubernetes") {
         Cause::NotGranted {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
         }
     } else {
-        Cause::Failed(reason(&text).to_owned())
+        Cause::Failed(reason(text).to_owned())
     };
     LookupError { object, cause }
 }
 
-/// The sentence in a failure of the host: without what wapc and policy-evaluator put in front, and
-/// without the details of the Kubernetes client behind it ("ApiError: …: Forbidden (Status { … })").
+/// The sentence in a failure of the host: without the prefixes of wapc and policy-evaluator, and without
+/// the details that the Kubernetes client appends ("ApiError: …: Forbidden (Status { … })").
 fn reason(text: &str) -> &str {
     let text = text.trim_start_matches("Host error: ");
     let text = text.trim_start_matches("Callback evaluation failure: ");
@@ -209,9 +228,27 @@ mod tests {
         name: "x",
     };
 
+    /// A look-up that the host answers so.
+    fn get(answer: Result<&str, &str>) -> Result<Option<Value>, String> {
+        let answer = answer
+            .map(|text| text.as_bytes().to_vec())
+            .map_err(str::to_owned);
+        let host = Host::new(|_: &str, _: &[u8]| answer.clone());
+        host.get(CONFIG, &[]).map_err(|error| error.to_string())
+    }
+
+    fn list(answer: Result<&str, &str>) -> Result<Vec<Value>, String> {
+        let answer = answer
+            .map(|text| text.as_bytes().to_vec())
+            .map_err(str::to_owned);
+        let host = Host::new(|_: &str, _: &[u8]| answer.clone());
+        let listed = host.list("v1", "ConfigMap", "shop", "", &[]);
+        listed.map_err(|error| error.to_string())
+    }
+
     #[test]
     fn only_a_missing_object_is_absent() {
-        let absent = |text| means_absent(text, CONFIG);
+        let absent = |text| get(Err(text)) == Ok(None);
         assert!(absent(
             "Host error: Callback evaluation failure: Cannot find v1/ConfigMap named 'x' inside of namespace 'Some(\"shop\")'\nStack backtrace: …"
         ));
@@ -227,21 +264,55 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_to_do() {
-        let error = |text: &str| {
-            lookup_error(CONFIG.to_string(), "v1", "ConfigMap", text.to_owned()).to_string()
+    fn failed_look_ups_say_what_to_do() {
+        let denied = "Host error: Policy has not been granted access to Kubernetes v1/ConfigMap resources. The violation has been reported.";
+        let forbidden = "Host error: Callback evaluation failure: ApiError: configmaps is forbidden: Forbidden (Status { code: 403 })\n\nCaused by: …";
+        for (text, expected) in [
+            (
+                denied,
+                "cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy",
+            ),
+            (
+                forbidden,
+                "cannot be read: ApiError: configmaps is forbidden: Forbidden",
+            ),
+        ] {
+            assert_eq!(get(Err(text)), Err(format!("ConfigMap shop/x {expected}")));
+            assert_eq!(
+                list(Err(text)),
+                Err(format!(
+                    "the list of ConfigMaps in namespace shop {expected}"
+                ))
+            );
+        }
+    }
+
+    /// The answer may be a Secret.
+    #[test]
+    fn odd_answers_are_errors_that_show_no_value() {
+        assert_eq!(
+            get(Ok("{\n\"data\": hidden")),
+            Err(
+                "ConfigMap shop/x cannot be read: the answer is not JSON (line 2, column 9)"
+                    .to_owned()
+            )
+        );
+        for answer in ["{}", r#"{"items": "hidden"}"#] {
+            assert_eq!(
+                list(Ok(answer)),
+                Err("the list of ConfigMaps in namespace shop cannot be read: the answer has no items".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn objects_are_named_with_their_namespace() {
+        assert_eq!(CONFIG.to_string(), "ConfigMap shop/x");
+        let role = ObjectRef {
+            kind: "ClusterRole",
+            namespace: "",
+            ..CONFIG
         };
-        assert_eq!(
-            error(
-                "Host error: Policy has not been granted access to Kubernetes v1/ConfigMap resources. The violation has been reported."
-            ),
-            "ConfigMap shop/x cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy"
-        );
-        assert_eq!(
-            error(
-                "Host error: Callback evaluation failure: ApiError: configmaps is forbidden: Forbidden (Status { code: 403 })\n\nCaused by: …"
-            ),
-            "ConfigMap shop/x cannot be read: ApiError: configmaps is forbidden: Forbidden"
-        );
+        assert_eq!(role.to_string(), "ClusterRole x");
     }
 }

@@ -53,7 +53,11 @@ pub extern "C" fn wapc_init() {
 
 fn validate(payload: &[u8]) -> CallResult {
     let verdict = match serde_json::from_slice(payload) {
-        Ok(Payload { request, settings }) => judge(&request, &settings.unwrap_or_default(), &Host),
+        Ok(Payload { request, settings }) => judge(
+            &request,
+            &settings.unwrap_or_default(),
+            &Host::policy_server(),
+        ),
         Err(error) => Verdict::malformed(format!("the request cannot be read: {error}")),
     };
     Ok(serde_json::to_vec(&ValidationResponse::from(verdict))?)

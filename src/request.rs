@@ -12,17 +12,18 @@ use serde_json::Value;
 
 use crate::settings::Settings;
 
-/// What the host hands to `validate`.
+/// What the host passes to `validate`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Payload {
     pub request: Request,
     #[serde(default)]
     pub settings: Option<Settings>,
 }
 
-/// The fields of an `AdmissionRequest` that decisions are made of.
+/// The fields of an `AdmissionRequest` that decisions depend on.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an AdmissionRequest")]
 pub struct Request {
     #[serde(default)]
     pub kind: Kind,
@@ -43,7 +44,7 @@ pub struct Request {
     pub old_object: Value,
 }
 
-/// What is being done to the object.
+/// What the client does to the object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Operation {
@@ -56,6 +57,7 @@ pub enum Operation {
 
 /// The type of the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "a kind")]
 pub struct Kind {
     /// Empty for the core group.
     #[serde(default)]
@@ -65,8 +67,8 @@ pub struct Kind {
 }
 
 impl Request {
-    /// `Deployment/web`, for messages. The name of an object that is still to be named by the API
-    /// server is shown as its prefix: `Deployment/web-*`.
+    /// `Deployment/web`, for messages. An object that the API server will name is shown with the prefix
+    /// of its name: `Deployment/web-*`.
     pub fn subject(&self) -> String {
         let metadata = self.object.get("metadata");
         let text = |field| metadata.and_then(|m| m.get(field)).and_then(Value::as_str);
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_may_lack_settings_and_no_more() {
+    fn only_settings_are_optional_in_a_payload() {
         let payload = |payload: Value| {
             serde_json::from_value::<Payload>(payload)
                 .map(|payload| payload.settings)
@@ -124,6 +126,15 @@ mod tests {
             (
                 json!({"request": {"operation": "create"}}),
                 "unknown variant `create`, expected one of `CREATE`, `UPDATE`, `DELETE`, `CONNECT`",
+            ),
+            (json!(1), "invalid type: integer `1`, expected an object"),
+            (
+                json!({"request": 1}),
+                "invalid type: integer `1`, expected an AdmissionRequest",
+            ),
+            (
+                json!({"request": {"operation": "CREATE", "kind": 1}}),
+                "invalid type: integer `1`, expected a kind",
             ),
         ] {
             assert_eq!(payload(odd), Err(expected.to_owned()));

@@ -1,35 +1,36 @@
-//! The answer of the policy: accepted, mutated or rejected, with the reasons told to people.
+//! The answer of the policy: accepted, mutated or rejected, with the reasons for people to read.
 //!
 //! In: what a pipeline decided. Out: the SDK's `ValidationResponse`, within the limits that the API
-//! server sets on warnings.
+//! server sets on warnings. Refuses: nothing. The words come from the pipelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kubewarden_policy_sdk::response::ValidationResponse;
 use serde_json::Value;
 
 /// The API server cuts a warning after this many characters.
 const MAX_WARNING: usize = 256;
-/// What begins each warning and rejection.
+/// Each warning and rejection starts with this.
 const PREFIX: &str = "rollout-guard: ";
-/// How many characters of a warning are seen.
+/// The room for the text of a warning, after its prefix.
 pub const WARNING_CHARS: usize = MAX_WARNING - PREFIX.len();
-/// It cuts all warnings of one answer together after 4,096 characters, without saying so.
+/// The API server silently cuts the warnings of one answer after 4,096 characters in all.
 const MAX_WARNINGS: usize = 15;
 
-/// No more than people read, whatever the names in it are: a finding takes some 500 characters.
+/// More than anybody reads, however long the names in it are: a finding takes about 500 characters.
 const MAX_MESSAGE: usize = 16 * 1024;
 
 /// One outcome with its reasons.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
     pub outcome: Outcome,
-    /// Shown to the client, in this order.
+    /// For the client, in this order.
     pub warnings: Vec<String>,
     /// Written to the audit log; the API server prefixes each key with the name of the webhook.
     pub audit: BTreeMap<&'static str, String>,
 }
 
+/// What happens to the request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Outcome {
     #[default]
@@ -96,7 +97,7 @@ impl From<Verdict> for ValidationResponse {
                 (false, Some(code), Some(shorten(message, MAX_MESSAGE)), None)
             }
         };
-        let audit = verdict
+        let audit: HashMap<_, _> = verdict
             .audit
             .into_iter()
             .map(|(key, value)| (key.to_owned(), shorten(value, MAX_MESSAGE)))
@@ -106,8 +107,7 @@ impl From<Verdict> for ValidationResponse {
             message,
             code,
             mutated_object,
-            audit_annotations: Some(audit)
-                .filter(|audit: &std::collections::HashMap<_, _>| !audit.is_empty()),
+            audit_annotations: Some(audit).filter(|audit| !audit.is_empty()),
             warnings: Some(within_limits(verdict.warnings)).filter(|warnings| !warnings.is_empty()),
         }
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_and_audit_annotations_end_somewhere() {
+    fn messages_and_audit_annotations_are_bounded() {
         let long = "ä".repeat(MAX_MESSAGE);
         let response = ValidationResponse::from(Verdict::reject(&long).audit("key", &long));
         let message = response.message.unwrap_or_default();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_reasons_has_none() {
+    fn an_accepted_request_without_reasons_has_an_empty_answer() {
         let response = ValidationResponse::from(Verdict::accept());
         assert!(response.accepted);
         assert!(

@@ -161,13 +161,13 @@ fn a_failed_look_up_is_not_an_absent_object() {
         &request,
         json!({}),
         Objects::new([]).denied("v1", "ConfigMap"),
-        "500: rollout-guard: Deployment/web: its config cannot be hashed, since ConfigMap shop/app cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy. Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp.",
+        "500: rollout-guard: Deployment/web: its config cannot be hashed: ConfigMap shop/app cannot be read: this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy. Nothing was changed. `lookupFailure: warn` would admit it without a config hash.",
     );
     assert_answer(
         &request,
         json!({"lookupFailure": "warn"}),
         Objects::new([]).failing("v1", "ConfigMap", "app", "ApiError: etcd is away"),
-        "accepted, warning: rollout-guard: Deployment/web keeps its old stamp: ConfigMap shop/app cannot be read: ApiError: etcd is away",
+        "accepted, warning: rollout-guard: Deployment/web gets no config hash: ConfigMap shop/app cannot be read: ApiError: etcd is away",
     );
 }
 

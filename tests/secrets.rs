@@ -163,14 +163,14 @@ fn no_output_contains_a_planted_value() {
             deployment("CREATE", web.clone(), Value::Null),
             keyed(),
             vec![password(OTHER), secret("key", json!({"key": PLANTED}))],
-            "cannot be used",
+            "cannot be used as the hash key",
         ),
         (
             "an empty key",
             deployment("CREATE", web.clone(), Value::Null),
             keyed(),
             vec![password(OTHER), secret("key", json!({"key": base64("")}))],
-            "cannot be used",
+            "cannot be used as the hash key",
         ),
         (
             "edited",

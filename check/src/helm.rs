@@ -50,7 +50,7 @@ impl Helm {
         let target = Record {
             version: next,
             info: Info::of(Status::PendingRollback),
-            apply_method: current.apply_method.clone(),
+            apply_method: current.apply_method,
             ..self.revision(revision)?
         };
         Ok((Release::parse(current)?, Release::parse(target)?))

@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use helm_plan::{Levels, Operation, Release, rendered, yaml};
+use helm_plan::{ApplyMethod, Levels, Operation, Release, rendered, yaml};
 
 use crate::{
     check::Check,
@@ -103,8 +103,11 @@ fn rendered_chart(
     revision: u64,
     apply: Apply,
 ) -> Result<Release> {
-    let server_side = apply == Apply::Server;
-    let record = rendered::release(text, release, namespace, revision, server_side)?;
+    let apply_method = match apply {
+        Apply::Client => ApplyMethod::ClientSide,
+        Apply::Server => ApplyMethod::ServerSide,
+    };
+    let record = rendered::release(text, release, namespace, revision, apply_method)?;
     Ok(Release::parse(record)?)
 }
 

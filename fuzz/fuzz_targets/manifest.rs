@@ -12,7 +12,7 @@ fuzz_target!(|text: &str| {
     if let Ok(objects) = manifest::parse(text, "shop") {
         assert!(objects.iter().all(|object| !object.id.kind.is_empty()));
     }
-    let _ = rendered::release(text, "web", "shop", 2, false);
+    let _ = rendered::release(text, "web", "shop", 2, ApplyMethod::ClientSide);
     // If a text has a tag, blanks are added to it before it is parsed, but not to its literals.
     for document in manifest::documents(text).filter(|document| !document.contains('!')) {
         let whole = yaml::parse_whole(document);

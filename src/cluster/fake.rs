@@ -1,79 +1,93 @@
 //! A cluster made of objects, for tests.
+//!
+//! The testbed answers the look-ups, in the words of policy-server, and [`Host`] reads its answers as it
+//! does in the policy.
 
 use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::{Cause, Cluster, LookupError, ObjectRef};
+use super::{Cluster, Host, LookupError, ObjectRef};
 
-/// Answers look-ups from a list of objects, and notes them.
-#[derive(Debug, Default)]
-pub(crate) struct Objects {
-    pub(crate) objects: Vec<Value>,
-    /// Look-ups of these, by `Kind namespace/name`, fail.
-    pub(crate) failing: Vec<String>,
-    /// What was looked up, in order: `Kind namespace/name [fields]`.
-    pub(crate) asked: RefCell<Vec<String>>,
+/// Answers look-ups from its objects, and notes them.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// What is in the cluster.
+    pub objects: Vec<Value>,
+    /// Older versions of some objects, which lists still show: a watch cache may lag behind.
+    pub outdated: Vec<Value>,
+    /// The look-ups that fail: `Secret shop/db`, or `Secret shop/*` for a list.
+    pub failing: Vec<String>,
+    /// The kinds that the policy was not granted: `v1/Secret`.
+    pub denied: Vec<String>,
+    /// What was looked up, in order: `Kind namespace/name [fields]`, or `Kind namespace/* [selector]`.
+    pub asked: RefCell<Vec<String>>,
 }
 
 impl Objects {
-    pub(crate) fn new(objects: impl IntoIterator<Item = Value>) -> Self {
+    /// A cluster that has these objects and answers every look-up.
+    pub fn new(objects: impl IntoIterator<Item = Value>) -> Self {
         Self {
             objects: objects.into_iter().collect(),
             ..Self::default()
         }
     }
+
+    /// Notes a look-up.
+    fn note(&self, target: &str, details: &str) {
+        let look_up = format!("{target} [{details}]");
+        self.asked.borrow_mut().push(look_up);
+    }
+
+    /// The host that answers one look-up, of this object or list.
+    fn host(
+        &self,
+        api_version: &str,
+        kind: &str,
+        target: &str,
+        objects: Vec<Value>,
+    ) -> Host<impl Fn(&str, &[u8]) -> Result<Vec<u8>, String>> {
+        let mut cluster = testbed::Objects::new(objects);
+        if self.failing.iter().any(|failing| failing == target) {
+            cluster = cluster.failing(api_version, kind, None, "the API server is away");
+        }
+        if self.denied.contains(&format!("{api_version}/{kind}")) {
+            cluster = cluster.denied(api_version, kind);
+        }
+        Host::new(move |operation: &str, payload: &[u8]| {
+            // wapc_guest puts the first words in front.
+            testbed::answer(&cluster, operation, payload)
+                .map_err(|error| format!("Host error: {error}"))
+        })
+    }
 }
 
 impl Cluster for Objects {
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError> {
-        self.asked
-            .borrow_mut()
-            .push(format!("{object} [{}]", fields.join(", ")));
-        if self.failing.contains(&object.to_string()) {
-            let cause = Cause::Failed("the API server is away".to_owned());
-            return Err(LookupError {
-                object: object.to_string(),
-                cause,
-            });
-        }
-        let text = |value: &Value, path| {
-            value
-                .pointer(path)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let is_it = |value: &&Value| {
-            text(value, "/apiVersion").as_deref() == Some(object.api_version)
-                && text(value, "/kind").as_deref() == Some(object.kind)
-                && text(value, "/metadata/namespace").as_deref() == Some(object.namespace)
-                && text(value, "/metadata/name").as_deref() == Some(object.name)
-        };
-        Ok(self.objects.iter().find(is_it).cloned())
+        let target = object.to_string();
+        self.note(&target, &fields.join(", "));
+        let host = self.host(
+            object.api_version,
+            object.kind,
+            &target,
+            self.objects.clone(),
+        );
+        host.get(object, fields)
     }
 
     fn list(
         &self,
-        _: &str,
+        api_version: &str,
         kind: &str,
         namespace: &str,
-        selector: &str,
-        _: &[&str],
+        label_selector: &str,
+        fields: &[&str],
     ) -> Result<Vec<Value>, LookupError> {
-        self.asked
-            .borrow_mut()
-            .push(format!("{kind} {namespace}/* [{selector}]"));
-        let list = format!("{kind} {namespace}/*");
-        if self.failing.contains(&list) {
-            return Err(LookupError {
-                object: list,
-                cause: Cause::Failed("the API server is away".to_owned()),
-            });
-        }
-        let of_kind = |value: &&Value| {
-            value.pointer("/kind").and_then(Value::as_str) == Some(kind)
-                && value.pointer("/metadata/namespace").and_then(Value::as_str) == Some(namespace)
-        };
-        Ok(self.objects.iter().filter(of_kind).cloned().collect())
+        let target = format!("{kind} {namespace}/*");
+        self.note(&target, label_selector);
+        // Of two versions of an object, the later one counts.
+        let objects = [self.objects.as_slice(), &self.outdated].concat();
+        let host = self.host(api_version, kind, &target, objects);
+        host.list(api_version, kind, namespace, label_selector, fields)
     }
 }

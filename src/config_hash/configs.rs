@@ -1,37 +1,36 @@
-//! What the ConfigMaps and Secrets that a workload uses look like now.
+//! What is in the ConfigMaps and Secrets that a workload uses.
 //!
-//! In: the references of a workload. Out: what was seen of each config that counts, and a sentence for
-//! each one, or key of one, that is required and missing. Refuses: a look-up that failed, a key that
-//! cannot be had, more references than can be read in time.
+//! In: the references of a workload. Out: what was observed of each config that counts, and what the pods
+//! require and do not find. Refuses: a look-up that failed, a hash key that cannot be used, more references
+//! than can be read in time.
 //!
-//! Each object is read once, digested and dropped.
+//! Each object is read once, hashed and dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{
     Resource,
     api::core::v1::{ConfigMap, Secret},
 };
-use pod_references::Kind;
 use serde_json::Value;
 
 use super::{
-    digest::{ABSENT, Digester},
-    references::{ConfigId, References, Use},
+    digest::{self, ABSENT, Digester},
+    references::{ConfigId, ConfigKind, References, Use},
     stamp::Seen,
 };
 use crate::{
     annotations::{self, IGNORE},
-    cluster::{Cluster, ObjectRef},
+    cluster::{Cluster, LookupError, ObjectRef},
     settings::KeyRef,
 };
 
 /// Each is one look-up within the two seconds that an evaluation has.
 const MAX_CONFIGS: usize = 256;
-
-/// What is seen of each config that counts, and what is missing.
-pub type View = (BTreeMap<ConfigId, Seen>, Vec<String>);
 
 /// The configs of one namespace.
 pub struct Configs<'a> {
@@ -41,78 +40,165 @@ pub struct Configs<'a> {
     pub key: Option<&'a KeyRef>,
 }
 
+/// What was observed of the configs that a workload uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Each config that counts.
+    pub configs: BTreeMap<ConfigId, Seen>,
+    /// What the pods cannot start without, at most one gap for each config.
+    pub gaps: Vec<Gap>,
+}
+
+/// Something that the pods require and that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    Object { config: ConfigId, namespace: String },
+    Key { config: ConfigId, key: String },
+}
+
+/// A sentence about the workload.
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object { config, namespace } => {
+                write!(
+                    f,
+                    "it needs {config}, which does not exist in namespace {namespace}"
+                )
+            }
+            Self::Key { config, key } => {
+                write!(f, "it needs key {key:?} of {config}, which has no such key")
+            }
+        }
+    }
+}
+
+/// Why the configs of a workload are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("it uses {0} ConfigMaps and Secrets, but at most {MAX_CONFIGS} are read")]
+    TooMany(usize),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The config's own annotations cannot be read.
+    #[error("{object}: {source}")]
+    Annotation {
+        /// `ConfigMap shop/app`
+        object: String,
+        source: annotations::Error,
+    },
+    #[error("{object} cannot be read: {source}")]
+    Data {
+        /// `ConfigMap shop/app`
+        object: String,
+        source: DataError,
+    },
+    #[error("key {key:?} of {object} cannot be used as the hash key: {source}")]
+    HashKey {
+        /// `Secret kubewarden/hash-key`
+        object: String,
+        key: String,
+        source: HashKeyError,
+    },
+}
+
+/// Why the hash key in the settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HashKeyError {
+    #[error("the Secret does not exist")]
+    NoSecret,
+    #[error("the Secret has no such key")]
+    NoKey,
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Key(#[from] digest::KeyError),
+}
+
+/// Why the content of a ConfigMap or Secret cannot be read. It names the key, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DataError {
+    #[error("{field} is not an object")]
+    NotAnObject { field: &'static str },
+    #[error("{field}[{key:?}] is not a string")]
+    NotAString { field: &'static str, key: String },
+    #[error("{field}[{key:?}] is not base64")]
+    NotBase64 { field: &'static str, key: String },
+}
+
 impl Configs<'_> {
-    /// Looks at every config in `used`. `used_before` is how they may have been used when recorded.
-    pub fn look_at(&self, used: &References, used_before: &[References]) -> Result<View, String> {
+    /// Reads every config in `used`. `uses_when_recorded` is how they may have been used when their digests
+    /// were recorded.
+    pub fn read(
+        &self,
+        used: &References,
+        uses_when_recorded: &[References],
+    ) -> Result<Observed, Error> {
         if used.len() > MAX_CONFIGS {
-            return Err(format!(
-                "it uses {} ConfigMaps and Secrets, and at most {MAX_CONFIGS} are read",
-                used.len()
-            ));
+            return Err(Error::TooMany(used.len()));
         }
         let digester = if used.is_empty() {
             Digester::default()
         } else {
             self.digester()?
         };
-        let (mut seen, mut missing) = View::default();
-        for (id, r#use) in used {
-            let Some(content) = self.read(id)? else {
+        let mut observed = Observed::default();
+        for (id, current_use) in used {
+            let Some(content) = self.content(id)? else {
                 continue;
             };
-            let digest = |r#use: &Use| match &content {
-                _ if content.gap(r#use).is_some() => None,
-                Content::Absent => Some(ABSENT.to_owned()),
-                Content::Data(data) => Some(digester.digest(&r#use.select(data))),
-            };
-            let now = digest(r#use);
-            let as_before: BTreeSet<String> = used_before
+            let digest = content.digest(current_use, &digester);
+            let unchanged_digests: BTreeSet<String> = uses_when_recorded
                 .iter()
-                .map(|before| before.get(id).unwrap_or(r#use))
+                .map(|recorded| recorded.get(id).unwrap_or(current_use))
                 // Most uses do not change, and content may be large.
-                .filter_map(|before| match before == r#use {
-                    true => now.clone(),
-                    false => digest(before),
+                .filter_map(|recorded_use| match recorded_use == current_use {
+                    true => digest.clone(),
+                    false => content.digest(recorded_use, &digester),
                 })
                 .collect();
-            let gap = content.gap(r#use);
-            missing.extend(gap.map(|gap| gap.describe(id, self.namespace)));
-            seen.insert(id.clone(), Seen { now, as_before });
+            observed
+                .gaps
+                .extend(content.gap(current_use, id, self.namespace));
+            let seen = Seen {
+                digest,
+                unchanged_digests,
+            };
+            observed.configs.insert(id.clone(), seen);
         }
-        Ok((seen, missing))
+        Ok(observed)
     }
 
-    /// `None`: the object itself says that it does not count.
-    fn read(&self, id: &ConfigId) -> Result<Option<Content>, String> {
-        let (api_version, kind) = match id.kind {
-            Kind::Secret => (Secret::API_VERSION, Secret::KIND),
-            _ => (ConfigMap::API_VERSION, ConfigMap::KIND),
-        };
+    /// `None`: an annotation on the object excludes it.
+    fn content(&self, id: &ConfigId) -> Result<Option<Content>, Error> {
         let object = ObjectRef {
-            api_version,
-            kind,
+            api_version: match id.kind {
+                ConfigKind::ConfigMap => ConfigMap::API_VERSION,
+                ConfigKind::Secret => Secret::API_VERSION,
+            },
+            kind: id.kind.name(),
             namespace: self.namespace,
             name: &id.name,
         };
         let fields = ["data", "binaryData", "metadata.annotations"];
-        let Some(found) = self
-            .cluster
-            .get(object, &fields)
-            .map_err(|error| error.to_string())?
-        else {
+        let Some(found) = self.cluster.get(object, &fields)? else {
             return Ok(Some(Content::Absent));
         };
-        if annotations::flag(&found, IGNORE).map_err(|error| format!("{object}: {error}"))?
-            == Some(true)
-        {
+        let ignored = annotations::flag(&found, IGNORE).map_err(|source| Error::Annotation {
+            object: object.to_string(),
+            source,
+        })?;
+        if ignored == Some(true) {
             return Ok(None);
         }
-        let data =
-            bytes(&found, id.kind).map_err(|error| format!("{object} cannot be read: {error}"))?;
+        let data = bytes(&found, id.kind).map_err(|source| Error::Data {
+            object: object.to_string(),
+            source,
+        })?;
         Ok(Some(Content::Data(data)))
     }
 
-    fn digester(&self) -> Result<Digester, String> {
+    fn digester(&self) -> Result<Digester, Error> {
         let Some(key) = self.key else {
             return Ok(Digester::default());
         };
@@ -122,23 +208,19 @@ impl Configs<'_> {
             namespace: &key.namespace,
             name: &key.name,
         };
-        let unusable = |why: &str| {
-            format!(
-                "the hash key in key {:?} of {object} cannot be used: {why}",
-                key.key
-            )
-        };
-        let found = self
-            .cluster
-            .get(object, &["data"])
-            .map_err(|error| error.to_string())?;
-        let found = found.ok_or_else(|| unusable("there is no such Secret"))?;
-        let data = bytes(&found, Kind::Secret).map_err(|error| unusable(&error))?;
-        let bytes = data
-            .get(&key.key)
-            .ok_or_else(|| unusable("the Secret has no such key"))?;
-        Digester::with_key(bytes).map_err(|error| unusable(&error))
+        let found = self.cluster.get(object, &["data"])?;
+        digester_with(found.as_ref(), &key.key).map_err(|source| Error::HashKey {
+            object: object.to_string(),
+            key: key.key.clone(),
+            source,
+        })
     }
+}
+
+fn digester_with(secret: Option<&Value>, key: &str) -> Result<Digester, HashKeyError> {
+    let data = bytes(secret.ok_or(HashKeyError::NoSecret)?, ConfigKind::Secret)?;
+    let key = data.get(key).ok_or(HashKeyError::NoKey)?;
+    Ok(Digester::with_key(key)?)
 }
 
 enum Content {
@@ -147,51 +229,62 @@ enum Content {
 }
 
 impl Content {
-    /// What the pods require and do not find.
-    fn gap<'u>(&self, r#use: &'u Use) -> Option<Gap<'u>> {
+    /// The digest of what is used. `None`: something that the pods require is missing.
+    fn digest(&self, r#use: &Use, digester: &Digester) -> Option<String> {
         match self {
-            Self::Absent => r#use.required.then_some(Gap::Object),
-            Self::Data(data) => r#use
-                .required_keys
-                .iter()
-                .find(|key| !data.contains_key(*key))
-                .map(|key| Gap::Key(key)),
+            Self::Absent => (!r#use.required).then(|| ABSENT.to_owned()),
+            Self::Data(data) => {
+                let complete = missing_key(data, r#use).is_none();
+                complete.then(|| digester.digest(&r#use.select(data)))
+            }
+        }
+    }
+
+    fn gap(&self, r#use: &Use, id: &ConfigId, namespace: &str) -> Option<Gap> {
+        match self {
+            Self::Absent => r#use.required.then(|| Gap::Object {
+                config: id.clone(),
+                namespace: namespace.to_owned(),
+            }),
+            Self::Data(data) => missing_key(data, r#use).map(|key| Gap::Key {
+                config: id.clone(),
+                key: key.clone(),
+            }),
         }
     }
 }
 
-enum Gap<'u> {
-    Object,
-    Key(&'u str),
+/// The first of the required keys that is missing.
+fn missing_key<'u>(data: &BTreeMap<String, Vec<u8>>, r#use: &'u Use) -> Option<&'u String> {
+    let mut required = r#use.required_keys.iter();
+    required.find(|key| !data.contains_key(*key))
 }
 
-impl Gap<'_> {
-    fn describe(&self, id: &ConfigId, namespace: &str) -> String {
-        match self {
-            Self::Object => format!("it needs {id}, which does not exist in namespace {namespace}"),
-            Self::Key(key) => format!("it needs key {key:?} of {id}, which has no such key"),
-        }
-    }
-}
-
-/// `data` and `binaryData` as one map of bytes. Errors name the key, never the value.
-pub(super) fn bytes(object: &Value, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>, String> {
+/// `data` and `binaryData` as one map of bytes.
+pub(super) fn bytes(
+    object: &Value,
+    kind: ConfigKind,
+) -> Result<BTreeMap<String, Vec<u8>>, DataError> {
     let mut bytes = BTreeMap::new();
     for field in ["data", "binaryData"] {
-        let base64 = kind == Kind::Secret || field == "binaryData";
+        let is_base64 = kind == ConfigKind::Secret || field == "binaryData";
         let entries = match object.get(field) {
             None | Some(Value::Null) => continue,
             Some(Value::Object(entries)) => entries,
-            Some(_) => return Err(format!("{field} is not an object")),
+            Some(_) => return Err(DataError::NotAnObject { field }),
         };
         for (key, value) in entries {
-            let text = value
-                .as_str()
-                .ok_or_else(|| format!("{field}[{key:?}] is not a string"))?;
-            let value = match base64 {
+            let text = value.as_str().ok_or_else(|| DataError::NotAString {
+                field,
+                key: key.clone(),
+            })?;
+            let value = match is_base64 {
                 true => BASE64_STANDARD
                     .decode(text)
-                    .map_err(|_| format!("{field}[{key:?}] is not base64"))?,
+                    .map_err(|_| DataError::NotBase64 {
+                        field,
+                        key: key.clone(),
+                    })?,
                 false => text.as_bytes().to_vec(),
             };
             bytes.insert(key.clone(), value);

@@ -1,9 +1,9 @@
-//! Who uses a ConfigMap or Secret that changes, or goes?
+//! Which workloads use a ConfigMap or Secret that is changed or deleted?
 //!
 //! In: UPDATE and DELETE of a ConfigMap or Secret. Out: a warning for each workload of its namespace
 //! that uses what changes, with the command that rolls it out. Refuses: nothing.
 //!
-//! Admission sees a workload only when it is written, and a config that is edited by hand writes none.
+//! Admission sees a workload only when it is written, and editing a config by hand writes no workload.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,12 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Secret},
     },
 };
-use pod_references::Kind;
 use serde_json::Value;
 
 use super::{
-    chosen,
-    configs::bytes,
-    references::{ConfigId, references},
+    configs::{DataError, bytes},
+    is_chosen,
+    references::{ConfigId, ConfigKind, Use, references},
 };
 use crate::{
     annotations::{self, FREEZE, IGNORE, OBJECT},
@@ -28,6 +27,18 @@ use crate::{
     request::{Operation, Request},
     settings::ConfigHash,
 };
+
+/// Why the consumers of a config are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Error {
+    /// In the request itself.
+    #[error("the old object cannot be read: {0}")]
+    OldObject(#[source] DataError),
+    #[error("the new object cannot be read: {0}")]
+    NewObject(#[source] DataError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+}
 
 /// Whether the request changes or deletes a ConfigMap or Secret.
 pub fn concerns(request: &Request) -> bool {
@@ -37,66 +48,76 @@ pub fn concerns(request: &Request) -> bool {
 
 fn config_id(request: &Request) -> Option<ConfigId> {
     let kind = match (request.kind.group.as_str(), request.kind.kind.as_str()) {
-        (ConfigMap::GROUP, ConfigMap::KIND) => Kind::ConfigMap,
-        (Secret::GROUP, Secret::KIND) => Kind::Secret,
+        (ConfigMap::GROUP, ConfigMap::KIND) => ConfigKind::ConfigMap,
+        (Secret::GROUP, Secret::KIND) => ConfigKind::Secret,
         _ => return None,
     };
     let name = request.name.clone();
     Some(ConfigId { kind, name })
 }
 
-/// What to tell whoever changes the config.
+/// The warnings for whoever changes the config.
 pub fn warnings(request: &Request, settings: &ConfigHash, cluster: &dyn Cluster) -> Vec<String> {
     let Some(config) = config_id(request) else {
         return Vec::new();
     };
-    find(request, &config, settings, cluster)
-        .unwrap_or_else(|error| vec![format!("who uses {config} is not known: {error}")])
+    try_warnings(request, &config, settings, cluster)
+        .unwrap_or_else(|error| vec![format!("cannot tell which workloads use {config}: {error}")])
 }
 
-fn find(
+fn try_warnings(
     request: &Request,
     config: &ConfigId,
     settings: &ConfigHash,
     cluster: &dyn Cluster,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, Error> {
     let changed = changed_keys(request, config.kind)?;
+    let is_deleted = request.operation == Operation::Delete;
     if annotations::get(&request.old_object, OBJECT, IGNORE) == Some("true")
-        || changed.is_empty() && request.operation == Operation::Update
+        || changed.is_empty() && !is_deleted
     {
         return Ok(Vec::new());
     }
     let mut warnings = Vec::new();
     for kind in [Deployment::KIND, StatefulSet::KIND, DaemonSet::KIND] {
-        let workloads = list(kind, &request.namespace, cluster);
-        for workload in workloads.map_err(|error| error.to_string())? {
-            // What is wrong with it is told when it is written.
-            let is_chosen = chosen(&workload, settings.workloads).unwrap_or_default();
+        for workload in list(kind, &request.namespace, cluster)? {
+            // The request that writes the workload reports its errors.
+            let is_chosen = is_chosen(&workload, settings.workloads).unwrap_or_default();
             let references = references(&workload, settings).unwrap_or_default();
             let Some(used) = references.get(config).filter(|_| is_chosen) else {
                 continue;
             };
-            let deleted = request.operation == Operation::Delete;
-            if !(used.whole || deleted || !used.keys.is_disjoint(&changed)) {
-                continue;
+            if used.whole || is_deleted || !used.keys.is_disjoint(&changed) {
+                let follows = consequence(request, kind, &workload, used);
+                warnings.push(format!(
+                    "{kind} {} uses {config}, {follows}",
+                    name(&workload)
+                ));
             }
-            let name = workload.pointer("/metadata/name").and_then(Value::as_str);
-            let name = name.unwrap_or_default();
-            let follows = if deleted && used.required {
-                "and its pods cannot start without it".to_owned()
-            } else if annotations::get(&workload, OBJECT, FREEZE) == Some("true") {
-                format!("and is frozen ({FREEZE})")
-            } else {
-                format!(
-                    "and rolls out at its next update: kubectl patch -n {} {} {name} -p '{{}}'",
-                    request.namespace,
-                    kind.to_lowercase()
-                )
-            };
-            warnings.push(format!("{kind} {name} uses {config}, {follows}"));
         }
     }
     Ok(warnings)
+}
+
+/// What the change means for one workload that uses the config.
+fn consequence(request: &Request, kind: &str, workload: &Value, used: &Use) -> String {
+    if request.operation == Operation::Delete && used.required {
+        return "and its pods cannot start without it".to_owned();
+    }
+    if annotations::get(workload, OBJECT, FREEZE) == Some("true") {
+        return format!("and is frozen ({FREEZE})");
+    }
+    format!(
+        "and rolls out at its next update: kubectl patch -n {} {} {} -p '{{}}'",
+        request.namespace,
+        kind.to_lowercase(),
+        name(workload)
+    )
+}
+
+fn name(workload: &Value) -> &str {
+    let name = workload.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default()
 }
 
 fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>, LookupError> {
@@ -109,12 +130,12 @@ fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>
     cluster.list(Deployment::API_VERSION, kind, namespace, "", &fields)
 }
 
-/// The keys whose content is not the same before and after.
-fn changed_keys(request: &Request, kind: Kind) -> Result<BTreeSet<String>, String> {
-    let before = bytes(&request.old_object, kind)?;
-    let after = bytes(&request.object, kind)?;
-    let keys = before.keys().chain(after.keys());
-    let changed = keys.filter(|key| before.get(*key) != after.get(*key));
+/// The keys whose content differs between the old and the new object.
+fn changed_keys(request: &Request, kind: ConfigKind) -> Result<BTreeSet<String>, Error> {
+    let old = bytes(&request.old_object, kind).map_err(Error::OldObject)?;
+    let new = bytes(&request.object, kind).map_err(Error::NewObject)?;
+    let keys = old.keys().chain(new.keys());
+    let changed = keys.filter(|key| old.get(*key) != new.get(*key));
     Ok(changed.cloned().collect())
 }
 
@@ -123,7 +144,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{cluster::double::Objects, request};
+    use crate::{cluster::fake::Objects, request};
 
     fn workload(kind: &str, name: &str, annotations: Value, container: Value) -> Value {
         json!({
@@ -163,8 +184,8 @@ mod tests {
         ])
     }
 
-    /// A change of the ConfigMap `app` from `before` to `after`, `null` for its deletion.
-    fn change(before: Value, after: Value) -> Request {
+    /// A change of the data of ConfigMap `app`; `null` for its deletion.
+    fn change(old: Value, new: Value) -> Request {
         let config = |data: Value| {
             let metadata = json!({"namespace": "shop", "name": "app"});
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
@@ -176,47 +197,48 @@ mod tests {
             },
             name: "app".to_owned(),
             namespace: "shop".to_owned(),
-            operation: match after {
+            operation: match new {
                 Value::Null => Operation::Delete,
                 _ => Operation::Update,
             },
-            object: match after {
+            object: match new {
                 Value::Null => Value::Null,
                 data => config(data),
             },
-            old_object: config(before),
+            old_object: config(old),
             ..Request::default()
         }
     }
 
     #[test]
-    fn those_who_use_what_changes_are_named_with_what_to_do() {
-        let told = |request: &Request| warnings(request, &ConfigHash::default(), &shop());
+    fn consumers_are_named_with_what_to_do() {
+        let warnings =
+            |request: &Request| super::warnings(request, &ConfigHash::default(), &shop());
         let web = "Deployment web uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop deployment web -p '{}'";
         let db = "StatefulSet db uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop statefulset db -p '{}'";
         let log = "DaemonSet log uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop daemonset log -p '{}'";
         let ice = "Deployment ice uses ConfigMap app, and is frozen (rollout-guard/freeze)";
         let data = json!({"mode": "dark", "level": "info"});
         assert_eq!(
-            told(&change(
+            warnings(&change(
                 data.clone(),
                 json!({"mode": "light", "level": "info"})
             )),
-            [web, ice, db]
+            [ice, web, db]
         );
         assert_eq!(
-            told(&change(
+            warnings(&change(
                 data.clone(),
                 json!({"mode": "dark", "level": "info", "new": "x"})
             )),
-            [web, ice]
+            [ice, web]
         );
-        assert_eq!(told(&change(data.clone(), data.clone())), [""; 0]);
+        assert_eq!(warnings(&change(data.clone(), data.clone())), [""; 0]);
         assert_eq!(
-            told(&change(data, Value::Null)),
+            warnings(&change(data, Value::Null)),
             [
-                "Deployment web uses ConfigMap app, and its pods cannot start without it",
                 "Deployment ice uses ConfigMap app, and its pods cannot start without it",
+                "Deployment web uses ConfigMap app, and its pods cannot start without it",
                 db,
                 log
             ]
@@ -224,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_where_nothing_changes() {
+    fn nothing_is_listed_when_nothing_changes() {
         let data = json!({"mode": "dark"});
         let mut request = change(data.clone(), data.clone());
         request.object["metadata"]["labels"] = json!({"a": "b"});
@@ -240,17 +262,56 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_cannot_be_listed_is_said() {
-        let mut cluster = shop();
-        cluster.failing = vec!["StatefulSet shop/*".to_owned()];
-        let request = change(json!({"mode": "dark"}), json!({}));
+    #[track_caller]
+    fn assert_unknown(request: &Request, cluster: &Objects, expected: &str) {
         assert_eq!(
-            warnings(&request, &ConfigHash::default(), &cluster),
-            [
-                "who uses ConfigMap app is not known: StatefulSet shop/* cannot be read: the API server is away"
-            ]
+            warnings(request, &ConfigHash::default(), cluster),
+            [expected]
         );
+    }
+
+    #[test]
+    fn consumers_that_cannot_be_listed_are_reported_as_unknown() {
+        let mut cluster = shop();
+        let request = change(json!({"mode": "dark"}), json!({}));
+        cluster.failing = vec!["StatefulSet shop/*".to_owned()];
+        assert_unknown(
+            &request,
+            &cluster,
+            "cannot tell which workloads use ConfigMap app: \
+             the list of StatefulSets in namespace shop cannot be read: the API server is away",
+        );
+        cluster.denied = vec!["apps/v1/Deployment".to_owned()];
+        assert_unknown(
+            &request,
+            &cluster,
+            "cannot tell which workloads use ConfigMap app: \
+             the list of Deployments in namespace shop cannot be read: \
+             this policy has not been granted access to apps/v1/Deployment; \
+             add it to contextAwareResources of the policy",
+        );
+    }
+
+    #[test]
+    fn configs_of_the_wrong_shape_are_reported_without_their_values() {
+        for (old, new, expected) in [
+            (
+                json!("hidden"),
+                json!({}),
+                "the old object cannot be read: data is not an object",
+            ),
+            (
+                json!({}),
+                json!({"a": ["hidden"]}),
+                "the new object cannot be read: data[\"a\"] is not a string",
+            ),
+        ] {
+            assert_unknown(
+                &change(old, new),
+                &shop(),
+                &format!("cannot tell which workloads use ConfigMap app: {expected}"),
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The digest of a config. FROZEN: a changed algorithm would restart the world.
+//! The digest of a config. FROZEN: a different algorithm would restart every workload.
 //!
 //! In: the used keys of one ConfigMap or Secret and their bytes. Out: a short text for the
-//! `configs` annotation; over all of them, the stamp of the pod template. Refuses: nothing.
+//! `configs` annotation; over all of them, the stamp of the pod template. Refuses: an empty key.
 //!
 //! ```text
 //! canonical(label, pairs) = label 0x00 u64(number of pairs) { u64(len key) key u64(len value) value }…
@@ -9,17 +9,17 @@
 //! digest, with a key      = id ":" hex(HMAC-SHA-256(key, the same)[..16])
 //!   where id              = hex(HMAC-SHA-256(key, "rollout-guard/key-id")[..4])
 //! stamp                   = "sha256:" hex(SHA-256(canonical("rollout-guard/stamp", recorded digests)))
-//! stamp after a stamp     = the same, over one pair more: the empty key and the stamp of before
+//! stamp after a stamp     = the same, over one more pair: the empty key and the current stamp
 //! ```
 //!
-//! `u64` is big-endian; pairs are in the byte order of their keys. Every part has its length in front,
-//! so no two different configs have the same canonical form. `data` and `binaryData` are one map of
-//! bytes and metadata is no part of it: equal content has an equal digest, whatever its encoding,
+//! `u64` is big-endian; pairs are in the byte order of their keys. The length of every part comes before
+//! it, so no two different configs have the same canonical form. `data` and `binaryData` are one map of
+//! bytes, and metadata does not belong to it: equal content has an equal digest, whatever its encoding,
 //! order or name. `docs/digest.md` has the test vectors.
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
 use sha2::{Digest, Sha256};
 
 /// The digest of an optional config that does not exist.
@@ -29,19 +29,30 @@ pub const ABSENT: &str = "absent";
 const DIGEST_BYTES: usize = 16;
 const KEY_ID_BYTES: usize = 4;
 
-/// Makes digests, with a key or without.
+/// Why a key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Its digests would be as easy to guess as those without a key.
+    #[error("the key is empty")]
+    Empty,
+    /// HMAC takes keys of any length, but its interface allows for others.
+    #[error(transparent)]
+    Length(#[from] InvalidLength),
+}
+
+/// Computes digests, with a key or without.
 #[derive(Clone, Default)]
 pub struct Digester {
     keyed: Option<Hmac<Sha256>>,
 }
 
 impl Digester {
-    /// Refuses an empty key: its digests would be as guessable as those without one.
-    pub fn with_key(key: &[u8]) -> Result<Self, String> {
+    /// Computes digests that nobody can reproduce without the key.
+    pub fn with_key(key: &[u8]) -> Result<Self, KeyError> {
         if key.is_empty() {
-            return Err("the key is empty".to_owned());
+            return Err(KeyError::Empty);
         }
-        let keyed = Hmac::new_from_slice(key).map_err(|error| error.to_string())?;
+        let keyed = Hmac::new_from_slice(key)?;
         Ok(Self { keyed: Some(keyed) })
     }
 
@@ -62,10 +73,11 @@ pub fn stamp(recorded: &BTreeMap<String, String>) -> String {
     stamp_over(recorded, None)
 }
 
-/// Another stamp over the recorded digests, for a template whose stamp they gave before.
-pub fn stamp_after(before: &str, recorded: &BTreeMap<String, String>) -> String {
+/// Another stamp over the recorded digests, for a template that already has the stamp which [`stamp`]
+/// makes of them.
+pub fn stamp_after(current: &str, recorded: &BTreeMap<String, String>) -> String {
     // No config has the empty key.
-    stamp_over(recorded, Some(("", before.as_bytes())))
+    stamp_over(recorded, Some(("", current.as_bytes())))
 }
 
 fn stamp_over(recorded: &BTreeMap<String, String>, more: Option<(&str, &[u8])>) -> String {
@@ -80,7 +92,7 @@ fn stamp_over(recorded: &BTreeMap<String, String>, more: Option<(&str, &[u8])>) 
     )
 }
 
-/// Whether two digests can be told apart by content: not when they were made with different keys.
+/// Whether two digests differ only if the contents do. Digests with different keys always differ.
 pub fn comparable(a: &str, b: &str) -> bool {
     let key_id = |digest: &str| digest.split_once(':').map(|(id, _)| id.to_owned());
     a == ABSENT || b == ABSENT || key_id(a) == key_id(b)

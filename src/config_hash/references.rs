@@ -9,7 +9,11 @@ use std::{
     fmt,
 };
 
-use pod_references::{Keys, Kind, Purpose};
+use k8s_openapi::{
+    Resource,
+    api::core::v1::{ConfigMap, Secret},
+};
+use pod_references::{Keys, Kind, Purpose, WrongShape};
 use serde_json::Value;
 
 use crate::{
@@ -17,17 +21,70 @@ use crate::{
     settings,
 };
 
-/// The keys that the kubelet reads of a pull Secret, one for each type of it.
+/// The keys that the kubelet reads from an image pull Secret, one for each type of it.
 const IMAGE_PULL_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
+
+/// Kubernetes puts this ConfigMap into every namespace and into every pod.
+const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Each config that a workload uses, and how.
 pub type References = BTreeMap<ConfigId, Use>;
 
+/// Why it is not known what a workload uses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// In the pod template.
+    #[error(transparent)]
+    WrongShape(#[from] WrongShape),
+    /// A name that no object can have, in one of the `extra-…` annotations.
+    #[error(
+        "annotation {annotation} names {name:?}, but a name cannot contain {character:?}; \
+         separate names with commas"
+    )]
+    ImpossibleName {
+        annotation: &'static str,
+        name: String,
+        character: char,
+    },
+}
+
 /// A ConfigMap or Secret in the namespace of the workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigId {
-    pub kind: Kind,
+    pub kind: ConfigKind,
     pub name: String,
+}
+
+/// The kinds of objects that hold config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigKind {
+    ConfigMap,
+    Secret,
+}
+
+impl ConfigKind {
+    /// As in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConfigMap => ConfigMap::KIND,
+            Self::Secret => Secret::KIND,
+        }
+    }
+
+    /// `None`: objects of this kind hold no config.
+    fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::ConfigMap => Some(Self::ConfigMap),
+            Kind::Secret => Some(Self::Secret),
+            Kind::ServiceAccount | Kind::PersistentVolumeClaim => None,
+        }
+    }
+}
+
+impl fmt::Display for ConfigKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// For people: `ConfigMap basic-app-config`.
@@ -44,14 +101,14 @@ impl ConfigId {
     }
 }
 
-/// How one config is used, by all places that name it together.
+/// How one config is used by all places that name it, taken together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Use {
-    /// All keys count, whichever they are.
+    /// All keys count.
     pub whole: bool,
     /// The pods cannot start without the object.
     pub required: bool,
-    /// The keys that are named.
+    /// The keys that are named one by one.
     pub keys: BTreeSet<String>,
     /// Those of them that the pods cannot start without.
     pub required_keys: BTreeSet<String>,
@@ -80,9 +137,8 @@ impl Use {
     }
 }
 
-/// The references of a workload. `kube-root-ca.crt` never counts: Kubernetes puts it into every
-/// namespace and into every pod.
-pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<References, String> {
+/// The references of a workload. The root certificate (`kube-root-ca.crt`) never counts.
+pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<References, Error> {
     let template = workload.pointer("/spec/template").unwrap_or(&Value::Null);
     let mut references = References::new();
     let mut add = |kind, name, keys, optional| {
@@ -91,9 +147,10 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             .or_default()
             .add(keys, optional);
     };
-    for need in
-        pod_references::needs(template, "spec.template").map_err(|error| error.to_string())?
-    {
+    for need in pod_references::needs(template, "spec.template")? {
+        let Some(kind) = ConfigKind::of(need.kind) else {
+            continue;
+        };
         let keys = match need.purpose {
             Purpose::Config => need.keys,
             Purpose::ImagePull if settings.image_pull_secrets => {
@@ -101,38 +158,37 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             }
             Purpose::ImagePull | Purpose::Start => continue,
         };
-        add(need.kind, need.name, keys, need.optional);
+        add(kind, need.name, keys, need.optional);
     }
     for (kind, annotation) in [
-        (Kind::ConfigMap, EXTRA_CONFIGMAPS),
-        (Kind::Secret, EXTRA_SECRETS),
+        (ConfigKind::ConfigMap, EXTRA_CONFIGMAPS),
+        (ConfigKind::Secret, EXTRA_SECRETS),
     ] {
         for name in extra_names(workload, annotation)? {
             add(kind, name, Keys::All, false);
         }
     }
     references.retain(|id, _| match id.kind {
-        Kind::ConfigMap => id.name != "kube-root-ca.crt" && !settings.ignore.config_map(&id.name),
-        _ => !settings.ignore.secret(&id.name),
+        ConfigKind::ConfigMap => id.name != ROOT_CA && !settings.ignore.config_map(&id.name),
+        ConfigKind::Secret => !settings.ignore.secret(&id.name),
     });
     Ok(references)
 }
 
-fn extra_names(workload: &Value, annotation: &str) -> Result<Vec<String>, String> {
+fn extra_names(workload: &Value, annotation: &'static str) -> Result<Vec<String>, Error> {
     let list = annotations::get(workload, annotations::OBJECT, annotation).unwrap_or_default();
     list.split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .map(|name| {
-            match name
-                .chars()
-                .find(|&c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.'))
-            {
+            let impossible = |c: &char| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.');
+            match name.chars().find(impossible) {
                 None => Ok(name.to_owned()),
-                Some(c) => Err(format!(
-                    "annotation {annotation} names {name:?}, but names have no {c:?}; \
-                 write names separated by commas"
-                )),
+                Some(character) => Err(Error::ImpossibleName {
+                    annotation,
+                    name: name.to_owned(),
+                    character,
+                }),
             }
         })
         .collect()

@@ -1,16 +1,16 @@
-//! Whether the pod template is stamped anew, and what is remembered.
+//! Whether the pod template gets a new stamp, and which digests are recorded.
 //!
-//! In: the workload as it is to be, the workload as it was (`oldObject`), and what was seen of each
-//! config. Out: the [`Stamp`] and the stamped object. Refuses: nothing; a memory that cannot be read
-//! counts as none.
+//! In: the workload of the request, the stored workload (`oldObject`), and what was seen of each config.
+//! Out: the [`Stamp`] and the stamped object. Refuses: an object of the wrong shape. A record that cannot
+//! be read counts as none.
 //!
 //! The invariant: unchanged config and unchanged template ⇒ byte-identical template, whatever the
-//! client sent. So the memory is `oldObject` alone, and templates are compared without our own
+//! client sent. So only the record on `oldObject` counts, and templates are compared without our own
 //! annotations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     digest::{self, comparable},
@@ -27,22 +27,23 @@ pub type Recorded = BTreeMap<String, String>;
 /// What was seen of one config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Its digest, over the keys that the workload uses now. `None`: the pods cannot start, since the
-    /// config or a key that they require is missing.
-    pub now: Option<String>,
-    /// The digests that mean that it has not changed. Which keys they were made of is not remembered, so
-    /// these are the digests over the keys that `oldObject` used and over those of now, each with
-    /// `imagePullSecrets` and without. Empty: none can be made, as above.
-    pub as_before: BTreeSet<String>,
+    /// Its digest, over the keys that the workload in the request uses. `None`: the pods cannot start,
+    /// because the config or a key that they require is missing.
+    pub digest: Option<String>,
+    /// If the recorded digest is one of these, the config has not changed. The record does not say over
+    /// which keys a digest was made, so these are the digests over the keys that `oldObject` uses and
+    /// over those that the object in the request uses, each with `imagePullSecrets` and without. Empty:
+    /// none can be made, as above.
+    pub unchanged_digests: BTreeSet<String>,
 }
 
-/// What is to be done about the pod template.
+/// What to do with the pod template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stamp {
-    /// A new workload, or a template that changes anyway: its pods are made anew, with the config of
-    /// now. `changed` are the configs whose digests differ from those remembered.
+    /// A new workload, or a template that changes anyway: its new pods read the current config. `changed`
+    /// are the configs whose digests differ from the recorded ones.
     Fresh { changed: Vec<ConfigId> },
-    /// Only config changed: stamping rolls the pods out.
+    /// Only config changed: a new stamp rolls the pods out.
     RollOut { changed: Vec<ConfigId> },
     /// The same, held back by `rollout-guard/freeze`.
     Frozen { changed: Vec<ConfigId> },
@@ -50,21 +51,24 @@ pub enum Stamp {
     Keep,
 }
 
-/// The configs that `oldObject` was stamped for. `None`: the policy never saw it.
-pub fn remembered(old: Option<&Value>) -> Option<Recorded> {
-    let recorded = annotations::get(old?, OBJECT, CONFIGS)?;
+/// The digests that are recorded on a workload. `None`: the policy never stamped it.
+pub fn recorded_on(workload: &Value) -> Option<Recorded> {
+    let recorded = annotations::get(workload, OBJECT, CONFIGS)?;
     serde_json::from_str(recorded).ok()
 }
 
-/// The configs, among those tracked both before and now, whose content has changed.
-pub fn changed(memory: &Recorded, seen: &BTreeMap<ConfigId, Seen>) -> Vec<ConfigId> {
-    let has_changed = |id: &ConfigId, seen: &Seen| match memory.get(&id.key()) {
-        Some(before) if seen.now.is_some() => {
-            !seen.as_before.contains(before)
-                && seen.as_before.iter().any(|now| comparable(before, now))
+/// The configs whose content has changed, among those that are recorded and still in use.
+pub fn changed(recorded: &Recorded, seen: &BTreeMap<ConfigId, Seen>) -> Vec<ConfigId> {
+    let has_changed = |id: &ConfigId, seen: &Seen| match recorded.get(&id.key()) {
+        // It is missing, and a rollout would not help.
+        Some(_) if seen.digest.is_none() => false,
+        Some(recorded) => {
+            let unchanged = &seen.unchanged_digests;
+            !unchanged.contains(recorded)
+                && unchanged.iter().any(|digest| comparable(recorded, digest))
         }
-        // Newly tracked; or required and gone, which no rollout would help.
-        _ => false,
+        // Used for the first time.
+        None => false,
     };
     seen.iter()
         .filter(|(id, seen)| has_changed(id, seen))
@@ -82,54 +86,54 @@ pub fn decide(object: &Value, old: Option<&Value>, frozen: bool, changed: Vec<Co
                 (false, true) => Stamp::Frozen { changed },
             }
         }
-        _ => Stamp::Fresh { changed },
+        Some(_) | None => Stamp::Fresh { changed },
     }
 }
 
-/// What is to be remembered: the digests of now. A required config that has gone keeps its last
-/// digest, so that it counts as changed when it comes back with other content, and only then.
-pub fn recorded(memory: Option<&Recorded>, seen: &BTreeMap<ConfigId, Seen>) -> Recorded {
-    let last = |key: &String| memory.and_then(|memory| memory.get(key)).cloned();
+/// The digests to record. A required config that was deleted keeps its last digest, so that it counts as
+/// changed when it comes back with other content, and only then.
+pub fn to_record(last: Option<&Recorded>, seen: &BTreeMap<ConfigId, Seen>) -> Recorded {
+    let last_digest = |key: &String| last.and_then(|last| last.get(key)).cloned();
     seen.iter()
         .filter_map(|(id, seen)| {
             let key = id.key();
-            let digest = seen.now.clone().or_else(|| last(&key))?;
+            let digest = seen.digest.clone().or_else(|| last_digest(&key))?;
             Some((key, digest))
         })
         .collect()
 }
 
-/// Writes the outcome into the object. The error is the path of a field of the wrong shape.
+/// Writes the outcome into the object.
 pub fn apply(
     object: &mut Value,
     old: Option<&Value>,
     stamp: &Stamp,
     recorded: &Recorded,
     strategy: Strategy,
-) -> Result<(), String> {
+) -> Result<(), annotations::Error> {
     match (stamp, old) {
         (Stamp::Keep, Some(old)) => {
             restore_template(object, old);
-            remember(object, recorded)
+            record(object, recorded)
         }
         (Stamp::Frozen { .. }, Some(old)) => keep(object, Some(old)),
-        _ => {
+        (Stamp::Fresh { .. } | Stamp::RollOut { .. }, _) | (_, None) => {
             let rolls_out = matches!(stamp, Stamp::RollOut { .. });
             write_stamp(object, old, recorded, strategy, rolls_out)?;
-            remember(object, recorded)
+            record(object, recorded)
         }
     }
 }
 
-/// Keeps the stamp and the memory of `oldObject`, when nothing can be said about the config.
-pub fn keep(object: &mut Value, old: Option<&Value>) -> Result<(), String> {
+/// Keeps the stamp and the record of `oldObject`, when the config is not known.
+pub fn keep(object: &mut Value, old: Option<&Value>) -> Result<(), annotations::Error> {
     let of_old = |path: &[&str], key| {
         old.and_then(|old| annotations::get(old, path, key))
             .map(str::to_owned)
     };
     match old {
         Some(old) if bare_template(object) == bare_template(old) => restore_template(object, old),
-        _ => {
+        Some(_) | None => {
             for key in [CONFIG_HASH, CONFIG_VERSION] {
                 annotations::set(object, TEMPLATE, key, of_old(TEMPLATE, key))?;
             }
@@ -143,10 +147,10 @@ pub fn explain(
     object: &mut Value,
     old: Option<&Value>,
     changed: &[ConfigId],
-) -> Result<(), String> {
+) -> Result<(), annotations::Error> {
     let given = annotations::get(object, OBJECT, CHANGE_CAUSE);
-    let before = old.and_then(|old| annotations::get(old, OBJECT, CHANGE_CAUSE));
-    if given.is_some() && given != before {
+    let stored = old.and_then(|old| annotations::get(old, OBJECT, CHANGE_CAUSE));
+    if given.is_some() && given != stored {
         return Ok(());
     }
     let cause = format!("config changed: {}", list(changed));
@@ -162,8 +166,8 @@ pub fn list(configs: &[ConfigId]) -> String {
         .join(", ")
 }
 
-/// The template that the controllers see, without what this policy wrote. No annotations and an empty
-/// map of them are the same to controllers; the API server keeps them apart in custom resources.
+/// The template without what this policy wrote. Controllers treat an empty map of annotations like none,
+/// but the API server keeps it in custom resources.
 fn bare_template(workload: &Value) -> Value {
     let mut template = workload
         .pointer("/spec/template")
@@ -190,7 +194,7 @@ fn remove_if_empty(parent: &mut Value, field: &str) {
     }
 }
 
-/// The templates are equal but for our own annotations: `oldObject`'s is the running one.
+/// For templates that differ only in our own annotations: takes the one of `oldObject`, which is running.
 fn restore_template(object: &mut Value, old: &Value) {
     let running = old.pointer("/spec/template").cloned();
     if let (Some(template), Some(running)) = (object.pointer_mut("/spec/template"), running) {
@@ -204,21 +208,24 @@ fn write_stamp(
     recorded: &Recorded,
     strategy: Strategy,
     rolls_out: bool,
-) -> Result<(), String> {
+) -> Result<(), annotations::Error> {
     let (hash, version) = match strategy {
-        _ if recorded.is_empty() => (None, None),
         Strategy::Hash => (Some(hash(old, recorded, rolls_out)), None),
-        Strategy::Version => {
-            let version = next_version(old, recorded);
-            (None, Some(version.to_string()))
-        }
+        Strategy::Version => (None, Some(next_version(old, recorded).to_string())),
     };
-    annotations::set(object, TEMPLATE, CONFIG_HASH, hash)?;
-    annotations::set(object, TEMPLATE, CONFIG_VERSION, version)
+    let uses_config = !recorded.is_empty();
+    annotations::set(object, TEMPLATE, CONFIG_HASH, hash.filter(|_| uses_config))?;
+    annotations::set(
+        object,
+        TEMPLATE,
+        CONFIG_VERSION,
+        version.filter(|_| uses_config),
+    )
 }
 
 /// The stamp over the recorded digests. The configs may have changed back to what the running stamp
-/// stands for, unseen in between (ignored, say): to roll out, the stamp must differ even then.
+/// stands for, while the policy did not see it (they were ignored, for example): to roll out, the stamp
+/// must differ even then.
 fn hash(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> String {
     let running = old.and_then(|old| annotations::get(old, TEMPLATE, CONFIG_HASH));
     let hash = digest::stamp(recorded);
@@ -229,27 +236,24 @@ fn hash(old: Option<&Value>, recorded: &Recorded, rolls_out: bool) -> String {
     }
 }
 
-/// One more than the version of before, unless nothing that it stands for has changed.
+/// One more than the running version, unless nothing that it stands for has changed.
 fn next_version(old: Option<&Value>, recorded: &Recorded) -> u64 {
-    let before = old
+    let running = old
         .and_then(|old| annotations::get(old, TEMPLATE, CONFIG_VERSION))
         .and_then(|version| version.parse::<u64>().ok());
-    match before {
+    match running {
         None => 1,
-        Some(before) if remembered(old).as_ref() == Some(recorded) => before,
-        // Nobody counts so far; someone may have written it.
-        Some(before) => before.checked_add(1).unwrap_or(1),
+        Some(running) if old.and_then(recorded_on).as_ref() == Some(recorded) => running,
+        // Only somebody who writes it by hand gets to the largest number.
+        Some(running) => running.checked_add(1).unwrap_or(1),
     }
 }
 
-fn remember(object: &mut Value, recorded: &Recorded) -> Result<(), String> {
-    let text = (!recorded.is_empty())
-        .then(|| serde_json::to_string(recorded))
-        .transpose();
-    annotations::set(
-        object,
-        OBJECT,
-        CONFIGS,
-        text.map_err(|error| error.to_string())?,
-    )
+fn record(object: &mut Value, recorded: &Recorded) -> Result<(), annotations::Error> {
+    let digests: Map<String, Value> = recorded
+        .iter()
+        .map(|(key, digest)| (key.clone(), digest.as_str().into()))
+        .collect();
+    let text = (!digests.is_empty()).then(|| Value::Object(digests).to_string());
+    annotations::set(object, OBJECT, CONFIGS, text)
 }

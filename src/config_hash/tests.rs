@@ -1,4 +1,4 @@
-//! Whole judgements: the requests in the life of one workload, and what is answered to each.
+//! Whole judgements: requests for one workload, one after the other, and the answer to each.
 
 mod choosing;
 mod histories;
@@ -8,12 +8,14 @@ mod properties;
 mod stamping;
 mod verifying;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, json};
 
 use super::*;
 use crate::{
     annotations::{CHANGE_CAUSE, CONFIG_HASH, CONFIG_VERSION, CONFIGS, EXTRA_CONFIGMAPS},
-    cluster::double::Objects,
+    cluster::fake::Objects,
     config_hash::digest::Digester,
     request,
 };
@@ -26,7 +28,7 @@ struct Shop {
     /// Every content that a config has had, and every key that digests were made with.
     contents: Vec<Vec<(String, String)>>,
     keys: Vec<(String, Digester)>,
-    /// What each stamp stands for.
+    /// The configs that each stamp stands for.
     stamps: BTreeMap<String, String>,
 }
 
@@ -63,7 +65,7 @@ impl Shop {
         self.settings = Settings::parse(&settings).unwrap();
     }
 
-    /// Creates a workload whose answer matters no more than that it is accepted.
+    /// Creates a workload. Only that it is accepted matters here.
     #[track_caller]
     fn add(&mut self, object: Value) {
         self.stored = Value::Null;
@@ -143,7 +145,7 @@ impl Shop {
         edit(&mut self.stored);
     }
 
-    /// Judges a request, stores what is admitted, and tells what was answered.
+    /// Judges a request, stores the admitted object, and returns the answer in words.
     fn answer(&mut self, operation: Operation, object: Value) -> Vec<String> {
         let request = request(operation, object, self.stored.clone());
         let Verdict {
@@ -175,14 +177,14 @@ impl Shop {
         self.stored = admitted;
         [format!("{word}, {template}")]
             .into_iter()
-            .chain(self.remembered())
+            .chain(self.annotations())
             .chain(told)
             .collect()
     }
 
     /// The annotations of the stored workload, in words.
-    fn remembered(&mut self) -> Vec<String> {
-        let configs = stamp::remembered(Some(&self.stored)).map(|recorded| {
+    fn annotations(&mut self) -> Vec<String> {
+        let configs = stamp::recorded_on(&self.stored).map(|recorded| {
             let words = self.words(&recorded);
             let stamp = digest::stamp(&recorded);
             let again = digest::stamp_after(&stamp, &recorded);
@@ -312,12 +314,12 @@ fn remove_annotation(key: &str) -> impl FnOnce(&mut Value) {
     move |object| annotations::set(object, OBJECT, key, None).unwrap()
 }
 
-/// What a client sends that knows nothing of annotations.
+/// Sends a manifest without our annotations, as a PUT does.
 fn replace_with(manifest: Value) -> impl FnOnce(&mut Value) {
     move |object| *object = manifest
 }
 
-/// What a client sends that makes up our annotations.
+/// Sends forged annotations of ours.
 fn forge(object: &mut Value) {
     for (place, key, value) in [
         (TEMPLATE, CONFIG_HASH, "sha256:0000"),

@@ -11,7 +11,7 @@ use helm_plan::{
 use super::*;
 use crate::{
     annotations::ALLOW_REVISION,
-    cluster::{Cause, LookupError, ObjectRef, fake::Objects},
+    cluster::fake::Objects,
     verdict::Outcome,
 };
 
@@ -420,40 +420,10 @@ To allow all such releases: set `lookupFailure: warn` in this policy's settings"
 /// A kind that the policy may not read counts as its manifest says.
 #[test]
 fn what_may_not_be_looked_at_is_judged_by_its_manifest() {
-    struct Denied(Objects);
-    impl Cluster for Denied {
-        fn get(
-            &self,
-            object: ObjectRef<'_>,
-            fields: &[&str],
-        ) -> Result<Option<Value>, LookupError> {
-            if object.kind != "ServiceAccount" {
-                return self.0.get(object, fields);
-            }
-            let cause = Cause::NotGranted {
-                api_version: object.api_version.to_owned(),
-                kind: object.kind.to_owned(),
-            };
-            Err(LookupError {
-                object: object.to_string(),
-                cause,
-            })
-        }
-
-        fn list(
-            &self,
-            _: &str,
-            _: &str,
-            _: &str,
-            _: &str,
-            _: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            Ok(Vec::new())
-        }
-    }
     let web = deployment("web", "serviceAccountName: a");
-    let (cluster, record) = upgrade(&[&account("a"), &web], &[&web]);
-    let verdict = judge(&create(record), &Settings::default(), &Denied(cluster));
+    let (mut cluster, record) = upgrade(&[&account("a"), &web], &[&web]);
+    cluster.denied = vec!["v1/ServiceAccount".to_owned()];
+    let verdict = judged(record, &cluster);
     assert_audit(
         &verdict,
         &[("release-findings", "dangling-reference: ServiceAccount a")],
@@ -749,7 +719,7 @@ fn records_that_cannot_be_read_are_rejected() {
         &judged(broken(), &cluster),
         500,
         "\
-rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0. Nothing was changed.
 To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
@@ -759,11 +729,11 @@ To allow all such releases: set `lookupFailure: warn` in this policy's settings"
         &judge(&request, &off, &cluster),
         500,
         "\
-rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0. Nothing was changed.
+rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0. Nothing was changed.
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 
-    let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: base64 of Kubernetes: wrong symbol at byte 0";
+    let text = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0";
     let lenient = settings(json!({"lookupFailure": "warn"}));
     let mut allowed = broken();
     allowed["metadata"]["labels"][ALLOW_REVISION] = "2".into();

@@ -92,7 +92,7 @@ impl Host {
         }
 
         let answer = match (binding, namespace) {
-            ("kubewarden", "kubernetes") => self.look_up(operation, &request),
+            ("kubewarden", "kubernetes") => look_up(&*self.cluster, operation, &request),
             _ => Err(not_offered(&format!("{binding}/{namespace}/{operation}"))),
         };
         let answer = answer.map(|value| value.to_string().into_bytes());
@@ -111,37 +111,50 @@ impl Host {
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn look_up(&self, operation: &str, request: &Value) -> Result<Value, HostError> {
-        match operation {
-            "get_resource" => {
-                let request: GetResourceRequest = read(request)?;
-                let mut object = self.cluster.get_resource(&request)?;
-                apply(request.field_masks.as_ref(), &mut object);
-                Ok(object)
-            }
-            "list_resources_by_namespace" => {
-                let request: ListResourcesByNamespaceRequest = read(request)?;
-                let objects = self.cluster.list_resources_by_namespace(&request)?;
-                Ok(list(
-                    &request.api_version,
-                    &request.kind,
-                    objects,
-                    request.field_masks.as_ref(),
-                ))
-            }
-            "list_resources_all" => {
-                let request: ListAllResourcesRequest = read(request)?;
-                let objects = self.cluster.list_resources_all(&request)?;
-                Ok(list(
-                    &request.api_version,
-                    &request.kind,
-                    objects,
-                    request.field_masks.as_ref(),
-                ))
-            }
-            _ => Err(not_offered(&format!("kubewarden/kubernetes/{operation}"))),
+/// Answers one call of the host capability `kubernetes`, as policy-server does: an operation
+/// (`get_resource`, …) and its payload, both as the policy sends them.
+pub fn answer(
+    cluster: &dyn Cluster,
+    operation: &str,
+    payload: &[u8],
+) -> Result<Vec<u8>, HostError> {
+    let request: Value =
+        serde_json::from_slice(payload).map_err(|error| HostError::Failed(error.to_string()))?;
+    let answer = look_up(cluster, operation, &request)?;
+    Ok(answer.to_string().into_bytes())
+}
+
+fn look_up(cluster: &dyn Cluster, operation: &str, request: &Value) -> Result<Value, HostError> {
+    match operation {
+        "get_resource" => {
+            let request: GetResourceRequest = read(request)?;
+            let mut object = cluster.get_resource(&request)?;
+            apply(request.field_masks.as_ref(), &mut object);
+            Ok(object)
         }
+        "list_resources_by_namespace" => {
+            let request: ListResourcesByNamespaceRequest = read(request)?;
+            let objects = cluster.list_resources_by_namespace(&request)?;
+            Ok(list(
+                &request.api_version,
+                &request.kind,
+                objects,
+                request.field_masks.as_ref(),
+            ))
+        }
+        "list_resources_all" => {
+            let request: ListAllResourcesRequest = read(request)?;
+            let objects = cluster.list_resources_all(&request)?;
+            Ok(list(
+                &request.api_version,
+                &request.kind,
+                objects,
+                request.field_masks.as_ref(),
+            ))
+        }
+        _ => Err(not_offered(&format!("kubewarden/kubernetes/{operation}"))),
     }
 }
 
@@ -238,6 +251,21 @@ mod tests {
             answer: Ok(answer.to_string().len()),
         };
         assert_eq!(host.take_record().calls, [call]);
+    }
+
+    #[test]
+    fn a_cluster_answers_without_a_policy_too() {
+        let cluster = Objects::default();
+        let payload = br#"{"api_version": "v1", "kind": "Secret", "field_masks": ["type"]}"#;
+        assert_eq!(
+            answer(&cluster, "list_resources_all", payload),
+            Ok(br#"{"apiVersion":"v1","kind":"SecretList","metadata":{},"items":[]}"#.to_vec())
+        );
+        let error = answer(&cluster, "get_resource", b"{").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "EOF while parsing an object at line 1 column 1"
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub mod serve;
 #[cfg(feature = "serve")]
 pub use cluster::LiveCluster;
 pub use cluster::{Cluster, HostError, Kind, Objects};
-pub use host::HostCall;
+pub use host::{HostCall, answer};
 pub use policy::{Evaluation, Policy};
 pub use recording::{Recording, read_objects};
 pub use replay::Replay;

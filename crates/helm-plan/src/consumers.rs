@@ -70,7 +70,7 @@ impl When {
 }
 
 /// The consumers in the target, for an operation. `current` is what the current release declares.
-pub fn consumers<'a>(
+pub(crate) fn consumers<'a>(
     current: &Declared<'_>,
     target: &'a Release,
     operation: Operation,

@@ -12,14 +12,14 @@ use crate::{
 
 /// The resources and hooks of a release, by the object that they declare.
 #[derive(Debug, Default)]
-pub struct Declared<'a> {
+pub(crate) struct Declared<'a> {
     resources: BTreeMap<&'a ObjectId, Vec<&'a Object>>,
     hooks: BTreeMap<&'a ObjectId, Vec<(&'a Hook, &'a Object)>>,
 }
 
 impl<'a> Declared<'a> {
     /// What a release declares; nothing if there is no release.
-    pub fn by(release: Option<&'a Release>) -> Self {
+    pub(crate) fn by(release: Option<&'a Release>) -> Self {
         let mut declared = Self::default();
         for object in release.into_iter().flat_map(|release| &release.resources) {
             let of_id = declared.resources.entry(&object.id).or_default();
@@ -36,17 +36,17 @@ impl<'a> Declared<'a> {
 
     /// The declarations of an object as a regular resource, in the order of the manifest. There is rarely
     /// more than one.
-    pub fn resources(&self, id: &ObjectId) -> &[&'a Object] {
+    pub(crate) fn resources(&self, id: &ObjectId) -> &[&'a Object] {
         self.resources.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// The hooks that declare an object, in the order of the record, each with its declaration.
-    pub fn hooks(&self, id: &ObjectId) -> &[(&'a Hook, &'a Object)] {
+    pub(crate) fn hooks(&self, id: &ObjectId) -> &[(&'a Hook, &'a Object)] {
         self.hooks.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// All declarations of an object: in hooks, then as a resource.
-    pub fn all(&self, id: &ObjectId) -> impl Iterator<Item = &'a Object> {
+    pub(crate) fn all(&self, id: &ObjectId) -> impl Iterator<Item = &'a Object> {
         let hooks = self.hooks(id).iter().map(|(_, object)| *object);
         hooks.chain(self.resources(id).iter().copied())
     }

@@ -21,18 +21,16 @@
 //! - [`lifecycle`]: Helm's operations, hook events, delete policies and statuses.
 //! - [`manifest`]: the objects in a manifest.
 //! - [`yaml`]: one YAML document, read the way Helm reads it.
-//! - [`kinds`]: which kinds are cluster-scoped, and where they have their pod template.
-//! - [`declared`]: where a release declares each object.
 //! - [`metadata`]: Helm's annotations and labels.
 
 #![warn(missing_docs)]
 
 pub mod assess;
 pub mod consumers;
-pub mod declared;
+mod declared;
 pub mod findings;
 pub mod history;
-pub mod kinds;
+mod kinds;
 pub mod lifecycle;
 pub mod manifest;
 pub mod metadata;
@@ -43,14 +41,13 @@ pub mod record;
 pub mod release;
 pub mod rendered;
 #[cfg(any(test, feature = "testing"))]
-#[allow(missing_docs, reason = "only tests read it")]
 pub mod testing;
 pub mod yaml;
 
 pub use self::{
     assess::{Assessment, Live, assess},
     findings::{Finding, Level, Levels, Lint},
-    lifecycle::{Operation, Stage, Status},
+    lifecycle::{ApplyMethod, Operation, Stage, Status},
     manifest::{Object, ObjectId},
     plan::{Action, Plan, Step},
     record::{Driver, Record},

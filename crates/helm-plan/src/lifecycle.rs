@@ -108,6 +108,16 @@ named! {
     }
 }
 
+named! {
+    /// Who merges what is applied with what exists (helm `pkg/release/v1/release.go`, ApplyMethod).
+    ApplyMethod {
+        /// The client: Helm 3, and releases that Helm 3 began.
+        ClientSide = "csa",
+        /// The API server, which patches a hook onto an object that exists.
+        ServerSide = "ssa",
+    }
+}
+
 /// What is done to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

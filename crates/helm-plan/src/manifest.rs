@@ -50,20 +50,6 @@ impl fmt::Display for ObjectId {
 }
 
 impl ObjectId {
-    /// The same object as the API server identifies it: without a namespace if its kind is cluster-scoped.
-    /// The ids from [`parse`] are like that already.
-    pub fn in_cluster(&self) -> Self {
-        let namespace = if self.is_cluster_scoped() {
-            String::new()
-        } else {
-            self.namespace.clone()
-        };
-        Self {
-            namespace,
-            ..self.clone()
-        }
-    }
-
     /// Whether the kind is known to live in no namespace.
     pub fn is_cluster_scoped(&self) -> bool {
         kinds::scope(&self.group, &self.kind) == Scope::Cluster

@@ -38,6 +38,7 @@ pub struct Step {
     pub object: ObjectId,
 }
 
+/// What Helm does to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Deletes the object of an earlier run (delete policy `before-hook-creation`).

@@ -31,7 +31,7 @@ pub use self::{
     driver::{Driver, record_name},
     error::{Error, Layer},
 };
-use crate::lifecycle::{DeletePolicy, Event, Status};
+use crate::lifecycle::{ApplyMethod, DeletePolicy, Event, Status};
 
 /// One revision of a release, as far as the plan needs it (helm `pkg/release/v1/release.go`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -52,8 +52,8 @@ pub struct Record {
     pub hooks: Vec<HookRecord>,
     /// The status, and how it came about.
     pub info: Info,
-    /// `ssa` or `csa`. Missing in records of Helm 3, which always applies client-side.
-    pub apply_method: Option<String>,
+    /// Missing in records of Helm 3, which always applies client-side.
+    pub apply_method: Option<ApplyMethod>,
 }
 
 /// What happened to a revision (helm `pkg/release/v1/info.go`).

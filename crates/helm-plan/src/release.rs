@@ -4,7 +4,7 @@
 //! manifest that cannot be parsed, with the revision and the hook.
 
 use crate::{
-    lifecycle::{DeletePolicy, Event, Operation, Stage, Status},
+    lifecycle::{ApplyMethod, DeletePolicy, Event, Operation, Stage, Status},
     manifest::{self, Object},
     record::{HookRecord, Record},
     yaml::Budget,
@@ -94,7 +94,7 @@ impl Release {
             }
         });
         let hooks = hooks.collect::<Result<_, _>>()?;
-        let server_side_apply = record.apply_method.as_deref() == Some("ssa");
+        let server_side_apply = record.apply_method == Some(ApplyMethod::ServerSide);
         Ok(Self {
             name: record.name,
             namespace,

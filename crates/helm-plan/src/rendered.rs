@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::{
-    lifecycle::{DeletePolicy, Event, Status},
+    lifecycle::{ApplyMethod, DeletePolicy, Event, Status},
     manifest::{self, Cause},
     metadata::{HOOK, HOOK_DELETE_POLICY, HOOK_WEIGHT, annotation, words},
     record::{HookRecord, Info, LastRun, Record},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The record of a revision of a release. Revision 1 is deployed, all others are pending upgrades.
-/// `server_side_apply` says how Helm applies it.
+/// `apply_method` says how Helm applies it.
 ///
 /// # Errors
 /// A document is not YAML.
@@ -24,7 +24,7 @@ pub fn release(
     name: &str,
     namespace: &str,
     revision: u64,
-    server_side_apply: bool,
+    apply_method: ApplyMethod,
 ) -> Result<Record, manifest::Error> {
     let (mut resources, mut hooks) = (String::new(), Vec::new());
     let mut budget = Budget::default();
@@ -40,7 +40,6 @@ pub fn release(
         1 => Status::Deployed,
         _ => Status::PendingUpgrade,
     };
-    let apply_method = if server_side_apply { "ssa" } else { "csa" };
     Ok(Record {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
@@ -48,7 +47,7 @@ pub fn release(
         manifest: resources,
         hooks,
         info: Info::of(status),
-        apply_method: Some(apply_method.to_owned()),
+        apply_method: Some(apply_method),
     })
 }
 
@@ -116,12 +115,12 @@ metadata: {name: c, annotations: {helm.sh/hook: pre-upgarde}}
 
     #[test]
     fn hooks_are_told_from_resources_as_helm_does() {
-        let release = release(CHART, "app", "shop", 2, true).unwrap();
+        let release = release(CHART, "app", "shop", 2, ApplyMethod::ServerSide).unwrap();
         assert_eq!(
             (release.version, release.info.status),
             (2, Status::PendingUpgrade)
         );
-        assert_eq!(release.apply_method.as_deref(), Some("ssa"));
+        assert_eq!(release.apply_method, Some(ApplyMethod::ServerSide));
         assert!(release.manifest.contains("name: a"));
         assert!(!release.manifest.contains("name: b") && !release.manifest.contains("name: c"));
         let [hook] = release.hooks.try_into().unwrap();
@@ -137,7 +136,7 @@ metadata: {name: c, annotations: {helm.sh/hook: pre-upgarde}}
     #[test]
     fn a_document_that_is_not_yaml_is_refused() {
         let text = "kind: A\n---\n# Source: app/templates/a.yaml\nkind: [";
-        let error = release(text, "app", "shop", 1, false).unwrap_err();
+        let error = release(text, "app", "shop", 1, ApplyMethod::ClientSide).unwrap_err();
         assert_eq!(
             error.to_string(),
             "document 2 (app/templates/a.yaml): did not find expected node content at line 3 column 1"

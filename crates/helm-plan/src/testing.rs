@@ -3,6 +3,13 @@
 //! [`Doc`]s are what a chart renders; [`chart`] sorts them into manifest and hooks as Helm does
 //! (`pkg/releaseutil/manifest_sorter.go`), and a [`Revision`] stores them as a record.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "for tests, which may stop where something is not as they expect"
+)]
+
 use std::{fmt, io::Write};
 
 use base64::{Engine, prelude::BASE64_STANDARD};

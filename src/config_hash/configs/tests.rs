@@ -1,11 +1,11 @@
-//! What is read of the cluster, and what is made of it.
+//! Which objects are read from the cluster, and what is observed of them.
 
 use serde_json::json;
 
 use super::*;
-use crate::cluster::{Cause, LookupError, double::Objects};
+use crate::cluster::fake::Objects;
 
-fn id(kind: Kind, name: &str) -> ConfigId {
+fn id(kind: ConfigKind, name: &str) -> ConfigId {
     ConfigId {
         kind,
         name: name.to_owned(),
@@ -13,7 +13,7 @@ fn id(kind: Kind, name: &str) -> ConfigId {
 }
 
 fn app() -> ConfigId {
-    id(Kind::ConfigMap, "app")
+    id(ConfigKind::ConfigMap, "app")
 }
 
 fn whole() -> Use {
@@ -58,64 +58,53 @@ fn object(kind: &str, name: &str, fields: Value) -> Value {
     object
 }
 
-fn look_at(cluster: &dyn Cluster, used: &References, key: Option<&KeyRef>) -> Result<View, String> {
+fn read(cluster: &Objects, used: &References, key: Option<&KeyRef>) -> Result<Observed, String> {
     let configs = Configs {
         cluster,
         namespace: "shop",
         key,
     };
-    configs.look_at(used, &[])
+    configs.read(used, &[]).map_err(|error| error.to_string())
 }
 
-/// The digest of one config, or what is missing of it.
-fn now(object: Value, id: ConfigId, r#use: Use) -> Result<String, Vec<String>> {
+/// The digest of one config, or its gaps.
+fn digest_of(object: Value, id: ConfigId, r#use: Use) -> Result<String, Vec<String>> {
     let used = References::from([(id.clone(), r#use)]);
-    let (seen, missing) = look_at(&Objects::new([object]), &used, None).unwrap();
-    seen[&id].now.clone().ok_or(missing)
+    let observed = read(&Objects::new([object]), &used, None).unwrap();
+    let gaps = observed.gaps.iter().map(ToString::to_string);
+    observed.configs[&id]
+        .digest
+        .clone()
+        .ok_or_else(|| gaps.collect())
 }
 
 fn digest(pairs: &[(&str, &[u8])]) -> String {
     Digester::default().digest(&pairs.iter().copied().collect())
 }
 
-/// A cluster that this policy may not look into.
-struct Forbidden;
-
-impl Cluster for Forbidden {
-    fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
-        Err(LookupError {
-            object: object.to_string(),
-            cause: Cause::NotGranted {
-                api_version: object.api_version.to_owned(),
-                kind: object.kind.to_owned(),
-            },
-        })
-    }
-
-    fn list(
-        &self,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        Ok(Vec::new())
+/// A cluster in which the policy was granted nothing.
+fn denied() -> Objects {
+    Objects {
+        denied: vec!["v1/ConfigMap".to_owned(), "v1/Secret".to_owned()],
+        ..Objects::default()
     }
 }
 
 #[test]
 fn each_object_is_read_once() {
     let cluster = Objects::default();
-    let db = id(Kind::Secret, "db");
+    let db = id(ConfigKind::Secret, "db");
     let used = References::from([(app(), whole()), (db.clone(), optional())]);
-    let before = References::from([(app(), only(&["a"])), (id(Kind::Secret, "old"), whole())]);
+    let recorded = References::from([
+        (app(), only(&["a"])),
+        (id(ConfigKind::Secret, "old"), whole()),
+    ]);
     let configs = Configs {
         cluster: &cluster,
         namespace: "shop",
         key: None,
     };
-    configs.look_at(&used, &[before.clone(), before]).unwrap();
+    configs.read(&used, &[recorded.clone(), recorded]).unwrap();
     assert_eq!(
         *cluster.asked.borrow(),
         [
@@ -128,7 +117,7 @@ fn each_object_is_read_once() {
 #[test]
 fn equal_bytes_have_equal_digests_whatever_their_encoding() {
     let expected = Ok(digest(&[("a", b"1"), ("b", b"2")]));
-    let secret = || id(Kind::Secret, "app");
+    let secret = || id(ConfigKind::Secret, "app");
     for (case, object, id) in [
         (
             "data",
@@ -162,7 +151,7 @@ fn equal_bytes_have_equal_digests_whatever_their_encoding() {
             secret(),
         ),
     ] {
-        assert_eq!(now(object, id, whole()), expected, "{case}");
+        assert_eq!(digest_of(object, id, whole()), expected, "{case}");
     }
     let empty = Ok(digest(&[]));
     for object in [
@@ -171,16 +160,16 @@ fn equal_bytes_have_equal_digests_whatever_their_encoding() {
         json!({"data": {}}),
     ] {
         assert_eq!(
-            now(config_map(object.clone()), app(), whole()),
+            digest_of(config_map(object.clone()), app(), whole()),
             empty,
             "{object}"
         );
     }
     let text = config_map(json!({"data": {"a": "MQ=="}}));
     assert_eq!(
-        now(text, app(), whole()),
+        digest_of(text, app(), whole()),
         Ok(digest(&[("a", b"MQ==")])),
-        "text of a ConfigMap is no base64"
+        "the text of a ConfigMap is not base64"
     );
 }
 
@@ -188,20 +177,20 @@ fn equal_bytes_have_equal_digests_whatever_their_encoding() {
 fn only_the_keys_in_use_count() {
     let object = || config_map(json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "Mw=="}}));
     assert_eq!(
-        now(object(), app(), only(&["a", "c"])),
+        digest_of(object(), app(), only(&["a", "c"])),
         Ok(digest(&[("a", b"1"), ("c", b"3")]))
     );
     let mut optional_key = only(&["a"]);
     optional_key.keys.insert("z".to_owned());
     assert_eq!(
-        now(object(), app(), optional_key),
+        digest_of(object(), app(), optional_key),
         Ok(digest(&[("a", b"1")])),
         "an optional key that is missing"
     );
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn gaps_are_reported() {
     let other = || object("ConfigMap", "other", json!({}));
     let of_app = |fields| config_map(fields);
     for (case, object, r#use, expected) in [
@@ -212,7 +201,7 @@ fn what_is_missing_is_told() {
             Err("it needs ConfigMap app, which does not exist in namespace shop"),
         ),
         (
-            "object of which keys are needed",
+            "object with required keys",
             other(),
             only(&["a"]),
             Err("it needs ConfigMap app, which does not exist in namespace shop"),
@@ -237,7 +226,7 @@ fn what_is_missing_is_told() {
         ),
     ] {
         assert_eq!(
-            now(object, app(), r#use),
+            digest_of(object, app(), r#use),
             expected.map_err(|missing| vec![missing.to_owned()]),
             "{case}"
         );
@@ -245,31 +234,26 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
-fn a_change_is_measured_by_the_use_of_before() {
-    let seen = |used: Use, before: &[Option<Use>]| {
+fn a_change_is_measured_by_the_keys_that_were_used_when_recorded() {
+    let seen = |used: Use, recorded: &[Option<Use>]| {
         let cluster = Objects::new([config_map(json!({"data": {"a": "1", "b": "2"}}))]);
-        let before: Vec<_> = before
+        let uses_when_recorded: Vec<_> = recorded
             .iter()
-            .map(|before| {
-                before
-                    .clone()
-                    .map(|before| (app(), before))
-                    .into_iter()
-                    .collect()
-            })
+            .map(|used| used.clone().map(|used| (app(), used)).into_iter().collect())
             .collect();
         let configs = Configs {
             cluster: &cluster,
             namespace: "shop",
             key: None,
         };
-        let (seen, _) = configs.look_at(&[(app(), used)].into(), &before).unwrap();
-        seen[&app()].clone()
+        let used = [(app(), used)].into();
+        let observed = configs.read(&used, &uses_when_recorded).unwrap();
+        observed.configs[&app()].clone()
     };
     let (a, all) = (digest(&[("a", b"1")]), digest(&[("a", b"1"), ("b", b"2")]));
-    let of = |now: &str, as_before: &[&str]| Seen {
-        now: Some(now.to_owned()),
-        as_before: as_before.iter().map(|&digest| digest.to_owned()).collect(),
+    let of = |digest: &str, unchanged: &[&str]| Seen {
+        digest: Some(digest.to_owned()),
+        unchanged_digests: unchanged.iter().map(|&digest| digest.to_owned()).collect(),
     };
     assert_eq!(seen(whole(), &[]), of(&all, &[]), "no oldObject");
     assert_eq!(seen(whole(), &[Some(only(&["a"]))]), of(&all, &[&a]));
@@ -277,37 +261,44 @@ fn a_change_is_measured_by_the_use_of_before() {
     assert_eq!(
         seen(only(&["a"]), &[Some(only(&["a"])), Some(whole())]),
         of(&a, &[&a, &all]),
-        "either use of before"
+        "either of two uses"
     );
-    assert_eq!(seen(whole(), &[None]), of(&all, &[&all]), "not used before");
+    assert_eq!(
+        seen(whole(), &[None]),
+        of(&all, &[&all]),
+        "oldObject does not use it"
+    );
     assert_eq!(
         seen(whole(), &[Some(only(&["z"]))]),
         of(&all, &[]),
-        "a key that was required then is missing now"
+        "a key that oldObject requires is missing"
     );
     assert_eq!(
         seen(only(&["z"]), &[Some(whole())]),
         Seen {
-            now: None,
-            as_before: [all].into()
+            digest: None,
+            unchanged_digests: [all].into()
         },
-        "a key that is required now is missing"
+        "a key that the object in the request requires is missing"
     );
 }
 
 #[test]
-fn an_object_can_leave_itself_out() {
+fn an_annotation_excludes_a_config() {
     let used = References::from([(app(), only(&["z"]))]);
     let ignored = config_map(json!({"annotations": {IGNORE: "true"}}));
     assert_eq!(
-        look_at(&Objects::new([ignored]), &used, None),
-        Ok(View::default()),
+        read(&Objects::new([ignored]), &used, None),
+        Ok(Observed::default()),
         "not even a missing key counts"
     );
     let odd = config_map(json!({"annotations": {IGNORE: "yes"}}));
     assert_eq!(
-        look_at(&Objects::new([odd]), &used, None),
-        Err("ConfigMap shop/app: annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\"".to_owned())
+        read(&Objects::new([odd]), &used, None),
+        Err(
+            "ConfigMap shop/app: annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\""
+                .to_owned()
+        )
     );
 }
 
@@ -319,11 +310,11 @@ fn look_ups_that_fail_are_errors() {
         ..Objects::default()
     };
     assert_eq!(
-        look_at(&away, &used, None),
+        read(&away, &used, None),
         Err("ConfigMap shop/app cannot be read: the API server is away".to_owned())
     );
     assert_eq!(
-        look_at(&Forbidden, &used, None),
+        read(&denied(), &used, None),
         Err(
             "ConfigMap shop/app cannot be read: this policy has not been granted access to v1/ConfigMap; \
              add it to contextAwareResources of the policy"
@@ -350,20 +341,20 @@ fn objects_of_the_wrong_shape_are_errors_that_show_no_value() {
     ] {
         let used = References::from([(app(), whole())]);
         assert_eq!(
-            look_at(&Objects::new([object]), &used, None),
+            read(&Objects::new([object]), &used, None),
             Err(expected.to_owned())
         );
     }
-    let used = References::from([(id(Kind::Secret, "db"), whole())]);
+    let used = References::from([(id(ConfigKind::Secret, "db"), whole())]);
     let secret = object("Secret", "db", json!({"data": {"password": "hidden!"}}));
     assert_eq!(
-        look_at(&Objects::new([secret]), &used, None),
+        read(&Objects::new([secret]), &used, None),
         Err("Secret shop/db cannot be read: data[\"password\"] is not base64".to_owned())
     );
 }
 
 #[test]
-fn a_key_makes_digests_that_cannot_be_guessed() {
+fn digests_with_a_key_cannot_be_guessed() {
     let key = KeyRef {
         namespace: "kubewarden".to_owned(),
         name: "hash-key".to_owned(),
@@ -375,16 +366,16 @@ fn a_key_makes_digests_that_cannot_be_guessed() {
         object
     };
     let app_object = || config_map(json!({"data": {"mode": "dark"}}));
-    let used = References::from([(app(), whole()), (id(Kind::Secret, "db"), optional())]);
+    let used = References::from([(app(), whole()), (id(ConfigKind::Secret, "db"), optional())]);
 
     let cluster = Objects::new([
         app_object(),
         hash_key(json!({"data": {"key": "Y29ycmVjdCBob3JzZQ=="}})),
     ]);
-    let (seen, _) = look_at(&cluster, &used, Some(&key)).unwrap();
+    let observed = read(&cluster, &used, Some(&key)).unwrap();
     // "one key, keyed" of docs/digest.md
     let expected = "f3cbd14f:fbfa2b2a603626596f2afa8d3d204cc8";
-    assert_eq!(seen[&app()].now.as_deref(), Some(expected));
+    assert_eq!(observed.configs[&app()].digest.as_deref(), Some(expected));
     assert_eq!(
         *cluster.asked.borrow(),
         [
@@ -396,8 +387,8 @@ fn a_key_makes_digests_that_cannot_be_guessed() {
 
     let unused = Objects::default();
     assert_eq!(
-        look_at(&unused, &References::new(), Some(&key)),
-        Ok(View::default())
+        read(&unused, &References::new(), Some(&key)),
+        Ok(Observed::default())
     );
     assert!(unused.asked.borrow().is_empty(), "no config, so no key");
 
@@ -405,37 +396,47 @@ fn a_key_makes_digests_that_cannot_be_guessed() {
         (
             "no Secret",
             vec![app_object()],
-            "the hash key in key \"key\" of Secret kubewarden/hash-key cannot be used: there is no such Secret",
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the Secret does not exist",
         ),
         (
             "no key",
             vec![hash_key(json!({"data": {"kei": "eA=="}}))],
-            "the hash key in key \"key\" of Secret kubewarden/hash-key cannot be used: the Secret has no such key",
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the Secret has no such key",
         ),
         (
             "no data",
             vec![hash_key(json!({}))],
-            "the hash key in key \"key\" of Secret kubewarden/hash-key cannot be used: the Secret has no such key",
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the Secret has no such key",
         ),
         (
             "an empty key",
             vec![hash_key(json!({"data": {"key": ""}}))],
-            "the hash key in key \"key\" of Secret kubewarden/hash-key cannot be used: the key is empty",
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the key is empty",
         ),
         (
-            "no base64",
+            "not base64",
             vec![hash_key(json!({"data": {"key": "hidden!"}}))],
-            "the hash key in key \"key\" of Secret kubewarden/hash-key cannot be used: data[\"key\"] is not base64",
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: data[\"key\"] is not base64",
+        ),
+        (
+            "not a string",
+            vec![hash_key(json!({"data": {"key": ["hidden"]}}))],
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: data[\"key\"] is not a string",
+        ),
+        (
+            "data that is not an object",
+            vec![hash_key(json!({"data": "hidden"}))],
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: data is not an object",
         ),
     ] {
         assert_eq!(
-            look_at(&Objects::new(objects), &used, Some(&key)),
+            read(&Objects::new(objects), &used, Some(&key)),
             Err(expected.to_owned()),
             "{case}"
         );
     }
     assert_eq!(
-        look_at(&Forbidden, &used, Some(&key)),
+        read(&denied(), &used, Some(&key)),
         Err(
             "Secret kubewarden/hash-key cannot be read: this policy has not been granted access to v1/Secret; \
              add it to contextAwareResources of the policy"
@@ -448,15 +449,15 @@ fn a_key_makes_digests_that_cannot_be_guessed() {
 fn the_number_of_look_ups_is_bounded() {
     let used = |count: usize| -> References {
         (0..count)
-            .map(|n| (id(Kind::ConfigMap, &format!("c{n}")), optional()))
+            .map(|n| (id(ConfigKind::ConfigMap, &format!("c{n}")), optional()))
             .collect()
     };
     let cluster = Objects::default();
     assert_eq!(
-        look_at(&cluster, &used(257), None),
-        Err("it uses 257 ConfigMaps and Secrets, and at most 256 are read".to_owned())
+        read(&cluster, &used(257), None),
+        Err("it uses 257 ConfigMaps and Secrets, but at most 256 are read".to_owned())
     );
     assert!(cluster.asked.borrow().is_empty());
-    let (seen, _) = look_at(&cluster, &used(256), None).unwrap();
-    assert_eq!(seen.len(), 256);
+    let observed = read(&cluster, &used(256), None).unwrap();
+    assert_eq!(observed.configs.len(), 256);
 }

@@ -6,7 +6,7 @@ use super::*;
 
 const DOCUMENT: &str = include_str!("../../../docs/digest.md");
 
-/// The rows of the table whose header begins so, as cells without their backquotes.
+/// The rows of the table whose header starts with this, as cells without their backquotes.
 #[track_caller]
 fn table(header: &str) -> Vec<Vec<&'static str>> {
     let rows: Vec<_> = DOCUMENT
@@ -77,7 +77,8 @@ fn the_document_has_vectors_for_all_forms() {
 #[test]
 fn an_empty_key_is_refused() {
     let refused = Digester::with_key(b"").err();
-    assert_eq!(refused.as_deref(), Some("the key is empty"));
+    assert_eq!(refused, Some(KeyError::Empty));
+    assert_eq!(KeyError::Empty.to_string(), "the key is empty");
 }
 
 #[test]
@@ -86,16 +87,16 @@ fn digests_are_comparable_when_made_with_the_same_key() {
         ("both without a key", "4ba5", "44ca", true),
         ("the same key", "f3cb:4ba5", "f3cb:44ca", true),
         ("another key", "f3cb:4ba5", "ae4c:44ca", false),
-        ("a key since", "4ba5", "f3cb:4ba5", false),
-        ("no key any more", "f3cb:4ba5", "4ba5", false),
-        ("absent before", ABSENT, "f3cb:4ba5", true),
-        ("absent now", "f3cb:4ba5", ABSENT, true),
+        ("a key only in the second", "4ba5", "f3cb:4ba5", false),
+        ("a key only in the first", "f3cb:4ba5", "4ba5", false),
+        ("absent, then present", ABSENT, "f3cb:4ba5", true),
+        ("present, then absent", "f3cb:4ba5", ABSENT, true),
     ] {
         assert_eq!(comparable(a, b), expected, "{name}");
     }
 }
 
-/// The `configs` annotation has the digests as JSON strings; nothing in them is to be escaped.
+/// The `configs` annotation has the digests as JSON strings; they contain nothing that JSON escapes.
 #[test]
 fn a_digest_is_plain_text() {
     for row in table("| config |") {

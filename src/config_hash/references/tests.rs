@@ -1,4 +1,4 @@
-//! What a workload uses, by all its places together.
+//! What a workload uses, in all its places together.
 
 mod oracle;
 mod typed;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::settings::{ConfigHash, Ignore};
 
-/// `ConfigMap app: all, required`, `Secret db: {"user"} of it required {"user"}`, …
+/// `ConfigMap app: required, all keys`, `Secret db: required, keys {"user"}, required {"user"}`, …
 fn shown((id, r#use): (&ConfigId, &Use)) -> String {
     let mut words = Vec::new();
     if r#use.required {
@@ -90,11 +90,11 @@ fn references_are_ordered_by_kind_and_name() {
 }
 
 #[test]
-fn extra_names_count_in_full_and_are_required() {
+fn all_keys_of_extra_names_count_and_are_required() {
     let none = json!({"containers": []});
     for (case, annotations, expected) in [
         (
-            "names, spaces and empty places",
+            "names, spaces and empty entries",
             json!({EXTRA_CONFIGMAPS: " b,a ,,b,", EXTRA_SECRETS: "a"}),
             &[
                 "ConfigMap a: required, all keys",
@@ -107,9 +107,9 @@ fn extra_names_count_in_full_and_are_required() {
             json!({EXTRA_CONFIGMAPS: "", EXTRA_SECRETS: " , "}),
             &[],
         ),
-        ("no text", json!({EXTRA_CONFIGMAPS: 1}), &[]),
+        ("not a string", json!({EXTRA_CONFIGMAPS: 1}), &[]),
         (
-            "the certificate that is everywhere",
+            "the root certificate",
             json!({EXTRA_CONFIGMAPS: "kube-root-ca.crt", EXTRA_SECRETS: "kube-root-ca.crt"}),
             &["Secret kube-root-ca.crt: required, all keys"],
         ),
@@ -133,44 +133,42 @@ fn extra_names_count_in_full_and_are_required() {
 }
 
 #[test]
-fn extra_names_that_no_object_has_are_refused() {
+fn impossible_names_are_refused() {
     for (annotation, list, expected) in [
         (
             EXTRA_CONFIGMAPS,
             "a b",
-            "annotation rollout-guard/extra-configmaps names \"a b\", but names have no ' '; write names separated by commas",
+            "annotation rollout-guard/extra-configmaps names \"a b\", but a name cannot contain ' '; separate names with commas",
         ),
         (
             EXTRA_CONFIGMAPS,
             "ok,App",
-            "annotation rollout-guard/extra-configmaps names \"App\", but names have no 'A'; write names separated by commas",
+            "annotation rollout-guard/extra-configmaps names \"App\", but a name cannot contain 'A'; separate names with commas",
         ),
         (
             EXTRA_SECRETS,
             "shop/db",
-            "annotation rollout-guard/extra-secrets names \"shop/db\", but names have no '/'; write names separated by commas",
+            "annotation rollout-guard/extra-secrets names \"shop/db\", but a name cannot contain '/'; separate names with commas",
         ),
         (
             EXTRA_SECRETS,
             "db;cache",
-            "annotation rollout-guard/extra-secrets names \"db;cache\", but names have no ';'; write names separated by commas",
+            "annotation rollout-guard/extra-secrets names \"db;cache\", but a name cannot contain ';'; separate names with commas",
         ),
     ] {
         let workload = workload(json!({annotation: list}), json!({}));
-        assert_eq!(
-            references(&workload, &ConfigHash::default()),
-            Err(expected.to_owned()),
-            "{list}"
-        );
+        let error = references(&workload, &ConfigHash::default()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{list}");
     }
 }
 
 #[test]
 fn a_wrong_shape_is_an_error_with_its_path() {
     let workload = workload(Value::Null, json!({"volumes": [{"secret": 1}]}));
+    let error = references(&workload, &ConfigHash::default()).unwrap_err();
     assert_eq!(
-        references(&workload, &ConfigHash::default()),
-        Err("spec.template.spec.volumes[0].secret: expected an object, not a number".to_owned())
+        error.to_string(),
+        "spec.template.spec.volumes[0].secret: expected an object, not a number"
     );
 }
 
@@ -216,7 +214,7 @@ fn ignored_names_do_not_count() {
             of_kind.map(|id| id.name.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(
-            (names(Kind::ConfigMap), names(Kind::Secret)),
+            (names(ConfigKind::ConfigMap), names(ConfigKind::Secret)),
             (config_maps.to_vec(), secrets.to_vec()),
             "{case}"
         );
@@ -224,7 +222,7 @@ fn ignored_names_do_not_count() {
 }
 
 #[test]
-fn pull_secrets_count_when_set_and_only_what_the_kubelet_reads_of_them() {
+fn pull_secrets_count_when_set_but_only_the_keys_that_the_kubelet_reads() {
     let set = ConfigHash {
         image_pull_secrets: true,
         ..ConfigHash::default()
@@ -259,7 +257,7 @@ fn pull_secrets_count_when_set_and_only_what_the_kubelet_reads_of_them() {
 }
 
 #[test]
-fn what_only_starts_the_pod_is_no_config() {
+fn objects_that_only_start_the_pod_are_not_config() {
     assert_references(
         "service account, claim, credentials of a driver",
         workload(

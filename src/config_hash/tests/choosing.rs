@@ -82,7 +82,7 @@ fn only_writes_of_the_object_itself_concern_us() {
     }
 }
 
-/// Refusing the update that removes the last finalizer would keep the workload, and its namespace, for ever.
+/// Rejecting the update that removes the last finalizer would keep the workload, and its namespace, forever.
 #[test]
 fn a_workload_that_is_being_deleted_does_not_concern_us() {
     for (timestamp, expected) in [(json!("2026-01-01T00:00:00Z"), false), (Value::Null, true)] {
@@ -171,7 +171,7 @@ fn workloads_are_chosen_by_annotation_then_owner_then_settings() {
             false,
         ),
         (
-            "our word against Reloader's",
+            "our annotation and Reloader's disagree",
             &[
                 "rollout-guard/enabled=false",
                 "reloader.stakater.com/auto=true",
@@ -182,7 +182,7 @@ fn workloads_are_chosen_by_annotation_then_owner_then_settings() {
             false,
         ),
         (
-            "our word on the template is none",
+            "our annotation on the template does not count",
             nowhere,
             &["rollout-guard/enabled=false"],
             false,
@@ -217,9 +217,9 @@ fn workloads_are_chosen_by_annotation_then_owner_then_settings() {
             object["metadata"]["ownerReferences"] =
                 json!([{"name": "a"}, {"name": "b", "controller": true}]);
         }
-        assert_eq!(chosen(&object, all), Ok(by_all), "{case}, all");
+        assert_eq!(is_chosen(&object, all), Ok(by_all), "{case}, all");
         assert_eq!(
-            chosen(&object, annotated),
+            is_chosen(&object, annotated),
             Ok(by_annotated),
             "{case}, annotated"
         );
@@ -228,7 +228,7 @@ fn workloads_are_chosen_by_annotation_then_owner_then_settings() {
 }
 
 #[test]
-fn an_owner_that_is_no_controller_does_not_fight() {
+fn an_owner_that_is_not_the_controller_does_not_count() {
     for owners in [
         json!([{"name": "a"}, {"name": "b", "controller": false}]),
         json!([]),
@@ -237,7 +237,7 @@ fn an_owner_that_is_no_controller_does_not_fight() {
     ] {
         let mut object = web();
         object["metadata"]["ownerReferences"] = owners;
-        assert_eq!(chosen(&object, settings::Workloads::All), Ok(true));
+        assert_eq!(is_chosen(&object, settings::Workloads::All), Ok(true));
     }
 }
 
@@ -252,7 +252,7 @@ fn enabled_is_true_or_false() {
 }
 
 #[test]
-fn a_workload_that_is_not_chosen_passes_as_it_is() {
+fn a_workload_that_is_not_chosen_is_admitted_unchanged() {
     let mut shop = Shop::empty();
     shop.set(json!({"configHash": {"workloads": "annotated"}, "lookupFailure": "reject"}));
     shop.cluster.failing = vec!["ConfigMap shop/app".to_owned()];
@@ -263,9 +263,9 @@ fn a_workload_that_is_not_chosen_passes_as_it_is() {
     assert!(shop.cluster.asked.borrow().is_empty());
 }
 
-/// Switching off keeps what was written; switching on again goes on from there.
+/// Disabling the policy for a workload keeps its annotations; enabling it again continues from them.
 #[test]
-fn a_workload_can_leave_and_come_back() {
+fn a_workload_can_be_disabled_and_enabled_again() {
     let mut shop = Shop::new();
     let stamped = [
         "stamp: ConfigMap/app mode=dark",

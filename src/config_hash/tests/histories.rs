@@ -1,7 +1,7 @@
 //! Random histories of a namespace, judged request by request and compared with a small model.
 //!
-//! The model knows contents and rules, and nothing of hashes, annotations or JSON. It foretells for
-//! each update whether the template changes, which configs are to blame and which are remembered.
+//! The model knows contents and rules, but no hashes, annotations or JSON. It predicts for each update
+//! whether the template changes, which configs are the cause, and which are recorded.
 //!
 //! `ROLLOUT_GUARD_HISTORIES` sets the number of histories.
 
@@ -67,7 +67,7 @@ struct Workload {
     frozen: bool,
 }
 
-/// What a client leaves of the annotations that it did not write.
+/// What a client does with the annotations that it did not write.
 #[derive(Debug, Clone, Copy)]
 enum Client {
     Patches,
@@ -78,7 +78,7 @@ enum Client {
 #[derive(Debug, Clone)]
 enum Step {
     WriteConfig(usize, Option<Content>),
-    LetIgnoreItself(usize, bool),
+    AnnotateIgnore(usize, bool),
     SetIgnored(BTreeSet<usize>),
     SetKey(Option<u8>),
     SetOthers {
@@ -87,7 +87,7 @@ enum Step {
         change_cause: bool,
     },
     SwitchPolicy(bool),
-    LoseSight(bool),
+    BreakLookUps(bool),
     Create(Workload, Client),
     Update {
         template: Option<Template>,
@@ -150,14 +150,14 @@ fn step() -> impl Strategy<Value = Step> {
     );
     prop_oneof![
         16 => (0..3_usize, option::weighted(0.8, content)).prop_map(|(config, content)| Step::WriteConfig(config, content)),
-        2 => (0..3_usize, any::<bool>()).prop_map(|(config, ignored)| Step::LetIgnoreItself(config, ignored)),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(config, ignored)| Step::AnnotateIgnore(config, ignored)),
         3 => configs().prop_map(Step::SetIgnored),
         1 => option::of(0..2_u8).prop_map(Step::SetKey),
         2 => (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(version, pull_secrets, change_cause)| {
             Step::SetOthers { version, pull_secrets, change_cause }
         }),
         1 => prop::bool::weighted(0.8).prop_map(Step::SwitchPolicy),
-        1 => prop::bool::weighted(0.3).prop_map(Step::LoseSight),
+        1 => prop::bool::weighted(0.3).prop_map(Step::BreakLookUps),
         1 => (workload(), client()).prop_map(|(workload, client)| Step::Create(workload, client)),
         20 => update.prop_map(|(template, extra, frozen, client)| Step::Update { template, extra, frozen, client }),
         2 => any::<sample::Index>().prop_map(Step::Undo),
@@ -166,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 // The model.
 
-/// How a config is used, by all places together.
+/// How a config is used, in all places together.
 #[derive(Default)]
 struct Used {
     whole: bool,
@@ -175,7 +175,7 @@ struct Used {
     required_keys: BTreeSet<&'static str>,
 }
 
-/// What of a config reaches the pods.
+/// The part of a config that reaches the pods.
 #[derive(Debug, Clone, PartialEq)]
 enum Reach {
     Absent,
@@ -184,7 +184,7 @@ enum Reach {
 }
 
 impl Reach {
-    /// Contents under different hash keys cannot be told apart.
+    /// Contents under different hash keys cannot be compared.
     fn is_comparable(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Bytes(_, a), Self::Bytes(_, b)) => a == b,
@@ -193,7 +193,7 @@ impl Reach {
     }
 }
 
-type Memory = BTreeMap<usize, Reach>;
+type Recorded = BTreeMap<usize, Reach>;
 
 #[derive(Default)]
 struct Rules {
@@ -248,25 +248,26 @@ impl Rules {
         self.configs[config].is_none() || !self.ignore_themselves[config]
     }
 
-    /// The configs that differ from what is remembered, by the use of before and by that of now.
-    fn changed(&self, memory: &Memory, before: &Workload, now: &Workload) -> Vec<usize> {
-        let used = self.uses(now, self.pull_secrets);
-        let measures = [(before, false), (before, true), (now, false), (now, true)];
-        let used_before = measures.map(|(workload, pulls)| self.uses(workload, pulls));
+    /// The configs that differ from what is recorded, both by the keys that the old workload uses and by
+    /// those that the new one uses.
+    fn changed(&self, recorded: &Recorded, old: &Workload, new: &Workload) -> Vec<usize> {
+        let used = self.uses(new, self.pull_secrets);
+        let measures = [(old, false), (old, true), (new, false), (new, true)];
+        let uses_when_recorded = measures.map(|(workload, pulls)| self.uses(workload, pulls));
         let mut changed = Vec::new();
         for (&config, used) in used.iter().filter(|&(&config, _)| self.counts(config)) {
-            let Some(remembered) = memory.get(&config) else {
+            let Some(recorded) = recorded.get(&config) else {
                 continue;
             };
             let reaches = || {
-                let uses = used_before
+                let uses = uses_when_recorded
                     .iter()
                     .map(|uses| uses.get(&config).unwrap_or(used));
                 uses.filter_map(|used| self.reach(config, used))
             };
             if self.reach(config, used).is_some()
-                && reaches().all(|reach| reach != *remembered)
-                && reaches().any(|reach| reach.is_comparable(remembered))
+                && reaches().all(|reach| reach != *recorded)
+                && reaches().any(|reach| reach.is_comparable(recorded))
             {
                 changed.push(config);
             }
@@ -274,14 +275,14 @@ impl Rules {
         changed
     }
 
-    fn recorded(&self, memory: &Memory, now: &Workload) -> Memory {
-        let used = self.uses(now, self.pull_secrets);
+    fn to_record(&self, last: &Recorded, workload: &Workload) -> Recorded {
+        let used = self.uses(workload, self.pull_secrets);
         let counted = used.iter().filter(|&(&config, _)| self.counts(config));
         counted
             .filter_map(|(&config, used)| {
                 let reach = self
                     .reach(config, used)
-                    .or_else(|| memory.get(&config).cloned())?;
+                    .or_else(|| last.get(&config).cloned())?;
                 Some((config, reach))
             })
             .collect()
@@ -297,7 +298,7 @@ struct World {
     /// The API server does not answer look-ups, and `lookupFailure` is `warn`.
     blind: bool,
     workload: Workload,
-    memory: Memory,
+    recorded: Recorded,
     stored: Value,
     /// Every template that was stored, stamps and all.
     revisions: Vec<(Template, Value)>,
@@ -320,7 +321,7 @@ impl World {
             policy_is_on,
             blind: false,
             workload: workload.clone(),
-            memory: Memory::new(),
+            recorded: Recorded::new(),
             stored: Value::Null,
             revisions: Vec::new(),
         };
@@ -332,7 +333,7 @@ impl World {
         let settings = &mut self.settings.config_hash;
         match step {
             Step::WriteConfig(config, content) => self.rules.configs[config] = content,
-            Step::LetIgnoreItself(config, ignored) => {
+            Step::AnnotateIgnore(config, ignored) => {
                 self.rules.ignore_themselves[config] = ignored;
             }
             Step::SetIgnored(ignored) => {
@@ -369,7 +370,7 @@ impl World {
                 self.rules.pull_secrets = pull_secrets;
             }
             Step::SwitchPolicy(on) => self.policy_is_on = on,
-            Step::LoseSight(blind) => self.blind = blind,
+            Step::BreakLookUps(blind) => self.blind = blind,
             Step::Create(workload, client) => self.create(workload, client),
             Step::Update {
                 template,
@@ -402,18 +403,18 @@ impl World {
         let object = sent(&workload, client, &Value::Null);
         let is_blind = self.is_blind(&workload);
         let mut admitted = object.clone();
-        self.memory = Memory::new();
+        self.recorded = Recorded::new();
         if self.policy_is_on {
             let (answer, warnings) = self.judge(Operation::Create, object, Value::Null);
             admitted = answer;
             if !is_blind {
-                self.memory = self.rules.recorded(&Memory::new(), &workload);
+                self.recorded = self.rules.to_record(&Recorded::new(), &workload);
                 assert_eq!(warnings, Vec::<String>::new(), "nothing to warn about");
             }
             let stamped = self.stamp_of(&admitted).is_some();
             assert_eq!(
                 stamped,
-                !self.memory.is_empty(),
+                !self.recorded.is_empty(),
                 "stamped if there is config"
             );
         } else {
@@ -427,30 +428,32 @@ impl World {
             let mut object = object;
             if !matches!(client, Client::Patches) {
                 drop_stamps(&mut object);
-                self.memory = Memory::new();
+                self.recorded = Recorded::new();
             }
             self.store(workload, object);
             return;
         }
-        let changed = self.rules.changed(&self.memory, &self.workload, &workload);
+        let changed = self
+            .rules
+            .changed(&self.recorded, &self.workload, &workload);
         let template_changed = workload.template != self.workload.template;
         let is_blind = self.is_blind(&workload);
         let is_held_back = !template_changed && !changed.is_empty() && workload.frozen;
         let rolls_out = !template_changed && !changed.is_empty() && !is_held_back && !is_blind;
 
-        let before = self.stored.clone();
-        let (admitted, warnings) = self.judge(Operation::Update, object, before.clone());
-        let in_fact = template_of(&admitted) != template_of(&before);
+        let old = self.stored.clone();
+        let (admitted, warnings) = self.judge(Operation::Update, object, old.clone());
+        let in_fact = template_of(&admitted) != template_of(&old);
         assert_eq!(
             in_fact,
             template_changed || rolls_out,
             "the template changes"
         );
-        let blamed = list(&changed);
+        let causes = list(&changed);
         let expected = match (template_changed, changed.is_empty()) {
-            _ if is_blind => "keeps its old stamp",
-            (false, false) if workload.frozen => &format!("runs stale config: {blamed}"),
-            (false, false) => &format!("since its config changed: {blamed}"),
+            _ if is_blind => "keeps its current config hash",
+            (false, false) if workload.frozen => &format!("runs stale config: {causes}"),
+            (false, false) => &format!("since its config changed: {causes}"),
             _ => "",
         };
         assert_eq!(
@@ -463,15 +466,15 @@ impl World {
             "{warnings:?} has {expected}"
         );
         if rolls_out && self.settings.config_hash.strategy == settings::Strategy::Version {
-            assert!(version_of(&admitted) > version_of(&before), "versions grow");
+            assert!(version_of(&admitted) > version_of(&old), "versions grow");
         }
         if !is_blind && !is_held_back {
-            self.memory = self.rules.recorded(&self.memory, &workload);
+            self.recorded = self.rules.to_record(&self.recorded, &workload);
         }
         self.store(workload, admitted);
     }
 
-    /// Takes what was admitted for what is stored, and looks at it from all sides.
+    /// Stores the admitted object, and checks it from all sides.
     fn store(&mut self, workload: Workload, admitted: Value) {
         let mut bare = admitted.clone();
         drop_stamps(&mut bare);
@@ -480,18 +483,18 @@ impl World {
             &written(&workload.template),
             "nothing but our stamps"
         );
-        let remembered = stamp::remembered(Some(&admitted)).unwrap_or_default();
-        let expected = self.memory.iter().map(|(&config, reach)| {
+        let recorded = stamp::recorded_on(&admitted).unwrap_or_default();
+        let expected = self.recorded.iter().map(|(&config, reach)| {
             let (kind, name) = CONFIGS_BY_INDEX[config];
             (format!("{kind}/{name}"), *reach == Reach::Absent)
         });
-        let in_fact = remembered
+        let in_fact = recorded
             .iter()
             .map(|(id, digest)| (id.clone(), digest == "absent"));
         assert_eq!(
             in_fact.collect::<Vec<_>>(),
             expected.collect::<Vec<_>>(),
-            "remembered"
+            "recorded"
         );
 
         self.workload = workload;
@@ -511,15 +514,15 @@ impl World {
         }
     }
 
-    /// The second policy, as the audit scanner asks it.
+    /// Judges with `mode: verify`, as the audit scanner does.
     fn verify(&mut self) {
         let stale = self
             .rules
-            .changed(&self.memory, &self.workload, &self.workload);
+            .changed(&self.recorded, &self.workload, &self.workload);
         self.settings.mode = Mode::Verify;
         let verdict = self.verdict(Operation::Create, self.stored.clone(), Value::Null);
         self.settings.mode = Mode::Enforce;
-        let told = match &verdict.outcome {
+        let message = match &verdict.outcome {
             Outcome::Accept => verdict.warnings.concat(),
             Outcome::Reject { message, .. } => message.clone(),
             Outcome::Mutate(_) => panic!("verify never mutates"),
@@ -528,10 +531,10 @@ impl World {
         assert_eq!(
             rejected,
             !stale.is_empty() && !self.workload.frozen,
-            "{told}"
+            "{message}"
         );
-        assert_eq!(told.is_empty(), stale.is_empty(), "{told}");
-        assert!(told.contains(&list(&stale)), "{told} names {stale:?}");
+        assert_eq!(message.is_empty(), stale.is_empty(), "{message}");
+        assert!(message.contains(&list(&stale)), "{message} names {stale:?}");
     }
 
     /// Whether a look-up would be made, and fail.

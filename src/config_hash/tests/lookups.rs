@@ -1,10 +1,11 @@
-//! Look-ups that say nothing about the cluster.
+//! Look-ups that fail.
 
 use super::*;
+use crate::annotations::IGNORE;
 
 const AWAY: &str = "ConfigMap shop/app cannot be read: the API server is away";
 
-/// The Deployment is stored, the ConfigMap has changed since and cannot be read.
+/// The Deployment is stored; since then the ConfigMap has changed, and it cannot be read.
 fn blind(settings: Value) -> Shop {
     let mut shop = Shop::with(settings);
     shop.put("ConfigMap/app", "mode=light");
@@ -17,7 +18,7 @@ fn kept(word: &str, template: &str) -> [String; 5] {
         format!("{word}, template {template}"),
         "stamp: ConfigMap/app mode=dark".to_owned(),
         "configs: ConfigMap/app mode=dark".to_owned(),
-        format!("warning: Deployment/web keeps its old stamp: {AWAY}"),
+        format!("warning: Deployment/web keeps its current config hash: {AWAY}"),
         format!("audit config-not-read: {AWAY}"),
     ]
 }
@@ -27,7 +28,7 @@ fn assert_kept(edit: impl FnOnce(&mut Value), word: &str, template: &str) {
     let mut shop = blind(json!({"lookupFailure": "warn"}));
     let expected = kept(word, template);
     shop.update(edit, &expected.each_ref().map(String::as_str));
-    // With sight again, the change is not lost.
+    // When the look-up works again, the change is noticed.
     shop.cluster.failing.clear();
     shop.touch(&[
         "mutated, template changed",
@@ -40,16 +41,42 @@ fn assert_kept(edit: impl FnOnce(&mut Value), word: &str, template: &str) {
 
 #[test]
 fn rejected() {
-    let message = "rejected 500: Deployment/web: its config cannot be hashed, since ConfigMap shop/app cannot be read: \
-                   the API server is away. Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp.";
+    let message = "rejected 500: Deployment/web: its config cannot be hashed: ConfigMap shop/app cannot be read: \
+                   the API server is away. Nothing was changed. \
+                   `lookupFailure: warn` would admit it with its current config hash.";
     let mut shop = blind(json!({}));
     shop.touch(&[message]);
     shop.update(image("web:2"), &[message]);
-    shop.create(web(), &[message]);
+    shop.create(
+        web(),
+        &[&message.replace("with its current config hash", "without a config hash")],
+    );
 }
 
 #[test]
-fn warned_about_and_the_stamp_kept() {
+fn a_kind_that_was_not_granted_is_rejected() {
+    let mut shop = Shop::new();
+    shop.cluster.denied = vec!["v1/ConfigMap".to_owned()];
+    shop.touch(&[
+        "rejected 500: Deployment/web: its config cannot be hashed: ConfigMap shop/app cannot be read: \
+         this policy has not been granted access to v1/ConfigMap; add it to contextAwareResources of the policy. \
+         Nothing was changed. `lookupFailure: warn` would admit it with its current config hash.",
+    ]);
+}
+
+#[test]
+fn a_config_of_the_wrong_shape_is_a_failed_look_up() {
+    let mut shop = Shop::new();
+    shop.annotate_config("ConfigMap/app", IGNORE, "yes");
+    shop.touch(&[
+        "rejected 500: Deployment/web: its config cannot be hashed: ConfigMap shop/app: \
+         annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\". \
+         Nothing was changed. `lookupFailure: warn` would admit it with its current config hash.",
+    ]);
+}
+
+#[test]
+fn admitted_with_a_warning_and_the_current_stamp() {
     assert_kept(|_| (), "accepted", "the same");
     assert_kept(image("web:2"), "accepted", "changed");
     assert_kept(forge, "mutated", "the same");
@@ -65,14 +92,14 @@ fn warned_about_and_the_stamp_kept() {
 }
 
 #[test]
-fn a_kept_template_is_the_old_one_in_all_that_it_says() {
+fn a_kept_template_is_byte_identical_to_the_old_one() {
     let mut shop = Shop::empty();
     shop.stored = web();
     shop.stored["spec"]["template"]["metadata"]["annotations"] = json!({});
     let before = shop.stored.clone();
     shop.set(json!({"lookupFailure": "warn"}));
     shop.cluster.failing = vec!["ConfigMap shop/app".to_owned()];
-    let warning = format!("warning: Deployment/web keeps its old stamp: {AWAY}");
+    let warning = format!("warning: Deployment/web keeps its current config hash: {AWAY}");
     let audit = format!("audit config-not-read: {AWAY}");
     shop.update(forge, &["mutated, template the same", &warning, &audit]);
     assert_eq!(shop.stored["spec"], before["spec"]);
@@ -80,7 +107,7 @@ fn a_kept_template_is_the_old_one_in_all_that_it_says() {
 
 #[test]
 fn a_new_workload_has_no_stamp_to_keep() {
-    let warning = format!("warning: Deployment/web keeps its old stamp: {AWAY}");
+    let warning = format!("warning: Deployment/web gets no config hash: {AWAY}");
     let audit = format!("audit config-not-read: {AWAY}");
     let mut shop = blind(json!({"lookupFailure": "warn"}));
     shop.create(web(), &["accepted, template new", &warning, &audit]);
@@ -95,36 +122,42 @@ fn a_key_that_cannot_be_used_is_a_failed_look_up() {
     let mut shop = Shop::new();
     shop.rotate_key("first");
     shop.remove("Secret/hash-key");
-    let error = "the hash key in key \"key\" of Secret shop/hash-key cannot be used: there is no such Secret";
+    let error = "key \"key\" of Secret shop/hash-key cannot be used as the hash key: the Secret does not exist";
     shop.touch(&[&format!(
-        "rejected 500: Deployment/web: its config cannot be hashed, since {error}. Nothing was changed. \
-         `lookupFailure: warn` would let it pass with its old stamp."
+        "rejected 500: Deployment/web: its config cannot be hashed: {error}. Nothing was changed. \
+         `lookupFailure: warn` would admit it with its current config hash."
     )]);
     shop.settings.lookup_failure = LookupFailure::Warn;
     shop.touch(&[
         "accepted, template the same",
         "stamp: ConfigMap/app mode=dark",
         "configs: ConfigMap/app mode=dark",
-        &format!("warning: Deployment/web keeps its old stamp: {error}"),
+        &format!("warning: Deployment/web keeps its current config hash: {error}"),
         &format!("audit config-not-read: {error}"),
     ]);
 }
 
 #[test]
-fn a_workload_that_uses_too_much_is_a_failed_look_up() {
+fn too_many_configs_are_a_failed_look_up() {
     let names: Vec<_> = (0..256).map(|n| format!("c{n}")).collect();
     let mut object = web();
     annotate(EXTRA_CONFIGMAPS, &names.join(","))(&mut object);
     Shop::empty().create(
         object,
-        &["rejected 500: Deployment/web: its config cannot be hashed, since it uses 257 ConfigMaps and Secrets, \
-           and at most 256 are read. Nothing was changed. `lookupFailure: warn` would let it pass with its old stamp."],
+        &["rejected 500: Deployment/web: its config cannot be hashed: it uses 257 ConfigMaps and Secrets, \
+           but at most 256 are read. Nothing was changed. `lookupFailure: warn` would admit it without a config hash."],
     );
 }
 
 #[test]
-fn in_verify_mode_a_look_up_that_fails_is_told() {
+fn in_verify_mode_a_failed_look_up_is_reported() {
     let mut shop = blind(json!({}));
+    shop.set(json!({"mode": "verify"}));
+    shop.touch(&[
+        "rejected 500: Deployment/web: its config cannot be compared with the cluster: \
+         ConfigMap shop/app cannot be read: the API server is away. Nothing was changed. \
+         `lookupFailure: warn` would admit it with a warning.",
+    ]);
     shop.set(json!({"mode": "verify", "lookupFailure": "warn"}));
     shop.touch(&[
         "accepted, template the same",
@@ -135,7 +168,7 @@ fn in_verify_mode_a_look_up_that_fails_is_told() {
     ]);
 }
 
-/// Between a workload and its config lie milliseconds: each look-up happens once, and anew.
+/// A workload is often applied milliseconds after its config: each request reads every config again, once.
 #[test]
 fn each_config_is_read_once_per_request() {
     let mut shop = Shop::empty();

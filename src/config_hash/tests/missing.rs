@@ -18,7 +18,7 @@ fn ignored() {
 }
 
 #[test]
-fn warned_about() {
+fn admitted_with_a_warning() {
     let mut shop = shop("warn");
     shop.remove("ConfigMap/app");
     let warning = format!("warning: Deployment/web: {NO_APP}");
@@ -37,7 +37,7 @@ fn rejected() {
 }
 
 #[test]
-fn all_that_is_missing_is_named_each_once() {
+fn each_missing_object_is_named_once() {
     let object = || {
         web_with(json!({
             "envFrom": [{"configMapRef": {"name": "app"}}, {"secretRef": {"name": "gone"}}, {"secretRef": {"name": "gone"}}],
@@ -66,7 +66,7 @@ fn all_that_is_missing_is_named_each_once() {
 }
 
 #[test]
-fn what_is_optional_or_ignored_is_not_missing() {
+fn optional_and_ignored_configs_are_not_missing() {
     let optional =
         web_with(json!({"envFrom": [{"configMapRef": {"name": "flags", "optional": true}}]}));
     shop("reject").create(
@@ -86,7 +86,7 @@ fn what_is_optional_or_ignored_is_not_missing() {
 }
 
 #[test]
-fn a_rollout_and_what_is_missing_are_told_together() {
+fn a_rollout_and_a_gap_are_reported_together() {
     let mut shop = shop("warn");
     shop.put("Secret/db", "user=root");
     shop.add(web_with(

@@ -1,16 +1,11 @@
 //! What holds for all workloads, contents and settings.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use pod_references::random::{KEYS, NAMES, pod_template};
 use proptest::{collection, option, prelude::*, sample};
 
 use super::*;
-use crate::{
-    config_hash::references::Use,
-    pod_template::{
-        Kind,
-        random::{KEYS, NAMES, pod_template},
-    },
-};
+use crate::config_hash::references::{ConfigId, ConfigKind, Use};
 
 type Content = BTreeMap<String, Vec<u8>>;
 /// By kind and name.
@@ -32,7 +27,7 @@ fn content() -> impl Strategy<Value = Content> {
     collection::btree_map(key, bytes(), 0..4)
 }
 
-/// What of the configs that [`pod_template`] names exists.
+/// The configs that exist, of those that [`pod_template`] names.
 fn contents() -> impl Strategy<Value = Contents> {
     let one = option::weighted(0.8, content());
     collection::vec(one, 8).prop_map(|contents| {
@@ -139,7 +134,7 @@ fn updated(object: Value, old: &Value, settings: &Settings, cluster: &Objects) -
 }
 
 /// The digest that the workload gets for a config of which it uses everything.
-fn digest_of(kind: Kind, object: Value) -> String {
+fn digest_of(kind: ConfigKind, object: Value) -> String {
     let id = ConfigId {
         kind,
         name: "app".to_owned(),
@@ -154,8 +149,9 @@ fn digest_of(kind: Kind, object: Value) -> String {
         namespace: "shop",
         key: None,
     };
-    let (seen, _) = configs.look_at(&[(id.clone(), whole)].into(), &[]).unwrap();
-    seen[&id].now.clone().unwrap()
+    let used = [(id.clone(), whole)].into();
+    let observed = configs.read(&used, &[]).unwrap();
+    observed.configs[&id].digest.clone().unwrap()
 }
 
 /// One difference between two contents.
@@ -185,7 +181,7 @@ impl Difference {
         ]
     }
 
-    /// `None`: there is nothing to change so.
+    /// `None`: it does not apply to this content.
     fn applied(&self, content: &Content) -> Option<Content> {
         let mut content = content.clone();
         let keys: Vec<_> = content.keys().cloned().collect();
@@ -216,7 +212,7 @@ impl Difference {
     }
 }
 
-/// Values of the wrong kind, for places that expect others.
+/// Values for places that expect another type.
 fn odd_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -266,7 +262,7 @@ proptest! {
         content in content(),
         places in collection::vec(any::<(u8, bool)>(), 8),
     ) {
-        let secret = digest_of(Kind::Secret, config("Secret", "app", &content));
+        let secret = digest_of(ConfigKind::Secret, config("Secret", "app", &content));
         // Text may be in data or binaryData; keys may be in any order.
         let mut pairs: Vec<_> = content.iter().zip(places).collect();
         pairs.sort_by_key(|(_, (order, _))| *order);
@@ -277,7 +273,7 @@ proptest! {
                 _ => object["binaryData"][key] = json!(BASE64_STANDARD.encode(bytes)),
             }
         }
-        prop_assert_eq!(digest_of(Kind::ConfigMap, object), secret);
+        prop_assert_eq!(digest_of(ConfigKind::ConfigMap, object), secret);
     }
 
     #[test]
@@ -286,7 +282,7 @@ proptest! {
         prop_assume!(other.is_some());
         let other = other.unwrap();
         prop_assume!(other != content);
-        let digest = |content| digest_of(Kind::ConfigMap, config("ConfigMap", "app", content));
+        let digest = |content| digest_of(ConfigKind::ConfigMap, config("ConfigMap", "app", content));
         prop_assert_ne!(digest(&content), digest(&other));
     }
 
@@ -294,7 +290,7 @@ proptest! {
     fn nothing_changed_leaves_the_template_as_it_is(
         template in pod_template(),
         contents in contents(),
-        (settings, settings_before) in (settings(), settings()),
+        (settings, old_settings) in (settings(), settings()),
         replicas: u8,
         [never_seen, replaces, forges]: [bool; 3],
         label in option::of("[a-z]{1,3}"),
@@ -302,7 +298,7 @@ proptest! {
         let cluster = cluster(&contents);
         let stored = match never_seen {
             true => workload(&template),
-            false => created(&template, &settings_before, &cluster),
+            false => created(&template, &old_settings, &cluster),
         };
         let mut object = match replaces {
             true => workload(&template),
@@ -354,7 +350,7 @@ proptest! {
         prop_assert_eq!(again, after, "the same again mutates nothing");
     }
 
-    /// Whatever stands where, there is an answer.
+    /// Values of the wrong type, at any place, still get an answer.
     #[test]
     fn odd_objects_are_answered(
         template in pod_template(),

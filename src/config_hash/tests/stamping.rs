@@ -34,7 +34,7 @@ fn a_new_workload_is_stamped() {
 }
 
 #[test]
-fn a_new_workload_is_stamped_whatever_it_says_itself() {
+fn forged_annotations_on_a_new_workload_are_replaced() {
     let mut object = web();
     forge(&mut object);
     Shop::empty().create(object, CREATED);
@@ -69,7 +69,7 @@ fn other_fields_of_the_workload_changed() {
 }
 
 #[test]
-fn a_put_that_knows_no_annotations_loses_none() {
+fn a_put_without_our_annotations_keeps_them() {
     let mut shop = Shop::new();
     let before = shop.stored.clone();
     shop.update(replace_with(web()), RESTORED);
@@ -77,7 +77,7 @@ fn a_put_that_knows_no_annotations_loses_none() {
 }
 
 #[test]
-fn forged_annotations_are_put_right() {
+fn forged_annotations_are_restored() {
     let mut shop = Shop::new();
     let before = shop.stored.clone();
     shop.update(forge, RESTORED);
@@ -85,7 +85,7 @@ fn forged_annotations_are_put_right() {
 }
 
 #[test]
-fn a_forged_memory_does_not_hide_a_change() {
+fn a_forged_record_does_not_hide_a_change() {
     let mut shop = Shop::new();
     shop.put("ConfigMap/app", "mode=light");
     let mut current = Shop::empty();
@@ -101,7 +101,7 @@ fn a_forged_memory_does_not_hide_a_change() {
 }
 
 #[test]
-fn a_forged_memory_does_not_make_a_change() {
+fn a_forged_record_does_not_cause_a_change() {
     let mut shop = Shop::new();
     shop.update(annotate(CONFIGS, r#"{"ConfigMap/app":"0000"}"#), RESTORED);
     shop.touch(SAME);
@@ -127,7 +127,7 @@ fn labels_of_a_config_do_not_count() {
 
 /// The API server keeps `annotations: {}` and `null` in custom resources, such as an Argo Rollout.
 #[test]
-fn an_empty_map_of_annotations_is_none() {
+fn an_empty_map_of_annotations_counts_as_none() {
     for metadata in [
         json!({"labels": {"app": "web"}, "annotations": {}}),
         json!({"labels": {"app": "web"}, "annotations": null}),
@@ -240,7 +240,7 @@ fn a_changed_template_keeps_the_stamp_of_unchanged_config() {
 }
 
 #[test]
-fn a_changed_template_is_stamped_for_the_config_of_now() {
+fn a_changed_template_is_stamped_for_the_current_config() {
     for edit in [forge, |_: &mut Value| ()] {
         let mut shop = Shop::new();
         shop.put("ConfigMap/app", "mode=light");
@@ -287,7 +287,7 @@ fn a_changed_template_may_use_other_config() {
 }
 
 #[test]
-fn a_workload_that_uses_config_no_more_has_no_stamp() {
+fn a_workload_that_stops_using_config_loses_its_stamp() {
     let mut shop = Shop::new();
     shop.update(
         |object| {
@@ -334,10 +334,10 @@ fn a_workload_never_seen_before_is_stamped_when_its_template_changes() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_read_is_none() {
-    for memory in ["", "{", "[]", r#"{"ConfigMap/app":1}"#, "null"] {
+fn a_record_that_cannot_be_read_counts_as_none() {
+    for record in ["", "{", "[]", r#"{"ConfigMap/app":1}"#, "null"] {
         let mut shop = Shop::new();
-        shop.update_unseen(annotate(CONFIGS, memory));
+        shop.update_unseen(annotate(CONFIGS, record));
         shop.put("ConfigMap/app", "mode=light");
         shop.touch(&[
             "mutated, template the same",
@@ -352,7 +352,7 @@ fn the_policy_was_off_for_a_while() {
     let mut shop = Shop::new();
     shop.put("ConfigMap/app", "mode=light");
     shop.update_unseen(image("web:2"));
-    // The memory is older than the pods: rather one rollout too many than stale pods.
+    // The record is older than the pods: one rollout too many is better than stale pods.
     shop.touch(ROLLED_OUT);
     shop.put("ConfigMap/app", "mode=dark");
     shop.update_unseen(replace_with(web()));
@@ -381,7 +381,7 @@ fn undo_of_a_change_that_was_only_a_stamp_changes_nothing() {
 }
 
 #[test]
-fn undo_of_another_change_is_stamped_for_the_config_of_now() {
+fn undo_of_another_change_is_stamped_for_the_current_config() {
     let mut shop = Shop::new();
     let first = template_of(&shop.stored).clone();
     shop.put("ConfigMap/app", "mode=light");
@@ -411,7 +411,7 @@ const FROZEN: &[&str] = &[
 ];
 
 #[test]
-fn a_frozen_workload_waits_for_the_thaw() {
+fn a_frozen_workload_rolls_out_when_it_is_unfrozen() {
     let mut shop = Shop::new();
     shop.update(annotate(FREEZE, "true"), SAME);
     shop.put("ConfigMap/app", "mode=light");
@@ -441,7 +441,7 @@ fn a_frozen_workload_keeps_its_stamp_whatever_the_client_sends() {
 }
 
 #[test]
-fn a_config_that_is_changed_back_during_the_frost_is_not_stale() {
+fn a_config_that_is_changed_back_during_the_freeze_is_not_stale() {
     let mut shop = Shop::new();
     shop.update(annotate(FREEZE, "true"), SAME);
     shop.put("ConfigMap/app", "mode=light");
@@ -518,7 +518,7 @@ fn the_version_grows_by_one_at_each_change() {
 }
 
 #[test]
-fn a_version_that_is_no_number_begins_anew() {
+fn a_version_that_is_not_a_number_restarts_at_one() {
     for odd in ["x", "", "-1", "99999999999999999999"] {
         let mut shop = Shop::with(json!({"configHash": {"strategy": "version"}}));
         shop.update_unseen(|object| {
@@ -608,7 +608,7 @@ fn a_cause_that_the_client_gives_wins() {
         annotate(CHANGE_CAUSE, "brighter"),
         &told("light", "brighter"),
     );
-    // The same cause as before is one that was left there.
+    // The client sends the stored cause again: it gives none for this change.
     shop.put("ConfigMap/app", "mode=dark");
     assert_touched(
         &mut shop,
@@ -641,7 +641,7 @@ fn a_change_of_template_and_config_has_a_cause() {
     );
 }
 
-// Gone and back.
+// Deleted and created again.
 
 const GONE: &[&str] = &[
     "accepted, template the same",
@@ -651,7 +651,7 @@ const GONE: &[&str] = &[
 ];
 
 #[test]
-fn a_required_config_that_has_gone_changes_nothing() {
+fn a_required_config_that_was_deleted_changes_nothing() {
     let mut shop = Shop::new();
     shop.remove("ConfigMap/app");
     shop.touch(GONE);
@@ -664,7 +664,7 @@ fn a_required_config_that_has_gone_changes_nothing() {
 }
 
 #[test]
-fn a_required_config_that_is_back_with_other_content_rolls_out() {
+fn a_required_config_that_is_recreated_with_other_content_rolls_out() {
     let mut shop = Shop::new();
     shop.remove("ConfigMap/app");
     shop.touch(GONE);
@@ -673,7 +673,7 @@ fn a_required_config_that_is_back_with_other_content_rolls_out() {
 }
 
 #[test]
-fn a_required_key_that_has_gone_changes_nothing() {
+fn a_required_key_that_was_deleted_changes_nothing() {
     let mut shop = Shop::empty();
     shop.add(web_with(env("configMapKeyRef", "app", "mode")));
     shop.put("ConfigMap/app", "other=1");
@@ -692,7 +692,7 @@ fn a_required_key_that_has_gone_changes_nothing() {
 }
 
 #[test]
-fn a_required_config_that_never_was_there_is_recorded_when_it_appears() {
+fn a_required_config_that_never_existed_is_recorded_when_it_appears() {
     let mut shop = Shop::empty();
     shop.remove("ConfigMap/app");
     let warning =
@@ -709,7 +709,7 @@ fn a_required_config_that_never_was_there_is_recorded_when_it_appears() {
 }
 
 #[test]
-fn a_template_that_changes_while_config_is_gone_remembers_the_last() {
+fn a_template_that_changes_while_config_is_deleted_keeps_its_last_digest() {
     let mut shop = Shop::new();
     shop.remove("ConfigMap/app");
     shop.update(
@@ -730,7 +730,7 @@ fn web_with_optional_flags() -> Value {
 }
 
 #[test]
-fn an_optional_config_rolls_out_when_it_appears_and_when_it_goes() {
+fn an_optional_config_rolls_out_when_it_is_created_and_when_it_is_deleted() {
     let mut shop = Shop::empty();
     shop.create(
         web_with_optional_flags(),
@@ -762,7 +762,7 @@ fn an_optional_config_rolls_out_when_it_appears_and_when_it_goes() {
 }
 
 #[test]
-fn an_optional_key_rolls_out_when_it_appears_and_when_it_goes() {
+fn an_optional_key_rolls_out_when_it_is_added_and_when_it_is_removed() {
     let mut container = env("configMapKeyRef", "app", "beta");
     container["env"][0]["valueFrom"]["configMapKeyRef"]["optional"] = json!(true);
     let mut shop = Shop::empty();
@@ -792,9 +792,9 @@ fn an_optional_key_rolls_out_when_it_appears_and_when_it_goes() {
     }
 }
 
-/// The extra annotation makes an optional config required: its going is no change then.
+/// The extra annotation makes an optional config required, so its deletion is not a change.
 #[test]
-fn a_config_that_is_gone_and_required_since_rolls_nothing_out() {
+fn a_deleted_config_that_becomes_required_rolls_nothing_out() {
     let mut shop = Shop::empty();
     shop.put("ConfigMap/flags", "beta=1");
     shop.add(web_with_optional_flags());
@@ -813,7 +813,7 @@ fn a_config_that_is_gone_and_required_since_rolls_nothing_out() {
 // Tracked and no longer tracked.
 
 #[test]
-fn an_ignored_config_is_forgotten_and_a_counted_one_recorded() {
+fn a_newly_ignored_config_is_dropped_and_recorded_when_it_counts_again() {
     let mut shop = Shop::empty();
     shop.put("ConfigMap/flags", "beta=1");
     shop.add(web_with(json!({"envFrom": [{"configMapRef": {"name": "app"}}, {"configMapRef": {"name": "flags"}}]})));
@@ -847,7 +847,7 @@ fn an_ignored_config_is_forgotten_and_a_counted_one_recorded() {
 }
 
 #[test]
-fn a_config_can_leave_itself_out() {
+fn an_annotation_on_a_config_excludes_it() {
     let mut shop = Shop::new();
     shop.annotate_config("ConfigMap/app", IGNORE, "true");
     shop.touch(&[
@@ -862,9 +862,9 @@ fn a_config_can_leave_itself_out() {
     ]);
 }
 
-/// Pods of before and after run different config, so they must differ in their template too.
+/// The old pods and the new ones run different config, so their templates must differ too.
 #[test]
-fn a_config_that_is_back_at_what_the_stamp_stands_for_rolls_out() {
+fn a_config_that_is_changed_back_to_the_running_stamp_rolls_out() {
     let back = |strategy: &str, expected: &[&str]| {
         let mut shop = Shop::with(json!({"configHash": {"strategy": strategy}}));
         shop.set(json!({"configHash": {"strategy": strategy, "ignore": {"configMaps": ["app"]}}}));
@@ -973,7 +973,7 @@ fn the_extra_annotation_adds_and_drops_a_config() {
     );
 }
 
-/// What changed is in use no more, and the rest is what is remembered.
+/// The key that changed is no longer used, and the other one is as recorded.
 #[test]
 fn a_use_that_narrows_to_what_has_not_changed_changes_nothing() {
     let mut shop = Shop::empty();
@@ -984,9 +984,9 @@ fn a_use_that_narrows_to_what_has_not_changed_changes_nothing() {
     shop.update(remove_annotation(EXTRA_CONFIGMAPS), SAME);
 }
 
-/// The memory of a config that has gone is of the keys that were used then.
+/// The recorded digest of a deleted config was made over the keys that were used then.
 #[test]
-fn a_config_that_is_back_is_measured_by_the_use_of_now_too() {
+fn a_recreated_config_is_also_measured_by_the_keys_in_the_request() {
     let mut shop = Shop::empty();
     shop.put("ConfigMap/app", "mode=dark, other=1");
     shop.add(web_with(env("configMapKeyRef", "app", "mode")));
@@ -997,7 +997,7 @@ fn a_config_that_is_back_is_measured_by_the_use_of_now_too() {
 }
 
 #[test]
-fn another_hash_key_refreshes_the_memory_only() {
+fn another_hash_key_only_refreshes_the_record() {
     let mut shop = Shop::new();
     for key in ["first", "second"] {
         shop.rotate_key(key);
@@ -1023,9 +1023,9 @@ fn another_hash_key_refreshes_the_memory_only() {
     ]);
 }
 
-/// Digests of two keys cannot be compared: a known limit.
+/// Digests with different keys cannot be compared: a known limit.
 #[test]
-fn a_change_together_with_another_hash_key_is_not_seen() {
+fn a_change_together_with_another_hash_key_is_not_noticed() {
     let mut shop = Shop::new();
     shop.rotate_key("first");
     shop.put("ConfigMap/app", "mode=light");
@@ -1037,7 +1037,7 @@ fn a_change_together_with_another_hash_key_is_not_seen() {
 }
 
 #[test]
-fn an_optional_config_that_appears_together_with_another_hash_key_is_seen() {
+fn an_optional_config_that_appears_together_with_another_hash_key_is_noticed() {
     let mut shop = Shop::empty();
     shop.add(web_with_optional_flags());
     shop.rotate_key("first");
@@ -1075,7 +1075,7 @@ fn pull_secrets_are_tracked_when_set() {
         "warning: Deployment/web rolls out, since its config changed: Secret hub",
         "audit config-changed: Secret hub",
     ]);
-    // It is no reason not to start.
+    // The pods start without it.
     shop.remove("Secret/hub");
     shop.touch(&[
         "mutated, template changed",
@@ -1089,7 +1089,7 @@ fn pull_secrets_are_tracked_when_set() {
 }
 
 #[test]
-fn a_pull_secret_that_is_config_too_stays_tracked_by_its_keys() {
+fn a_pull_secret_that_is_also_config_is_tracked_by_its_keys() {
     let mut shop = Shop::empty();
     shop.put("Secret/hub", "user=root, .dockerconfigjson=1");
     shop.add(pulling(env("secretKeyRef", "hub", "user")));
@@ -1141,12 +1141,12 @@ fn objects_of_the_wrong_shape_are_refused() {
     );
     shop.update(
         annotate(EXTRA_CONFIGMAPS, "a b"),
-        &["rejected 400: Deployment/web: annotation rollout-guard/extra-configmaps names \"a b\", but names have no ' '; write names separated by commas"],
+        &["rejected 400: Deployment/web: annotation rollout-guard/extra-configmaps names \"a b\", but a name cannot contain ' '; separate names with commas"],
     );
 }
 
 #[test]
-fn an_old_object_of_the_wrong_shape_is_past_mending() {
+fn references_of_a_stored_object_that_cannot_be_read_count_as_none() {
     let mut shop = Shop::new();
     let manifest = shop.stored.clone();
     shop.update_unseen(annotate(EXTRA_CONFIGMAPS, "a b"));

@@ -8,21 +8,21 @@ const STALE: &[&str] = &[
     "audit config-stale: ConfigMap app",
 ];
 
-/// A Deployment stamped for `mode=dark`, then judged by the second policy, as the audit scanner asks.
+/// Judges the stored Deployment with `mode: verify`, as the audit scanner does.
 #[track_caller]
 fn verify(shop: &mut Shop, expected: &[&str]) {
     shop.settings.mode = Mode::Verify;
     for operation in [Operation::Create, Operation::Update] {
         let stored = shop.stored.clone();
         let answer = shop.answer(operation, stored.clone());
-        assert_eq!(without_memory(&answer), expected, "{operation:?}");
+        assert_eq!(without_annotations(&answer), expected, "{operation:?}");
         assert_eq!(shop.stored, stored);
     }
     shop.settings.mode = Mode::Enforce;
 }
 
-/// The template and the annotations are what was sent, whatever they are.
-fn without_memory(answer: &[String]) -> Vec<&str> {
+/// Without the lines about the template and its annotations: they are always what was sent.
+fn without_annotations(answer: &[String]) -> Vec<&str> {
     let told = |line: &&str| !line.starts_with("stamp: ") && !line.starts_with("configs: ");
     let first = |line: &str| line.split(", template").next().map(str::len);
     let mut lines: Vec<_> = answer.iter().map(String::as_str).filter(told).collect();
@@ -33,7 +33,7 @@ fn without_memory(answer: &[String]) -> Vec<&str> {
 }
 
 #[test]
-fn a_fresh_workload_passes() {
+fn a_fresh_workload_is_accepted() {
     verify(&mut Shop::new(), &["accepted"]);
 }
 
@@ -47,7 +47,7 @@ fn a_stale_workload_is_rejected() {
 }
 
 #[test]
-fn a_frozen_stale_workload_is_told() {
+fn a_frozen_stale_workload_is_reported() {
     let mut shop = Shop::new();
     shop.answer(Operation::Update, {
         let mut object = shop.stored.clone();
@@ -73,7 +73,7 @@ fn a_workload_never_seen_is_not_stale() {
 }
 
 #[test]
-fn a_workload_that_is_not_chosen_passes() {
+fn a_workload_that_is_not_chosen_is_accepted() {
     let mut shop = Shop::new();
     shop.put("ConfigMap/app", "mode=light");
     shop.update_unseen(annotate(ENABLED, "false"));
@@ -81,7 +81,7 @@ fn a_workload_that_is_not_chosen_passes() {
 }
 
 #[test]
-fn a_required_config_that_has_gone_is_missing_and_not_stale() {
+fn a_required_config_that_was_deleted_is_missing_and_not_stale() {
     let mut shop = Shop::new();
     shop.remove("ConfigMap/app");
     verify(
@@ -113,9 +113,9 @@ fn an_optional_config_that_appeared_is_stale() {
     );
 }
 
-/// The second policy sees the object that the first has stamped: its memory goes with its own use.
+/// The second policy sees the object that the first has stamped: its record fits the keys that it uses.
 #[test]
-fn an_update_that_uses_other_keys_is_measured_by_its_own_use() {
+fn an_update_that_uses_other_keys_is_measured_by_these() {
     let mut shop = Shop::empty();
     shop.put("ConfigMap/app", "mode=dark, other=1");
     shop.add(web_with(env("configMapKeyRef", "app", "mode")));
@@ -127,11 +127,11 @@ fn an_update_that_uses_other_keys_is_measured_by_its_own_use() {
     let after = std::mem::replace(&mut shop.stored, before);
     shop.settings.mode = Mode::Verify;
     let answer = shop.answer(Operation::Update, after);
-    assert_eq!(without_memory(&answer), ["accepted"]);
+    assert_eq!(without_annotations(&answer), ["accepted"]);
 }
 
 #[test]
-fn another_hash_key_or_newly_counted_pull_secrets_make_nothing_stale() {
+fn a_new_hash_key_or_setting_of_pull_secrets_makes_nothing_stale() {
     let mut shop = Shop::empty();
     shop.put("Secret/hub", "user=root, .dockerconfigjson=1");
     let mut object = web_with(env("secretKeyRef", "hub", "user"));

@@ -272,7 +272,7 @@ fn a_record_that_cannot_be_read_is_named() {
     broken["data"]["release"] = json!("*");
     let cluster = Objects::new([broken]);
     let expected = "release record Secret shop/sh.helm.release.v1.web.v1 cannot be read: \
-                    data.release: base64 of Kubernetes: wrong symbol at byte 0";
+                    data.release: Kubernetes' base64 layer has an invalid character at byte 0";
     for operation in [Operation::Upgrade, Operation::Rollback] {
         assert_eq!(current(&cluster, operation, 2), Err(expected.to_owned()));
     }

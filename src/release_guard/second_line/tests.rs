@@ -40,13 +40,17 @@ fn deletion(name: &str) -> Request {
     request(Operation::Delete, "ConfigMap", name, annotations)
 }
 
-/// While the upgrade of `web` from revision 1 to 2 is pending. The fake cluster lists all Secrets, as an
-/// outdated list may.
+/// While the upgrade of `web` from revision 1 to 2 is pending. The list is outdated, and still shows
+/// revision 1 as pending.
 fn during(v1: Docs<'_>, v2: Docs<'_>) -> Objects {
-    Objects::new([
-        revision(2, v2).status("pending-upgrade").secret(),
-        revision(1, v1).secret(),
-    ])
+    Objects {
+        objects: vec![
+            revision(2, v2).status("pending-upgrade").secret(),
+            revision(1, v1).secret(),
+        ],
+        outdated: vec![revision(1, v1).status("pending-upgrade").secret()],
+        ..Objects::default()
+    }
 }
 
 /// The trap: a config becomes a hook.
@@ -140,8 +144,8 @@ More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main
         *cluster.asked.borrow(),
         [
             SELECTOR,
-            "Secret shop/sh.helm.release.v1.web.v2 [metadata.labels, data]",
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+            "Secret shop/sh.helm.release.v1.web.v2 [metadata.labels, data]",
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
         ]
     );

@@ -40,7 +40,7 @@ fn assert_refused(object: &Value, driver: Driver, expected: &str) {
 fn both_drivers_store_the_same() {
     let stored = revision(3, &[]).server_side();
     let expected: Record = serde_json::from_value(stored.content.clone()).unwrap();
-    assert_eq!(expected.apply_method.as_deref(), Some("ssa"));
+    assert_eq!(expected.apply_method, Some(ApplyMethod::ServerSide));
     let secret = decode(&stored.secret(), Driver::Secret, PLENTY);
     assert_eq!(secret.unwrap(), expected);
     let config_map = decode(&stored.config_map(), Driver::ConfigMap, PLENTY);

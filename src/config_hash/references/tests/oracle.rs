@@ -1,13 +1,13 @@
-//! What the policy finds, against the typed Kubernetes API.
+//! The references that the policy finds, compared with the typed Kubernetes API.
 
 use k8s_openapi::api::core::v1::PodSpec;
+use pod_references::{Need, random::pod_template};
 use proptest::prelude::*;
 
 use super::*;
-use crate::pod_template::{self, Need, random::pod_template};
 
-/// What the kubelet needs besides.
-fn others(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
+/// What the kubelet needs to start the pod.
+fn start_needs(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
     let mut found = BTreeSet::new();
     let account = spec.service_account_name.clone().unwrap_or_default();
     found.insert((Kind::ServiceAccount, account));
@@ -59,12 +59,12 @@ proptest! {
     }
 
     #[test]
-    fn other_needs_are_those_of_the_typed_api(template in pod_template()) {
+    fn start_needs_are_those_of_the_typed_api(template in pod_template()) {
         let spec: PodSpec = serde_json::from_value(template["spec"].clone()).unwrap();
-        let needs = pod_template::needs(&template, "").unwrap();
-        let to_start = needs.iter().filter(|need| need.role == Role::Start);
+        let needs = pod_references::needs(&template, "").unwrap();
+        let to_start = needs.iter().filter(|need| need.purpose == Purpose::Start);
         let ours: BTreeSet<_> = to_start.clone().map(|Need { kind, name, .. }| (*kind, name.clone())).collect();
-        prop_assert_eq!(ours, others(&spec));
+        prop_assert_eq!(ours, start_needs(&spec));
         for need in to_start {
             prop_assert!(!need.optional && need.keys == Keys::All, "{:?}", need);
         }

@@ -1,17 +1,17 @@
-//! A second opinion: the typed Kubernetes API, walked in the most obvious way. The fuzz target of
-//! references has it too.
+//! A second implementation to compare with: it walks the typed Kubernetes API in the most obvious way.
+//! The fuzz target of references uses it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, KeyToPath, PodSpec, Volume};
 
-use super::{Kind, Use};
+use super::{ConfigKind, Use};
 
 /// How each config is used by a pod.
-pub(crate) fn uses(spec: &PodSpec, with_pull_secrets: bool) -> BTreeMap<(Kind, String), Use> {
+pub(crate) fn uses(spec: &PodSpec, with_pull_secrets: bool) -> BTreeMap<(ConfigKind, String), Use> {
     let mut uses: BTreeMap<_, Use> = BTreeMap::new();
     for (kind, name, keys, optional) in config(spec, with_pull_secrets) {
-        if (kind, name.as_str()) == (Kind::ConfigMap, "kube-root-ca.crt") {
+        if (kind, name.as_str()) == (ConfigKind::ConfigMap, "kube-root-ca.crt") {
             continue;
         }
         let r#use = uses.entry((kind, name)).or_default();
@@ -27,7 +27,7 @@ pub(crate) fn uses(spec: &PodSpec, with_pull_secrets: bool) -> BTreeMap<(Kind, S
     uses
 }
 
-type Found = Vec<(Kind, String, Option<BTreeSet<String>>, bool)>;
+type Found = Vec<(ConfigKind, String, Option<BTreeSet<String>>, bool)>;
 
 fn items(items: &Option<Vec<KeyToPath>>) -> Option<BTreeSet<String>> {
     let items = items.as_ref().filter(|items| !items.is_empty())?;
@@ -38,7 +38,7 @@ fn config_of_volume(volume: &Volume, found: &mut Found) {
     if let Some(source) = &volume.config_map {
         let optional = source.optional == Some(true);
         found.push((
-            Kind::ConfigMap,
+            ConfigKind::ConfigMap,
             source.name.clone(),
             items(&source.items),
             optional,
@@ -47,14 +47,14 @@ fn config_of_volume(volume: &Volume, found: &mut Found) {
     if let Some(source) = &volume.secret {
         let name = source.secret_name.clone().unwrap_or_default();
         let optional = source.optional == Some(true);
-        found.push((Kind::Secret, name, items(&source.items), optional));
+        found.push((ConfigKind::Secret, name, items(&source.items), optional));
     }
     let projected = volume.projected.iter().flat_map(|it| &it.sources).flatten();
     for projection in projected {
         if let Some(source) = &projection.config_map {
             let optional = source.optional == Some(true);
             found.push((
-                Kind::ConfigMap,
+                ConfigKind::ConfigMap,
                 source.name.clone(),
                 items(&source.items),
                 optional,
@@ -63,7 +63,7 @@ fn config_of_volume(volume: &Volume, found: &mut Found) {
         if let Some(source) = &projection.secret {
             let optional = source.optional == Some(true);
             found.push((
-                Kind::Secret,
+                ConfigKind::Secret,
                 source.name.clone(),
                 items(&source.items),
                 optional,
@@ -76,11 +76,11 @@ fn config_of_container(container: &Container, found: &mut Found) {
     for source in container.env_from.iter().flatten() {
         if let Some(it) = &source.config_map_ref {
             let optional = it.optional == Some(true);
-            found.push((Kind::ConfigMap, it.name.clone(), None, optional));
+            found.push((ConfigKind::ConfigMap, it.name.clone(), None, optional));
         }
         if let Some(it) = &source.secret_ref {
             let optional = it.optional == Some(true);
-            found.push((Kind::Secret, it.name.clone(), None, optional));
+            found.push((ConfigKind::Secret, it.name.clone(), None, optional));
         }
     }
     for source in container
@@ -91,16 +91,16 @@ fn config_of_container(container: &Container, found: &mut Found) {
     {
         if let Some(it) = &source.config_map_key_ref {
             let (key, optional) = (BTreeSet::from([it.key.clone()]), it.optional == Some(true));
-            found.push((Kind::ConfigMap, it.name.clone(), Some(key), optional));
+            found.push((ConfigKind::ConfigMap, it.name.clone(), Some(key), optional));
         }
         if let Some(it) = &source.secret_key_ref {
             let (key, optional) = (BTreeSet::from([it.key.clone()]), it.optional == Some(true));
-            found.push((Kind::Secret, it.name.clone(), Some(key), optional));
+            found.push((ConfigKind::Secret, it.name.clone(), Some(key), optional));
         }
     }
 }
 
-/// What the pod reads as config.
+/// The config that the pod reads.
 fn config(spec: &PodSpec, with_pull_secrets: bool) -> Found {
     let mut found = Found::new();
     for volume in spec.volumes.iter().flatten() {
@@ -117,7 +117,7 @@ fn config(spec: &PodSpec, with_pull_secrets: bool) -> Found {
     if with_pull_secrets {
         for secret in spec.image_pull_secrets.iter().flatten() {
             let keys = BTreeSet::from([".dockercfg".to_owned(), ".dockerconfigjson".to_owned()]);
-            found.push((Kind::Secret, secret.name.clone(), Some(keys), true));
+            found.push((ConfigKind::Secret, secret.name.clone(), Some(keys), true));
         }
     }
     found.retain(|(_, name, ..)| !name.is_empty());
