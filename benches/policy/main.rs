@@ -345,7 +345,7 @@ fn run_natively(upgrade: &Upgrade) {
         fn get(&self, object: ObjectRef<'_>, _: &[&str]) -> Result<Option<Value>, LookupError> {
             let mut objects = self.0.iter();
             Ok(objects
-                .find(|object| object["metadata"]["name"] == object.name)
+                .find(|found| found["metadata"]["name"] == object.name)
                 .cloned())
         }
 
