@@ -65,8 +65,16 @@ doc: | toolchain ## Build the API documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 .PHONY: test
-test: fmt lint hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests
+test: fmt lint generated hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests
 	cargo test --locked --workspace --exclude cluster-tests
+
+.PHONY: generate
+generate: | toolchain ## Write the files that are generated from the code: docs of findings and settings, schema, questions
+	cargo xtask generate
+
+.PHONY: generated
+generated: | toolchain ## Check that the generated files are up to date
+	cargo xtask generate --check
 
 .PHONY: hygiene
 hygiene: spelling toml workflows dependencies ## Check spelling, TOML files, workflows and dependencies

@@ -64,12 +64,10 @@ fn validate(payload: &[u8]) -> CallResult {
 }
 
 fn validate_settings(payload: &[u8]) -> CallResult {
-    let parsed = serde_json::from_slice(payload)
-        .map_err(|error| error.to_string())
-        .and_then(|settings| Settings::parse(&settings));
+    let refused = Settings::from_json(payload).err();
     let response = SettingsValidationResponse {
-        valid: parsed.is_ok(),
-        message: parsed.err(),
+        valid: refused.is_none(),
+        message: refused.map(|error| error.to_string()),
     };
     Ok(serde_json::to_vec(&response)?)
 }

@@ -2,58 +2,109 @@
 //!
 //! In: the JSON of the policy's `settings`. Out: [`Settings`]. Refuses: unknown fields (naming the
 //! nearest valid one), values of another type, globs that can match no name, half a key reference.
+//!
+//! The documentation of each setting is here and nowhere else. `cargo xtask generate` writes docs/settings.md,
+//! docs/settings.schema.json and questions-ui.yml from it; with the feature `schema`, `title` is the label of a
+//! question, or the group of questions if it is that of an object.
 
-use kubewarden_policy_sdk::settings::Validatable;
+mod error;
+mod reading;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wildmatch::WildMatch;
 
 use helm_plan::findings::{Level, Levels, hook_pruned};
 
+pub use self::error::{Error, GlobError};
+
+/// Settings of the policy rollout-guard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
+    /// What the policy does.
+    #[cfg_attr(feature = "schema", schemars(title = "Mode"))]
     pub mode: Mode,
+
+    /// What happens when a ConfigMap, Secret or release record cannot be read.
+    #[cfg_attr(feature = "schema", schemars(title = "Failed look-ups"))]
     pub lookup_failure: LookupFailure,
+
+    /// How workloads are stamped, so that they roll out when their ConfigMaps or Secrets change.
+    #[cfg_attr(feature = "schema", schemars(title = "Config hash"))]
     pub config_hash: ConfigHash,
+
+    /// How Helm releases are checked.
+    #[cfg_attr(feature = "schema", schemars(title = "Release guard"))]
     pub release_guard: ReleaseGuard,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
-    /// Stamp workloads and judge releases.
+    /// Stamps workloads and checks Helm releases.
     #[default]
     Enforce,
-    /// Never mutate; reject workloads whose recorded configs no longer match the cluster.
+    /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out. This is
+    /// for a second policy that the audit scanner uses.
     Verify,
 }
 
-/// What follows from a look-up that failed or was denied, or a release record that cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum LookupFailure {
+    /// Rejects the request.
     #[default]
     Reject,
-    /// Accept with a warning; a workload keeps its old stamp.
+    /// Accepts the request with a warning. A workload keeps its current config hash, and a release is not checked.
     Warn,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ConfigHash {
+    /// Whether workloads are stamped, so that they roll out when their ConfigMaps or Secrets change.
+    #[cfg_attr(feature = "schema", schemars(title = "Config hash"))]
     pub enabled: bool,
+
+    /// What is written into the pod template.
+    #[cfg_attr(feature = "schema", schemars(title = "Stamp"))]
     pub strategy: Strategy,
+
+    /// Which workloads are stamped. The annotation `rollout-guard/enabled` on a workload takes precedence over this
+    /// setting.
+    #[cfg_attr(feature = "schema", schemars(title = "Workloads"))]
     pub workloads: Workloads,
+
+    /// What happens when a workload needs a ConfigMap, Secret or key that does not exist.
+    #[cfg_attr(feature = "schema", schemars(title = "Missing config"))]
     pub missing: Missing,
-    /// Also write `kubernetes.io/change-cause`.
+
+    /// Whether the policy also writes the annotation `kubernetes.io/change-cause` when config changes, which
+    /// `kubectl rollout history` shows. A cause that the client gives in the same request is kept.
+    #[cfg_attr(feature = "schema", schemars(title = "Change cause"))]
     pub change_cause: bool,
-    /// Count the Secrets in `imagePullSecrets` as config.
+
+    /// Whether the Secrets in `imagePullSecrets` count as config.
+    #[cfg_attr(feature = "schema", schemars(title = "Image pull secrets"))]
     pub image_pull_secrets: bool,
+
+    /// Names that never count as config. `*` stands for any characters.
     pub ignore: Ignore,
-    /// Hash with HMAC-SHA-256 and the key in this Secret.
+
+    /// The key of a Secret with which configs are hashed by HMAC-SHA-256, so that nobody can test guesses against
+    /// the hash of a short Secret. Use 32 random bytes. A changed key updates what is recorded and rolls nothing
+    /// out. Without a key, configs are hashed by SHA-256.
     pub key: Option<KeyRef>,
-    /// When a ConfigMap or Secret changes, name the workloads that use it. Lists them.
+
+    /// When a ConfigMap or Secret changes or is deleted, warn whoever changes it which workloads of its namespace
+    /// use it. This needs rules for UPDATE and DELETE of ConfigMaps and Secrets, and the permissions `list` and
+    /// `watch` on workloads.
+    #[cfg_attr(feature = "schema", schemars(title = "Warn consumers"))]
     pub warn_consumers: bool,
 }
 
@@ -74,61 +125,110 @@ impl Default for ConfigHash {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {
-    /// `rollout-guard/config-hash`: a hash over all configs.
+    /// Writes a hash over all configs as `rollout-guard/config-hash`.
     #[default]
     Hash,
-    /// `rollout-guard/config-version`: an integer that only grows.
+    /// Writes an integer that only grows as `rollout-guard/config-version`.
     Version,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Workloads {
+    /// All workloads that no controller owns.
     #[default]
     All,
-    /// Only those that opt in by annotation.
+    /// Only workloads that opt in with `rollout-guard/enabled: "true"` or with the opt-in annotation of Reloader or
+    /// Wave.
     Annotated,
 }
 
-/// What follows from a ConfigMap, Secret or key that a workload needs and that does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Missing {
+    /// Accepts the workload.
     Ignore,
+    /// Accepts the workload with a warning.
     #[default]
     Warn,
+    /// Rejects the workload.
     Reject,
 }
 
-/// Names that never count as config; `*` stands for any characters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Ignore {
+    /// Names of ConfigMaps that never count as config. `*` stands for any characters. `kube-root-ca.crt` never
+    /// counts anyway.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(title = "Ignored ConfigMaps", inner(regex(pattern = "^[a-z0-9.*-]+$")))
+    )]
     pub config_maps: Vec<String>,
+
+    /// Names of Secrets that never count as config. `*` stands for any characters.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(title = "Ignored Secrets", inner(regex(pattern = "^[a-z0-9.*-]+$")))
+    )]
     pub secrets: Vec<String>,
 }
 
-/// A key of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRef {
+    /// The namespace of the Secret with the HMAC key. Set all three fields of the key, or none of them.
+    #[cfg_attr(feature = "schema", schemars(title = "Key namespace", length(min = 1)))]
     pub namespace: String,
+
+    /// The name of the Secret with the HMAC key.
+    #[cfg_attr(feature = "schema", schemars(title = "Key Secret", length(min = 1)))]
     pub name: String,
+
+    /// The key within that Secret. Its bytes are used as they are, including a line break at the end.
+    #[cfg_attr(feature = "schema", schemars(title = "Key", length(min = 1)))]
     pub key: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ReleaseGuard {
+    /// Whether Helm releases are checked.
+    #[cfg_attr(feature = "schema", schemars(title = "Release guard"))]
     pub enabled: bool,
-    /// Also judge the CREATE of hooks and the DELETE of release objects.
+
+    /// Whether the hooks that Helm creates, and the release objects that it deletes, are checked too while a release
+    /// is pending. This catches releases that were pending before the policy was installed. It needs the
+    /// permissions `list` and `watch` on Secrets. The level `rescue` needs this setting.
+    #[cfg_attr(feature = "schema", schemars(title = "Hook requests"))]
     pub hook_requests: bool,
-    /// Honour the label `rollout-guard/allow-revision`.
+
+    /// Whether the label `rollout-guard/allow-revision` on a release record allows that revision, whatever is found.
+    #[cfg_attr(feature = "schema", schemars(title = "Bypass"))]
     pub bypass: bool,
-    /// The largest release record that is read, decoded.
+
+    /// The size in bytes, decoded, of the largest release record that is read. A larger record counts as one that
+    /// cannot be read: see `lookupFailure`. The default is 64 MiB.
+    #[cfg_attr(feature = "schema", schemars(title = "Largest record", range(min = 1)))]
     pub max_record_bytes: u64,
+
+    /// What happens for each finding. `reject` rejects the release. `warn` accepts it with a warning. `ignore`
+    /// accepts it without a word. `rescue`, which only `hook-pruned` can have, accepts the release and adds
+    /// `helm.sh/resource-policy: keep` to the hook, so that Helm keeps the object; `mode: verify` does not accept
+    /// it. A finding that is not certain is never more than a warning: something else may recreate the object, or no
+    /// record tells whether it still exists.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(title = "Findings", schema_with = "schema_of_findings")
+    )]
     pub findings: Levels,
 }
 
@@ -144,36 +244,54 @@ impl Default for ReleaseGuard {
     }
 }
 
+/// The levels of findings: the registry knows their names, and which levels each can have.
+#[cfg(feature = "schema")]
+fn schema_of_findings(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let properties = helm_plan::findings::LINTS.iter().map(|lint| {
+        let schema = serde_json::json!({
+            "title": lint.name,
+            "description": format!("{}.", lint.summary),
+            "type": "string",
+            "enum": lint.levels(),
+            "default": lint.default_level,
+        });
+        (lint.name.to_owned(), schema)
+    });
+    schemars::json_schema!({
+        "type": "object",
+        "properties": Value::Object(properties.collect()),
+        "additionalProperties": false,
+    })
+}
+
 impl Settings {
     /// Reads and checks settings; the error says which field and what to write instead.
-    pub fn parse(settings: &Value) -> Result<Self, String> {
+    pub fn parse(settings: &Value) -> Result<Self, Error> {
         if settings.is_null() {
             return Ok(Self::default());
         }
-        let known = serde_json::to_value(Self::default()).map_err(|error| error.to_string())?;
-        refuse_unknown_fields(settings, &known, "")?;
-        let parsed: Self =
-            serde_path_to_error::deserialize(settings).map_err(|error| {
-                match error.path().to_string().as_str() {
-                    "." => error.inner().to_string(),
-                    path => format!("{path}: {}", error.inner()),
-                }
-            })?;
-        parsed.validate()?;
+        let parsed: Self = reading::read(settings)?;
+        parsed.check()?;
         Ok(parsed)
     }
-}
 
-impl Validatable for Settings {
-    fn validate(&self) -> Result<(), String> {
+    /// The same, of the JSON text that the host sends.
+    pub fn from_json(text: &[u8]) -> Result<Self, Error> {
+        Self::parse(&serde_json::from_slice(text)?)
+    }
+
+    /// What the types of the fields cannot tell.
+    fn check(&self) -> Result<(), Error> {
         let ignore = &self.config_hash.ignore;
         for (field, globs) in [
             ("configMaps", &ignore.config_maps),
             ("secrets", &ignore.secrets),
         ] {
             for (index, glob) in globs.iter().enumerate() {
-                check_glob(glob)
-                    .map_err(|error| format!("configHash.ignore.{field}[{index}]: {error}"))?;
+                check_glob(glob).map_err(|source| Error::Glob {
+                    setting: format!("configHash.ignore.{field}[{index}]"),
+                    source,
+                })?;
             }
         }
         if let Some(KeyRef {
@@ -182,23 +300,23 @@ impl Validatable for Settings {
             key,
         }) = &self.config_hash.key
         {
-            for (field, value) in [("namespace", namespace), ("name", name), ("key", key)] {
+            for (setting, value) in [
+                ("configHash.key.namespace", namespace),
+                ("configHash.key.name", name),
+                ("configHash.key.key", key),
+            ] {
                 if value.is_empty() {
-                    return Err(format!("configHash.key.{field} is empty"));
+                    return Err(Error::Empty { setting });
                 }
             }
         }
         if self.mode == Mode::Verify
             && self.release_guard.findings.of(&hook_pruned::LINT) == Level::Rescue
         {
-            return Err(
-                "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which \
-                        `mode: verify` never does; use `reject`, `warn` or `ignore`"
-                    .to_owned(),
-            );
+            return Err(Error::RescueInVerify);
         }
         if self.release_guard.max_record_bytes == 0 {
-            return Err("releaseGuard.maxRecordBytes is 0: no release could be read".to_owned());
+            return Err(Error::NoRecordFits);
         }
         Ok(())
     }
@@ -218,152 +336,18 @@ fn matches(globs: &[String], name: &str) -> bool {
     globs.iter().any(|glob| WildMatch::new(glob).matches(name))
 }
 
-fn check_glob(glob: &str) -> Result<(), String> {
+fn check_glob(glob: &str) -> Result<(), GlobError> {
     let valid =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '*');
     match glob.chars().find(|&c| !valid(c)) {
-        _ if glob.is_empty() => Err("an empty name matches nothing".to_owned()),
-        Some(c) => Err(format!(
-            "`{glob}` matches nothing: names have no `{c}` (lower case letters, digits, `-`, `.`, \
-             and `*` for any of them)"
-        )),
+        _ if glob.is_empty() => Err(GlobError::Empty),
+        Some(invalid) => Err(GlobError::Character {
+            glob: glob.to_owned(),
+            invalid,
+        }),
         None => Ok(()),
     }
 }
 
-/// Serde's own error lists all fields; people want to know which one they meant.
-fn refuse_unknown_fields(given: &Value, known: &Value, path: &str) -> Result<(), String> {
-    // Serde reads a list as the fields of a struct in their order.
-    if let (Value::Array(_), Value::Object(_) | Value::Null) = (given, known) {
-        return Err(match path.trim_end_matches('.') {
-            "" => "the settings are a list, not fields with values".to_owned(),
-            path => format!("{path} is a list, not fields with values"),
-        });
-    }
-    let (Value::Object(given), Value::Object(known)) = (given, known) else {
-        return Ok(());
-    };
-    for (field, value) in given {
-        match known.get(field) {
-            Some(known) => refuse_unknown_fields(value, known, &format!("{path}{field}."))?,
-            None => {
-                let nearest = known
-                    .keys()
-                    .max_by(|a, b| {
-                        strsim::jaro_winkler(field, a).total_cmp(&strsim::jaro_winkler(field, b))
-                    })
-                    .map(|nearest| format!("; did you mean `{path}{nearest}`?"))
-                    .unwrap_or_default();
-                return Err(format!("unknown setting `{path}{field}`{nearest}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn nothing_is_a_complete_configuration() {
-        assert_eq!(Settings::parse(&json!({})), Ok(Settings::default()));
-        assert_eq!(Settings::parse(&Value::Null), Ok(Settings::default()));
-    }
-
-    #[test]
-    fn every_default_can_be_written_out() {
-        let written = serde_json::to_value(Settings::default()).unwrap_or_default();
-        assert_eq!(Settings::parse(&written), Ok(Settings::default()));
-    }
-
-    #[track_caller]
-    fn assert_refused(settings: Value, expected: &str) {
-        assert_eq!(
-            Settings::parse(&settings),
-            Err(expected.to_owned()),
-            "{settings}"
-        );
-    }
-
-    #[test]
-    fn refused_settings_say_what_to_write() {
-        assert_refused(
-            json!({"mod": "verify"}),
-            "unknown setting `mod`; did you mean `mode`?",
-        );
-        assert_refused(
-            json!({"configHash": {"strategi": "hash"}}),
-            "unknown setting `configHash.strategi`; did you mean `configHash.strategy`?",
-        );
-        assert_refused(
-            json!({"releaseGuard": {"findings": {"hook-prund": "warn"}}}),
-            "unknown setting `releaseGuard.findings.hook-prund`; did you mean `releaseGuard.findings.hook-pruned`?",
-        );
-        assert_refused(
-            json!({"configHash": {"strategy": "hsh"}}),
-            "configHash.strategy: unknown variant `hsh`, expected `hash` or `version`",
-        );
-        assert_refused(
-            json!({"releaseGuard": {"findings": {"hook-pruned": "deny"}}}),
-            "releaseGuard.findings.hook-pruned: unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`",
-        );
-        assert_refused(
-            json!({"releaseGuard": {"findings": {"no-rollout": "rescue"}}}),
-            "releaseGuard.findings.no-rollout: only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`",
-        );
-        assert_refused(
-            json!({"mode": "verify", "releaseGuard": {"findings": {"hook-pruned": "rescue"}}}),
-            "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which `mode: verify` never does; use `reject`, `warn` or `ignore`",
-        );
-        assert_refused(
-            json!({"configHash": {"ignore": {"secrets": ["ok-*", "Db"]}}}),
-            "configHash.ignore.secrets[1]: `Db` matches nothing: names have no `D` (lower case letters, digits, `-`, `.`, and `*` for any of them)",
-        );
-        assert_refused(
-            json!({"configHash": {"ignore": {"configMaps": [""]}}}),
-            "configHash.ignore.configMaps[0]: an empty name matches nothing",
-        );
-        assert_refused(
-            json!({"configHash": {"key": {"namespace": "kubewarden", "name": "key"}}}),
-            "configHash.key: missing field `key`",
-        );
-        assert_refused(
-            json!({"configHash": {"key": {"namespace": "kubewarden", "name": "", "key": "k"}}}),
-            "configHash.key.name is empty",
-        );
-        assert_refused(
-            json!({"releaseGuard": {"maxRecordBytes": 0}}),
-            "releaseGuard.maxRecordBytes is 0: no release could be read",
-        );
-        assert_refused(
-            json!({"configHash": {"enabled": "yes"}}),
-            "configHash.enabled: invalid type: string \"yes\", expected a boolean",
-        );
-        assert_refused(json!([]), "the settings are a list, not fields with values");
-        assert_refused(
-            json!({"configHash": {"ignore": [["db"]]}}),
-            "configHash.ignore is a list, not fields with values",
-        );
-        assert_refused(
-            json!({"configHash": {"key": ["kubewarden", "hash-key", "key"]}}),
-            "configHash.key is a list, not fields with values",
-        );
-        assert_refused(
-            json!({"configHash": {"key": {"namespace": "a", "name": "b", "key": "c", "keys": "d"}}}),
-            "configHash.key.keys: unknown field `keys`, expected one of `namespace`, `name`, `key`",
-        );
-    }
-
-    #[test]
-    fn globs_match_whole_names() {
-        let ignore = Ignore {
-            config_maps: vec!["cache-*".into()],
-            secrets: vec!["db".into()],
-        };
-        assert!(ignore.config_map("cache-a") && !ignore.config_map("my-cache-a"));
-        assert!(ignore.secret("db") && !ignore.secret("db2") && !ignore.config_map("db"));
-    }
-}
+mod tests;

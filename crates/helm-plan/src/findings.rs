@@ -33,6 +33,8 @@ macro_rules! registry {
         /// Every finding that there is.
         pub const LINTS: &[&Lint] = &[$(&$module::LINT),+];
 
+        const NAMES: &[&str] = &[$($module::LINT.name),+];
+
         /// What a finding states.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Fact {

@@ -5,9 +5,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeSeed, EnumAccess, MapAccess, VariantAccess},
+    ser::SerializeMap,
+};
 
-use super::{Finding, LINTS, Lint};
+use super::{Finding, LINTS, Lint, NAMES};
 
 /// What follows from a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +49,19 @@ impl fmt::Display for Level {
 }
 
 impl Lint {
-    /// Whether users may choose this level for the finding.
-    pub fn allows(&self, level: Level) -> bool {
-        level != Level::Rescue || self.can_be_rescued
+    /// The levels that users can choose for the finding, the strictest first.
+    pub fn levels(&self) -> &'static [Level] {
+        match self.can_be_rescued {
+            true => &Level::ALL,
+            false => &[Level::Reject, Level::Warn, Level::Ignore],
+        }
+    }
+
+    fn level_names(&self) -> &'static [&'static str] {
+        match self.can_be_rescued {
+            true => &["reject", "rescue", "warn", "ignore"],
+            false => &["reject", "warn", "ignore"],
+        }
     }
 }
 
@@ -88,26 +102,92 @@ impl Serialize for Levels {
 
 impl<'de> Deserialize<'de> for Levels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut levels = Self::default();
-        for (name, level) in BTreeMap::<String, Level>::deserialize(deserializer)? {
-            let lint = LINTS.iter().find(|lint| lint.name == name);
-            let lint = lint.ok_or_else(|| {
-                de::Error::custom(format_args!("there is no finding named `{name}`"))
-            })?;
-            if !lint.allows(level) {
-                return Err(de::Error::custom(format_args!(
-                    "{lint} cannot have the level `{level}`; use `reject`, `warn` or `ignore`"
-                )));
-            }
-            levels.chosen.insert(lint.name, level);
+        deserializer.deserialize_map(LevelsVisitor)
+    }
+}
+
+struct LevelsVisitor;
+
+impl<'de> de::Visitor<'de> for LevelsVisitor {
+    type Value = Levels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with levels of findings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Levels, A::Error> {
+        let mut levels = Levels::default();
+        while let Some(lint) = map.next_key_seed(LintSeed)? {
+            let level = map.next_value_seed(LevelSeed(lint))?;
+            // A level that is written out is no choice if it is the default anyway.
+            match level == lint.default_level {
+                true => levels.chosen.remove(lint.name),
+                false => levels.chosen.insert(lint.name, level),
+            };
         }
-        // A level that is written out is no choice when it is the default anyway.
-        levels.chosen.retain(|name, level| {
-            !LINTS
-                .iter()
-                .any(|l| l.name == *name && l.default_level == *level)
-        });
         Ok(levels)
+    }
+}
+
+/// Reads the name of a finding.
+struct LintSeed;
+
+impl<'de> DeserializeSeed<'de> for LintSeed {
+    type Value = &'static Lint;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl de::Visitor<'_> for LintSeed {
+    type Value = &'static Lint;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a finding")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<&'static Lint, E> {
+        let lint = LINTS.iter().find(|lint| lint.name == name);
+        lint.copied().ok_or_else(|| E::unknown_field(name, NAMES))
+    }
+}
+
+/// Reads the level of one finding, so that an error is at the place of this level and tells which levels
+/// the finding can have.
+struct LevelSeed(&'static Lint);
+
+impl<'de> DeserializeSeed<'de> for LevelSeed {
+    type Value = Level;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Level, D::Error> {
+        deserializer.deserialize_enum("Level", self.0.level_names(), self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for LevelSeed {
+    type Value = Level;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a level")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Level, A::Error> {
+        let (name, rest) = data.variant::<String>()?;
+        rest.unit_variant()?;
+        let Self(lint) = self;
+        match Level::ALL.into_iter().find(|level| level.name() == name) {
+            Some(level) if lint.levels().contains(&level) => Ok(level),
+            Some(level) => {
+                let able = LINTS.iter().filter(|lint| lint.levels().contains(&level));
+                let able: Vec<_> = able.map(|lint| lint.name).collect();
+                Err(de::Error::custom(format_args!(
+                    "only {} can have the level `{level}`; use `reject`, `warn` or `ignore`",
+                    able.join(", ")
+                )))
+            }
+            None => Err(de::Error::unknown_variant(&name, lint.level_names())),
+        }
     }
 }
 
@@ -132,6 +212,10 @@ mod tests {
             };
             assert_eq!(levels.of(lint), expected, "{lint}");
         }
+        for lint in LINTS {
+            let names: Vec<_> = lint.levels().iter().map(|level| level.name()).collect();
+            assert_eq!(names, lint.level_names(), "{lint}");
+        }
         let written = serde_json::to_value(Levels::default()).unwrap();
         assert_eq!(read(written), Ok(Levels::default()));
     }
@@ -141,14 +225,20 @@ mod tests {
         for (levels, expected) in [
             (
                 json!({"hook-prund": "warn"}),
-                "there is no finding named `hook-prund`",
+                "unknown field `hook-prund`, expected one of `hook-pruned`, `hook-helper-pruned`, \
+                 `dangling-reference`, `hook-self-deleted`, `hook-too-late`, `hook-conflict`, \
+                 `hook-recreates-storage`, `no-rollout`",
             ),
             (
                 json!({"no-rollout": "rescue"}),
-                "no-rollout cannot have the level `rescue`; use `reject`, `warn` or `ignore`",
+                "only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`",
             ),
             (
                 json!({"no-rollout": "deny"}),
+                "unknown variant `deny`, expected one of `reject`, `warn`, `ignore`",
+            ),
+            (
+                json!({"hook-pruned": "deny"}),
                 "unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`",
             ),
         ] {

@@ -1,0 +1,333 @@
+use std::fs;
+
+use helm_plan::findings::LINTS;
+use serde_json::json;
+
+use super::*;
+
+#[track_caller]
+fn assert_refused<T: std::fmt::Debug>(result: Result<T>, expected: &str) {
+    assert_eq!(format!("{:#}", result.unwrap_err()), expected);
+}
+
+#[test]
+fn files_that_differ_are_named_with_the_command_that_writes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let file = |name, text: &str| File {
+        name,
+        text: text.to_owned(),
+    };
+    let generated = [file("same", "a"), file("changed", "b"), file("absent", "c")];
+    fs::write(root.join("same"), "a").unwrap();
+    fs::write(root.join("changed"), "by hand").unwrap();
+    assert_refused(
+        files::check(root, &generated),
+        "not as generated from the code: changed, absent\nTo write them again, run: cargo xtask generate",
+    );
+    assert_eq!(fs::read_to_string(root.join("changed")).unwrap(), "by hand");
+    assert!(!root.join("absent").exists());
+
+    files::write(root, &generated).unwrap();
+    files::check(root, &generated).unwrap();
+    assert_eq!(fs::read_to_string(root.join("changed")).unwrap(), "b");
+}
+
+#[test]
+fn generating_again_changes_nothing() {
+    let root = root().unwrap();
+    assert_eq!(generate(root).unwrap(), generate(root).unwrap());
+}
+
+const DOCUMENTED: &str = "\
+//! It breaks,
+//! always.
+//!
+//! ## Why
+//!
+//! Because.
+//!
+//! ## Example
+//!
+//! ```yaml
+//! # a comment
+//! a: b
+//! ```
+//!
+//! ### More
+//!
+//! ## Ways out
+//!
+//! - None.
+
+use std::fmt;
+";
+
+fn lint() -> helm_plan::findings::Lint {
+    helm_plan::findings::Lint {
+        name: "it-breaks",
+        summary: "It breaks, always",
+        ..*LINTS[0]
+    }
+}
+
+#[test]
+fn a_finding_is_documented_by_the_comment_of_its_module() {
+    let expected = "
+## it-breaks
+
+It breaks,
+always.
+
+Default level: `reject`. Allowed levels: `reject`, `rescue`, `warn`, `ignore`.
+
+### Why
+
+Because.
+
+### Example
+
+```yaml
+# a comment
+a: b
+```
+
+#### More
+
+### Ways out
+
+- None.
+";
+    assert_eq!(findings::section(&lint(), DOCUMENTED).unwrap(), expected);
+}
+
+#[test]
+fn a_finding_without_its_documentation_is_refused() {
+    for section in ["## Why", "## Example", "## Ways out"] {
+        assert_refused(
+            findings::section(&lint(), &DOCUMENTED.replace(section, "Text")),
+            "the documentation does not have exactly the sections ## Why, ## Example, ## Ways out",
+        );
+    }
+    assert_refused(
+        findings::section(&lint(), &DOCUMENTED.replace("always", "often")),
+        "the first sentence of the documentation is not the summary `It breaks, always.`",
+    );
+}
+
+#[test]
+fn yaml_reads_back_as_what_was_written() {
+    for value in [
+        json!({"a": {"b": [], "c": {}, "d": null}, "e": ["x", "", "no"], "f": [{"g": 1, "h": [{"i": true}]}]}),
+        json!([{"text": "it's \"quoted\": #1, [x] & *y ü \\ tab\t", "word": "v1/core.x-y"}]),
+        json!({"nothing": "null", "number": "1", "dash": "-", "date": "2026-01-01", "array[": "array["}),
+    ] {
+        let text = yaml::block(&value, 0);
+        assert_eq!(helm_plan::yaml::parse(&text).unwrap(), value, "{text}");
+    }
+}
+
+#[test]
+fn the_schema_accepts_what_the_policy_accepts() {
+    let schema = schema::of_settings();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut examples = 0;
+    for entry in fs::read_dir(root().unwrap().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for document in helm_plan::manifest::documents(&text) {
+            let object = helm_plan::yaml::parse(document).unwrap();
+            if let Some(settings) = object.pointer("/spec/settings") {
+                assert!(validator.is_valid(settings), "{}", path.display());
+                examples += 1;
+            }
+        }
+    }
+    assert_eq!(examples, 3);
+
+    let key = json!({"namespace": "kubewarden", "name": "hash-key", "key": "key"});
+    let defaults = serde_json::to_value(rollout_guard::settings::Settings::default()).unwrap();
+    for (settings, is_valid) in [
+        (defaults, true),
+        (json!({}), true),
+        (json!({"mode": "verify"}), true),
+        (json!({"configHash": {"key": key}}), true),
+        (
+            json!({"configHash": {"ignore": {"secrets": ["db-*"]}}}),
+            true,
+        ),
+        (
+            json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}),
+            true,
+        ),
+        (json!([]), false),
+        (json!({"mod": "verify"}), false),
+        (json!({"mode": "verfy"}), false),
+        (json!({"configHash": {"strategi": "hash"}}), false),
+        (json!({"configHash": {"enabled": "yes"}}), false),
+        (
+            json!({"configHash": {"ignore": {"secrets": ["Db"]}}}),
+            false,
+        ),
+        (json!({"configHash": {"ignore": {"secrets": [""]}}}), false),
+        (json!({"configHash": {"ignore": {"names": []}}}), false),
+        (
+            json!({"configHash": {"key": {"namespace": "a", "name": "b"}}}),
+            false,
+        ),
+        (
+            json!({"configHash": {"key": {"namespace": "a", "name": "b", "key": ""}}}),
+            false,
+        ),
+        (json!({"releaseGuard": {"maxRecordBytes": 0}}), false),
+        (
+            json!({"releaseGuard": {"findings": {"hook-prund": "warn"}}}),
+            false,
+        ),
+        (
+            json!({"releaseGuard": {"findings": {"no-rollout": "rescue"}}}),
+            false,
+        ),
+    ] {
+        assert_eq!(validator.is_valid(&settings), is_valid, "{settings}");
+        let parsed = rollout_guard::settings::Settings::parse(&settings);
+        assert_eq!(parsed.is_ok(), is_valid, "{settings}");
+    }
+}
+
+#[test]
+fn every_setting_has_a_question_and_a_section() {
+    fn single(path: &str, schema: &Value, found: &mut Vec<String>) {
+        for setting in schema::fields(path, schema) {
+            match setting.schema.get("properties") {
+                Some(_) => single(&setting.path, setting.schema, found),
+                None => found.push(setting.path),
+            }
+        }
+    }
+    let schema = schema::of_settings();
+    let mut settings = Vec::new();
+    single("", &schema, &mut settings);
+    assert!(settings.contains(&"configHash.key.name".to_owned()));
+    let questions = questions::file(&schema).unwrap().text;
+    let page = settings::file(&schema).unwrap().text;
+    for setting in settings {
+        let question = format!("variable: {setting}\n");
+        assert_eq!(questions.matches(&question).count(), 1, "{setting}");
+        let (_, name) = setting.rsplit_once('.').unwrap_or(("", &setting));
+        let heading = page.contains(&format!("# {setting}\n"));
+        let row = page.contains(&format!("| [`{name}`](findings.md#{name}) |"));
+        assert!(heading != row, "{setting}");
+    }
+}
+
+const PACKAGE: &str = "\
+# by hand
+version: 0.0.9
+name: x
+displayName: x
+description: x
+license: x
+homeURL: x
+containersImages:
+- name: policy
+  image: ghcr.io/policy:v0.0.9
+keywords:
+- x
+- y
+links:
+- name: policy
+  url: https://example.com/source/releases/download/v0.0.9/policy.wasm
+annotations:
+  kubewarden/contextAwareResources: x
+  kubewarden/mutation: x
+  kubewarden/other: by hand
+  kubewarden/questions-ui: |
+    questions:
+      - x
+  kubewarden/resources: x
+  kubewarden/rules: |
+    - x
+";
+
+fn metadata() -> Value {
+    json!({
+        "rules": [{"apiGroups": [""], "resources": ["secrets"]}],
+        "mutating": true,
+        "contextAwareResources": [
+            {"apiVersion": "v1", "kind": "Secret"},
+            {"apiVersion": "v1", "kind": "ConfigMap"},
+        ],
+        "annotations": {
+            "io.artifacthub.displayName": "Policy",
+            "io.artifacthub.resources": "Secret",
+            "io.artifacthub.keywords": "helm, secret",
+            "io.kubewarden.policy.ociUrl": "ghcr.io/policy",
+            "io.kubewarden.policy.title": "policy",
+            "io.kubewarden.policy.version": "0.1.0",
+            "io.kubewarden.policy.description": "Does it",
+            "io.kubewarden.policy.url": "https://example.com",
+            "io.kubewarden.policy.source": "https://example.com/source",
+            "io.kubewarden.policy.license": "Apache-2.0",
+        },
+    })
+}
+
+#[test]
+fn the_package_repeats_the_metadata_and_keeps_what_is_written_by_hand() {
+    let expected = "\
+# by hand
+version: 0.1.0
+name: policy
+displayName: Policy
+description: Does it
+license: Apache-2.0
+homeURL: https://example.com
+containersImages:
+- name: policy
+  image: ghcr.io/policy:v0.1.0
+keywords:
+- helm
+- secret
+links:
+- name: policy
+  url: https://example.com/source/releases/download/v0.1.0/policy.wasm
+annotations:
+  kubewarden/contextAwareResources: |
+    - apiVersion: v1
+      kind: ConfigMap
+    - apiVersion: v1
+      kind: Secret
+  kubewarden/mutation: 'true'
+  kubewarden/other: by hand
+  kubewarden/questions-ui: |
+    questions: []
+  kubewarden/resources: Secret
+  kubewarden/rules: |
+    - apiGroups: [\"\"]
+      resources: [secrets]
+";
+    let questions = "questions: []\n";
+    let written = artifacthub::file(PACKAGE, &metadata(), questions).unwrap();
+    assert_eq!(written.text, expected);
+    let again = artifacthub::file(&written.text, &metadata(), questions).unwrap();
+    assert_eq!(again, written);
+}
+
+#[test]
+fn metadata_that_cannot_be_copied_is_refused() {
+    let mut metadata = metadata();
+    metadata["annotations"]["io.kubewarden.policy.description"] = json!("Does it # well");
+    assert_refused(
+        artifacthub::file(PACKAGE, &metadata, "questions: []\n"),
+        "metadata.yml or questions-ui.yml has text that cannot be copied as it is",
+    );
+    let package = PACKAGE.replace("license: x\n", "");
+    assert_refused(
+        artifacthub::file(&package, &metadata, ""),
+        "artifacthub-pkg.yml: `license` is missing",
+    );
+}
