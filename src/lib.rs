@@ -53,11 +53,10 @@ pub extern "C" fn wapc_init() {
 
 fn validate(payload: &[u8]) -> CallResult {
     let verdict = match serde_json::from_slice(payload) {
-        Ok(Payload { request, settings }) => judge(
-            &request,
-            &settings.unwrap_or_default(),
-            &Host::policy_server(),
-        ),
+        Ok(Payload { request, settings }) => match Settings::read(&settings) {
+            Ok(settings) => judge(&request, &settings, &Host::policy_server()),
+            Err(error) => Verdict::malformed(format!("the settings cannot be read: {error}")),
+        },
         Err(error) => Verdict::malformed(format!("the request cannot be read: {error}")),
     };
     Ok(serde_json::to_vec(&ValidationResponse::from(verdict))?)

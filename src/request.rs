@@ -10,15 +10,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::settings::Settings;
-
 /// What the host passes to `validate`.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct Payload {
     pub request: Request,
     #[serde(default)]
-    pub settings: Option<Settings>,
+    pub settings: Value,
 }
 
 /// The fields of an `AdmissionRequest` that decisions depend on.
@@ -117,9 +115,9 @@ mod tests {
         let request = json!({"operation": "CREATE"});
         for settings in [json!(null), json!({})] {
             let read = payload(json!({"request": request, "settings": settings}));
-            assert_eq!(read.map(Option::unwrap_or_default), Ok(Settings::default()));
+            assert_eq!(read, Ok(settings));
         }
-        assert_eq!(payload(json!({"request": request})), Ok(None));
+        assert_eq!(payload(json!({"request": request})), Ok(Value::Null));
         for (odd, expected) in [
             (json!({}), "missing field `request`"),
             (json!({"request": {}}), "missing field `operation`"),

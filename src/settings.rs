@@ -267,12 +267,17 @@ fn schema_of_findings(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 impl Settings {
     /// Reads and checks settings; the error says which field and what to write instead.
     pub fn parse(settings: &Value) -> Result<Self, Error> {
-        if settings.is_null() {
-            return Ok(Self::default());
-        }
-        let parsed: Self = reading::read(settings)?;
+        let parsed = Self::read(settings)?;
         parsed.check()?;
         Ok(parsed)
+    }
+
+    /// Reads settings that the host has had checked before.
+    pub fn read(settings: &Value) -> Result<Self, Error> {
+        match settings {
+            Value::Null => Ok(Self::default()),
+            settings => reading::read(settings),
+        }
     }
 
     /// The same, of the JSON text that the host sends.

@@ -3,6 +3,7 @@
 #![no_main]
 
 use helm_plan::{
+    lifecycle::ApplyMethod,
     manifest, rendered,
     yaml::{self, Error, Problem},
 };

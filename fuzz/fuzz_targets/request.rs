@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rollout_guard::{
+    settings::Settings,
     cluster::{Cause, Cluster, LookupError, ObjectRef},
     judge,
     request::Payload,
@@ -48,7 +49,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(Payload { request, settings }) = serde_json::from_slice(data) else {
         return;
     };
-    let settings = settings.unwrap_or_default();
+    let Ok(settings) = Settings::read(&settings) else {
+        return;
+    };
     let cluster = Mirror(match &request.old_object {
         Value::Null => request.object.clone(),
         old => old.clone(),

@@ -191,13 +191,21 @@ fn links(findings: &[&Finding]) -> String {
     links.join("\n")
 }
 
-/// One line: the finding, and as much as fits of who needs the object and of what to do.
+/// One line: the first sentence about the finding, and as much as fits of the rest, of who needs the object
+/// and of what to do.
 fn warning(prefix: &str, finding: &Finding) -> String {
-    let mut warning = format!("{prefix}{finding}");
-    let needed_by = needed_by(&finding.consumers);
+    let text = finding.to_string();
+    let (first, rest) = match text.split_once(". ") {
+        Some((first, rest)) => (first, Some(rest.to_owned())),
+        None => (text.as_str(), None),
+    };
     let way_out = finding.ways_out().into_iter().next();
     let fix = way_out.map(|way| format!("How to fix it: {way}"));
-    for more in [needed_by, fix].into_iter().flatten() {
+    let mut warning = format!("{prefix}{first}");
+    for more in [rest, needed_by(&finding.consumers), fix]
+        .into_iter()
+        .flatten()
+    {
         if warning.chars().count() + 2 + more.chars().count() <= WARNING_CHARS {
             warning = format!("{warning}. {more}");
         }

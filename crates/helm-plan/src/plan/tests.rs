@@ -270,10 +270,10 @@ fn hooks_that_succeeded_are_deleted_at_the_end_in_reverse() {
     );
     let stage = |stage: &str| {
         [
-            format!("create ConfigMap a as {stage}-hook"),
-            format!("create ConfigMap b as {stage}-hook"),
-            format!("delete ConfigMap b after the {stage}-hooks (hook-succeeded)"),
-            format!("delete ConfigMap a after the {stage}-hooks (hook-succeeded)"),
+            format!("create ConfigMap a as a {stage}-hook"),
+            format!("create ConfigMap b as a {stage}-hook"),
+            format!("delete ConfigMap b after the {stage}-hooks (delete policy hook-succeeded)"),
+            format!("delete ConfigMap a after the {stage}-hooks (delete policy hook-succeeded)"),
         ]
     };
     let expected = [
