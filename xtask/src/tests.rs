@@ -165,7 +165,7 @@ fn the_schema_accepts_what_the_policy_accepts() {
         ),
         (json!([]), false),
         (json!({"mod": "verify"}), false),
-        (json!({"mode": "verfy"}), false),
+        (json!({"mode": "validate"}), false),
         (json!({"configHash": {"strategi": "hash"}}), false),
         (json!({"configHash": {"enabled": "yes"}}), false),
         (
