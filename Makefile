@@ -144,11 +144,11 @@ cargo-fuzz: ## Install the program of `make fuzz` below .cache
 golden: policy.wasm ## Rewrite the golden answers; review the diff
 	INSTA_UPDATE=always cargo test --locked --test recordings --test sessions
 
-# The programs that the tests on the cluster start. They are built in one command and with this feature, so that Cargo compiles their
-# dependencies with the same features as those of the tests, and compiles them once.
+# The programs that the tests on the cluster start. They are built in one command with the policy and with this feature, so that Cargo
+# compiles their dependencies with the same features as those of the tests, and compiles them once.
 .PHONY: test-programs
 test-programs:
-	cargo build --locked --package rollout-guard-check --package testbed --features testbed/serve
+	cargo build --locked --package rollout-guard --package rollout-guard-check --package testbed --features testbed/serve
 
 .PHONY: e2e-tests
 e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{Cluster, Host, LookupError, ObjectRef};
 
+/// What the host answers, or its text of refusal.
+type HostAnswer = Result<Vec<u8>, String>;
+
 /// Answers look-ups from its objects, and notes them.
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
@@ -46,7 +49,7 @@ impl Objects {
         kind: &str,
         target: &str,
         objects: Vec<Value>,
-    ) -> Host<impl Fn(&str, &[u8]) -> Result<Vec<u8>, String>> {
+    ) -> Host<impl Fn(&str, &[u8]) -> HostAnswer> {
         let mut cluster = testbed::Objects::new(objects);
         if self.failing.iter().any(|failing| failing == target) {
             cluster = cluster.failing(api_version, kind, None, "the API server is away");
