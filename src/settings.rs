@@ -47,8 +47,8 @@ pub enum Mode {
     /// Stamps workloads and checks Helm releases.
     #[default]
     Enforce,
-    /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out. This is
-    /// for a second policy that the audit scanner uses.
+    /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out. Helm
+    /// releases are checked as with `enforce`. This mode is for a second policy that the audit scanner uses.
     Verify,
 }
 
@@ -84,8 +84,8 @@ pub struct ConfigHash {
     #[cfg_attr(feature = "schema", schemars(title = "Missing config"))]
     pub missing: Missing,
 
-    /// Whether the policy also writes the annotation `kubernetes.io/change-cause` when config changes, which
-    /// `kubectl rollout history` shows. A cause that the client gives in the same request is kept.
+    /// Whether the policy also writes the annotation `kubernetes.io/change-cause` when config changes.
+    /// `kubectl rollout history` shows it. A cause that the client gives in the same request is kept.
     #[cfg_attr(feature = "schema", schemars(title = "Change cause"))]
     pub change_cause: bool,
 
@@ -96,14 +96,14 @@ pub struct ConfigHash {
     /// Names that never count as config. `*` stands for any characters.
     pub ignore: Ignore,
 
-    /// The key of a Secret with which configs are hashed by HMAC-SHA-256, so that nobody can test guesses against
-    /// the hash of a short Secret. Use 32 random bytes. A changed key updates what is recorded and rolls nothing
-    /// out. Without a key, configs are hashed by SHA-256.
+    /// The Secret that holds a key for HMAC-SHA-256. Configs are then hashed with this key, so that nobody can find
+    /// the value of a short Secret by testing guesses against its hash. Use 32 random bytes. If the key changes, the
+    /// recorded hashes are updated, and nothing rolls out. Without a key, configs are hashed by SHA-256.
     pub key: Option<KeyRef>,
 
-    /// When a ConfigMap or Secret changes or is deleted, warn whoever changes it which workloads of its namespace
-    /// use it. This needs rules for UPDATE and DELETE of ConfigMaps and Secrets, and the permissions `list` and
-    /// `watch` on workloads.
+    /// Whether a client that changes or deletes a ConfigMap or Secret gets a warning for each workload in the same
+    /// namespace that uses it. This needs rules for UPDATE and DELETE of ConfigMaps and Secrets, and the permissions
+    /// `list` and `watch` on workloads.
     #[cfg_attr(feature = "schema", schemars(title = "Warn consumers"))]
     pub warn_consumers: bool,
 }
@@ -164,8 +164,8 @@ pub enum Missing {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Ignore {
-    /// Names of ConfigMaps that never count as config. `*` stands for any characters. `kube-root-ca.crt` never
-    /// counts anyway.
+    /// Names of ConfigMaps that never count as config. `*` stands for any characters. `kube-root-ca.crt` never counts,
+    /// whether it is listed or not.
     #[cfg_attr(
         feature = "schema",
         schemars(title = "Ignored ConfigMaps", inner(regex(pattern = "^[a-z0-9.*-]+$")))
@@ -215,16 +215,16 @@ pub struct ReleaseGuard {
     #[cfg_attr(feature = "schema", schemars(title = "Bypass"))]
     pub bypass: bool,
 
-    /// The size in bytes, decoded, of the largest release record that is read. A larger record counts as one that
-    /// cannot be read: see `lookupFailure`. The default is 64 MiB.
+    /// The size of the largest release record that is read, in bytes after decoding. A larger record counts as one
+    /// that cannot be read: see `lookupFailure`. The default is 64 MiB.
     #[cfg_attr(feature = "schema", schemars(title = "Largest record", range(min = 1)))]
     pub max_record_bytes: u64,
 
     /// What happens for each finding. `reject` rejects the release. `warn` accepts it with a warning. `ignore`
-    /// accepts it without a word. `rescue`, which only `hook-pruned` can have, accepts the release and adds
-    /// `helm.sh/resource-policy: keep` to the hook, so that Helm keeps the object; `mode: verify` does not accept
-    /// it. A finding that is not certain is never more than a warning: something else may recreate the object, or no
-    /// record tells whether it still exists.
+    /// accepts it without a warning. `rescue`, which only `hook-pruned` can have, accepts the release and adds
+    /// `helm.sh/resource-policy: keep` to the hook, so that Helm keeps the object. It cannot be used with
+    /// `mode: verify`. A finding that is not certain is at most a warning: something else may recreate the object,
+    /// or no record tells whether the object still exists.
     #[cfg_attr(
         feature = "schema",
         schemars(title = "Findings", schema_with = "schema_of_findings")

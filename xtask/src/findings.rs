@@ -13,7 +13,7 @@ const HEAD: &str = "\
 # Findings
 
 This is what rollout-guard looks for in a Helm release, before Helm does anything. The level of a finding decides what
-happens: see [`releaseGuard.findings`](settings.md#releaseguardfindings).
+rollout-guard does about it: see [`releaseGuard.findings`](settings.md#releaseguardfindings).
 
 ";
 
@@ -22,7 +22,7 @@ const SECTIONS: [&str; 3] = ["## Why", "## Example", "## Ways out"];
 
 pub(crate) fn file(root: &Path) -> Result<File> {
     let mut page =
-        format!("{HEAD}| finding | what happens | default level |\n| --- | --- | --- |\n");
+        format!("{HEAD}| finding | what Helm would do | default level |\n| --- | --- | --- |\n");
     for lint in LINTS {
         let Lint {
             name,

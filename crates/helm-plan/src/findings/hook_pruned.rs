@@ -12,6 +12,8 @@
 //! If the upgrade fails for another reason, the next upgrade repeats the trap. Once an upgrade has succeeded, the object is a hook in both
 //! revisions, and Helm no longer deletes it.
 //!
+//! An object that no pod template names is reported too: a program may read it through the Kubernetes API.
+//!
 //! ## Example
 //!
 //! Before:
@@ -60,8 +62,8 @@
 //!   `kubectl annotate configmap app-config helm.sh/resource-policy=keep`.
 //! - For a rollback, the target revision cannot be changed. Upgrade to a chart that has the object as a regular resource.
 //! - Set the level of this finding to `rescue`. The policy then adds `helm.sh/resource-policy: keep` itself when Helm creates the hook. This needs
-//!   `hookRequests: true` and rules that match the hook. It does not work with `--no-hooks`. Where the annotation cannot help, because no hook
-//!   creates the object before Helm deletes it, the release is rejected.
+//!   the setting `releaseGuard.hookRequests` and rules that match the hook. It does not work with `--no-hooks`. If no hook creates the object
+//!   before Helm deletes it, the annotation cannot help, and the release is rejected.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
-//! Helm would create an object that pods need only in a post-hook, after these pods.
+//! Helm would create an object only in a post-hook, after the pods that need it.
 //!
 //! ## Why
 //!
 //! Helm runs post-hooks after it has applied the workloads. Until then, pods that need the object cannot start. With `--wait`, Helm waits for
-//! those pods before it runs the post-hook that they need, until it times out.
+//! those pods before it runs any post-hook, so the operation times out.
 //!
 //! ## Example
 //!
@@ -63,7 +63,7 @@ use crate::{
 /// The finding.
 pub const LINT: Lint = Lint {
     name: "hook-too-late",
-    summary: "Helm would create an object that pods need only in a post-hook, after these pods",
+    summary: "Helm would create an object only in a post-hook, after the pods that need it",
     default_level: Level::Warn,
     is_loss: false,
     can_be_rescued: false,

@@ -56,7 +56,7 @@
 //!   ```
 //!
 //! - Send an empty patch from a post-upgrade hook, as the chart `examples/charts/refresh-hook` does. The finding stays, because the release
-//!   record does not tell what the hook does: set its level to `ignore`.
+//!   record does not tell what the hook does. To silence the finding, set its level to `ignore`.
 
 use std::fmt;
 
