@@ -49,12 +49,16 @@ pub(super) enum Error {
 }
 
 impl History<'_> {
-    /// What `target` replaces.
-    pub(super) fn current(&self, operation: Operation, target: &Record) -> Result<Current, Error> {
-        let name = &target.name;
-        let last = target.version.saturating_sub(1);
+    /// What revision `next` of a release replaces.
+    pub(super) fn current(
+        &self,
+        operation: Operation,
+        name: &str,
+        next: u64,
+    ) -> Result<Current, Error> {
+        let last = next.saturating_sub(1);
         let mut last_record = None;
-        let current = history::current(operation, target.version, |revision| {
+        let current = history::current(operation, next, |revision| {
             if revision != last {
                 let labels = self.read(name, revision, &["metadata.labels"])?;
                 return Ok(labels.as_ref().map(status_label));

@@ -3,7 +3,7 @@ use serde_json::json;
 use helm_plan::testing::revision;
 
 use super::*;
-use crate::cluster::fake::Objects;
+use crate::cluster::{Review, fake::Objects};
 
 /// The records `(revision, status)` of `web` in the cluster.
 fn cluster(records: &[(u64, &str)]) -> Objects {
@@ -28,10 +28,8 @@ fn current_of_driver(
         namespace: "shop",
         max_record_bytes: 1 << 20,
     };
-    let target = revision(new, &[]).content;
-    let target: Record = serde_json::from_value(target).unwrap();
     let current = history
-        .current(operation, &target)
+        .current(operation, "web", new)
         .map_err(|error| error.to_string())?;
     match current {
         Current::None => Ok(None),
@@ -179,7 +177,11 @@ fn a_hole_in_the_history_is_unknown() {
 fn a_record_that_has_just_been_deleted_is_a_hole() {
     struct Vanishing(Objects);
     impl Cluster for Vanishing {
-        fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError> {
+        fn get(
+            &self,
+            object: ObjectRef<'_>,
+            fields: &[&str],
+        ) -> Result<Option<Value>, LookupError> {
             let found = self.0.get(object, fields)?;
             Ok(found.filter(|_| !object.name.ends_with(".v1") || fields.len() == 1))
         }
@@ -194,6 +196,21 @@ fn a_record_that_has_just_been_deleted_is_a_hole() {
         ) -> Result<Vec<Value>, LookupError> {
             let Self(objects) = self;
             objects.list(api_version, kind, namespace, label_selector, fields)
+        }
+
+        fn list_all(
+            &self,
+            api_version: &str,
+            kind: &str,
+            label_selector: &str,
+            fields: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
+            let Self(objects) = self;
+            objects.list_all(api_version, kind, label_selector, fields)
+        }
+
+        fn may_read(&self, review: &Review<'_>) -> bool {
+            self.0.may_read(review)
         }
     }
     let cluster = Vanishing(cluster(&[(1, "deployed"), (2, "failed")]));
@@ -303,13 +320,13 @@ fn absurd_revisions_are_unknown() {
     for number in [u64::MAX, u64::MAX - 1, 1 << 63] {
         let cluster = cluster(&[]);
         let error = current(&cluster, Operation::Upgrade, number).unwrap_err();
-        assert!(
-            error.starts_with("unknown: no release record"),
-            "{error}"
-        );
+        assert!(error.starts_with("unknown: no release record"), "{error}");
         assert_eq!(cluster.asked.borrow().len(), 64);
         let rollback = current(&cluster, Operation::Rollback, number).unwrap_err();
-        assert!(rollback.starts_with("unknown: release record"), "{rollback}");
+        assert!(
+            rollback.starts_with("unknown: release record"),
+            "{rollback}"
+        );
     }
 }
 

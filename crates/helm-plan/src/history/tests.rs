@@ -3,11 +3,7 @@ use std::convert::Infallible;
 use super::*;
 
 /// The current revision by these statuses, and the revisions that were asked for.
-fn current_of(
-    operation: Operation,
-    statuses: &[(u64, Status)],
-    next: u64,
-) -> (Current, Vec<u64>) {
+fn current_of(operation: Operation, statuses: &[(u64, Status)], next: u64) -> (Current, Vec<u64>) {
     let mut asked = Vec::new();
     let Ok(current) = current(operation, next, |revision| {
         asked.push(revision);
