@@ -153,6 +153,19 @@ More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main
     );
 }
 
+/// The main policy needs no list.
+#[test]
+fn the_second_line_is_off_by_default() {
+    for request in [hook("a", PRE), deletion("a")] {
+        let cluster = trap();
+        let verdict = crate::judge(&request, &Settings::default(), &cluster);
+        assert_eq!(verdict, Verdict::accept());
+        assert_eq!(*cluster.asked.borrow(), [""; 0]);
+        let on = Settings::parse(&json!({"releaseGuard": {"hookRequests": true}})).unwrap();
+        assert!(crate::judge(&request, &on, &cluster).is_rejected());
+    }
+}
+
 #[test]
 fn a_deletion_that_loses_something_is_stopped() {
     assert!(matches!(
