@@ -82,7 +82,7 @@ impl Levels {
     /// what no hook creates before the prune cannot be rescued.
     pub fn of_finding(&self, finding: &Finding) -> Level {
         match self.of(finding.lint()) {
-            Level::Reject if finding.uncertain => Level::Warn,
+            Level::Reject if finding.is_uncertain() => Level::Warn,
             Level::Rescue if !finding.rescuable => Level::Reject,
             level => level,
         }
@@ -230,11 +230,15 @@ mod tests {
         for (levels, expected) in [
             (
                 json!({"hook-prund": "warn"}),
-                format!("unknown field `hook-prund`, expected one of {}", quoted(NAMES)),
+                format!(
+                    "unknown field `hook-prund`, expected one of {}",
+                    quoted(NAMES)
+                ),
             ),
             (
                 json!({"no-rollout": "rescue"}),
-                "only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`".to_owned(),
+                "only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`"
+                    .to_owned(),
             ),
             (
                 json!({"no-rollout": "deny"}),
@@ -242,7 +246,8 @@ mod tests {
             ),
             (
                 json!({"hook-pruned": "deny"}),
-                "unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`".to_owned(),
+                "unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`"
+                    .to_owned(),
             ),
         ] {
             assert_eq!(read(levels), Err(expected));
