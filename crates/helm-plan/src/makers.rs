@@ -82,45 +82,45 @@ enum Makes {
     Keys,
 }
 
-/// Something that a release makes other than by its manifest.
-#[derive(Debug, Clone, Copy)]
-struct Made<'a> {
-    maker: &'a Object,
-    makes: Makes,
-    /// Makers of the whole cluster make it in namespaces that they choose.
-    anywhere: bool,
-}
+/// A kind of config, a namespace (empty: any) and a name.
+type Key<'a> = (&'static str, &'a str, String);
 
-/// What the resources of a release make, by kind and name.
+/// What the resources of a release make other than by its manifest: the first maker of each.
 #[derive(Debug, Default)]
 pub(crate) struct Makers<'a> {
-    made: BTreeMap<(&'static str, String), Vec<Made<'a>>>,
-    /// Custom resources that nothing is known about, by what their `spec` names.
-    unknown: BTreeMap<&'a str, Vec<&'a Object>>,
+    objects: BTreeMap<Key<'a>, &'a Object>,
+    /// What they make or fill.
+    keys: BTreeMap<Key<'a>, &'a Object>,
+    /// Custom resources that nothing is known about, by their namespace and what their `spec` names.
+    unknown: BTreeMap<(&'a str, &'a str), &'a Object>,
 }
 
 impl<'a> Makers<'a> {
     pub(crate) fn of(resources: impl Iterator<Item = &'a Object>) -> Self {
         let mut makers = Self::default();
         for maker in resources {
+            let namespace = maker.id.namespace.as_str();
             match known(maker) {
                 Some(made) => {
-                    let anywhere =
-                        matches!(maker.id.kind.as_str(), "Bundle" | "ClusterExternalSecret");
+                    // Makers of the whole cluster make it in namespaces that they choose.
+                    let namespace = match maker.id.kind.as_str() {
+                        "Bundle" | "ClusterExternalSecret" => "",
+                        _ => namespace,
+                    };
                     for (kind, name, makes) in made {
-                        let made = Made {
-                            maker,
-                            makes,
-                            anywhere,
-                        };
-                        makers.made.entry((kind, name)).or_default().push(made);
+                        let key = (kind, namespace, name);
+                        if makes == Makes::Object {
+                            makers.objects.entry(key.clone()).or_insert(maker);
+                        }
+                        makers.keys.entry(key).or_insert(maker);
                     }
                 }
-                None if maker.id.is_custom() && !only_uses(&maker.id.group) => {
+                // A custom workload names what its pods need.
+                None if maker.id.is_custom() && !only_uses(&maker.id.group) && !has_pods(maker) => {
                     let mut names = BTreeSet::new();
                     collect_names(maker.body.get("spec").unwrap_or(&Value::Null), &mut names);
                     for name in names {
-                        makers.unknown.entry(name).or_default().push(maker);
+                        makers.unknown.entry((namespace, name)).or_insert(maker);
                     }
                 }
                 None => {}
@@ -134,48 +134,33 @@ impl<'a> Makers<'a> {
         if is_default_account(id) {
             return Some(Maker::ServiceAccountController);
         }
-        self.find(id, |made| made.makes == Makes::Object)
+        self.find(id, &self.objects)
     }
 
     /// What fills an object that stays.
     pub(crate) fn of_key(&self, id: &ObjectId) -> Option<Maker> {
-        self.find(id, |_| true)
+        self.find(id, &self.keys)
     }
 
-    fn find(&self, id: &ObjectId, counts: impl Fn(&Made<'_>) -> bool) -> Option<Maker> {
-        if !is_config(id) {
-            return None;
-        }
-        let kind = match id.kind.as_str() {
-            "Secret" => "Secret",
-            _ => "ConfigMap",
+    fn find(&self, id: &ObjectId, known: &BTreeMap<Key<'a>, &'a Object>) -> Option<Maker> {
+        let kind = match (id.group.as_str(), id.kind.as_str()) {
+            ("", "Secret") => "Secret",
+            ("", "ConfigMap") => "ConfigMap",
+            _ => return None,
         };
-        let made = self.made.get(&(kind, id.name.clone()));
-        let mut known = made.into_iter().flatten().filter(|made| {
-            (made.anywhere || made.maker.id.namespace == id.namespace) && counts(made)
-        });
-        let known = known.next().map(|made| made.maker);
-        let unknown = || {
-            let naming = self.unknown.get(id.name.as_str()).into_iter().flatten();
-            naming
-                .copied()
-                .find(|maker| maker.id.namespace == id.namespace && !has_pods(maker))
-        };
-        known
-            .or_else(unknown)
-            .map(|maker| Maker::Object(maker.id.clone()))
+        let known = [id.namespace.as_str(), ""]
+            .into_iter()
+            .find_map(|namespace| known.get(&(kind, namespace, id.name.clone())));
+        let unknown = || self.unknown.get(&(id.namespace.as_str(), id.name.as_str()));
+        let maker = known.or_else(unknown)?;
+        Some(Maker::Object(maker.id.clone()))
     }
-}
-
-fn is_config(id: &ObjectId) -> bool {
-    id.group.is_empty() && matches!(id.kind.as_str(), "Secret" | "ConfigMap")
 }
 
 fn is_default_account(id: &ObjectId) -> bool {
     id.group.is_empty() && id.kind == "ServiceAccount" && id.name == "default"
 }
 
-/// A custom workload names what its pods need.
 fn has_pods(object: &Object) -> bool {
     object
         .body

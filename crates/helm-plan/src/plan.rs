@@ -98,6 +98,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The same by object: what is done to it, in order.
     actions: BTreeMap<ObjectId, Vec<Action>>,
+    fails_at: Option<Stage>,
     /// What is known of each object when the pods of the target start: after the prune.
     after_prune: World,
     /// The same at the end.
@@ -130,10 +131,7 @@ impl Plan {
 
     /// The operation ends before it is done: in the hooks of this stage.
     pub fn fails_at(&self) -> Option<Stage> {
-        self.steps.iter().find_map(|step| match step.action {
-            Action::Conflict(stage) => Some(stage),
-            _ => None,
-        })
+        self.fails_at
     }
 
     /// The operation ends before it is done.
@@ -354,6 +352,9 @@ impl Simulation {
     }
 
     fn step(&mut self, action: Action, object: &Object) {
+        if let Action::Conflict(stage) = action {
+            self.plan.fails_at.get_or_insert(stage);
+        }
         let object = object.id.clone();
         let actions = self.plan.actions.entry(object.clone()).or_default();
         actions.push(action);

@@ -9,7 +9,7 @@ use super::{Change, Doubt, Keep, Question};
 use crate::{
     consumers::{Consumer, Error, When, consumers},
     declared::Declared,
-    lifecycle::Stage,
+    lifecycle::{Event, Stage},
     live::{self, Live},
     makers::{Maker, Makers},
     manifest::{Object, ObjectId},
@@ -43,8 +43,10 @@ pub struct Linter<'a> {
     consumers: BTreeMap<ObjectId, Vec<Consumer<'a>>>,
     /// What in the target makes Secrets and ConfigMaps.
     makers: OnceCell<Makers<'a>>,
-    /// The role bindings of the target, by the name of their role.
-    bindings: OnceCell<BTreeMap<&'a str, Vec<&'a Object>>>,
+    /// The role bindings of the target, by kind, namespace and name of their role.
+    bindings: OnceCell<BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Object>>>,
+    /// Whether only pods of hooks with these events run as an account.
+    helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,
     /// The live objects to look at, in the order in which they came up: those that decide about a finding.
     decisive: RefCell<Vec<Question>>,
     /// Those without which there is no finding.
@@ -71,6 +73,7 @@ impl<'a> Linter<'a> {
             consumers: by_need,
             makers: OnceCell::new(),
             bindings: OnceCell::new(),
+            helpers: RefCell::default(),
             decisive: RefCell::default(),
             others: RefCell::default(),
         })
@@ -191,24 +194,40 @@ impl<'a> Linter<'a> {
     }
 
     /// The bindings of a role in the target.
-    pub(super) fn bindings<'i>(
-        &'i self,
-        role: &'i ObjectId,
-    ) -> impl Iterator<Item = &'a Object> + 'i {
+    pub(super) fn bindings<'i>(&'i self, role: &'i ObjectId) -> &'i [&'i Object] {
         let bindings = self.bindings.get_or_init(|| {
             let mut bindings: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for object in self.change.of_target() {
-                if let Some(name) = role_of(object, "name") {
-                    bindings.entry(name).or_default().push(object);
+                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name")) {
+                    // A RoleBinding binds a Role of its own namespace, or a ClusterRole.
+                    let namespace = match kind {
+                        "ClusterRole" => "",
+                        _ => object.id.namespace.as_str(),
+                    };
+                    let of_role = bindings.entry((kind, namespace, name)).or_default();
+                    of_role.push(object);
                 }
             }
             bindings
         });
-        let of_name = bindings.get(role.name.as_str()).into_iter().flatten();
-        of_name.copied().filter(|binding| {
-            let is_near = role.namespace.is_empty() || role.namespace == binding.id.namespace;
-            is_near && role_of(binding, "kind") == Some(&role.kind)
-        })
+        let key = (role.kind.as_str(), role.namespace.as_str(), role.name.as_str());
+        bindings.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Answers once for each account and these events: a binding may name an account a thousand times.
+    pub(super) fn is_helper_account(
+        &self,
+        account: ObjectId,
+        events: &[Event],
+        is_helper: impl FnOnce(&ObjectId) -> bool,
+    ) -> bool {
+        let key = (account, events.to_vec());
+        if let Some(known) = self.helpers.borrow().get(&key) {
+            return *known;
+        }
+        let answer = is_helper(&key.0);
+        self.helpers.borrow_mut().insert(key, answer);
+        answer
     }
 
     /// Who needs an object, in the order of the manifest.
