@@ -44,6 +44,8 @@ pub struct Consumer<'a> {
     pub optional: bool,
     /// Its manifest no longer names the ServiceAccount, and its pods keep it.
     pub kept_by_api_server: bool,
+    /// None of its pods runs now.
+    pub is_idle: bool,
 }
 
 /// When the pods run.
@@ -125,6 +127,7 @@ pub(crate) fn consumers<'a>(
                 Keys::Only(keys) => Some(keys),
             },
             kept_by_api_server,
+            is_idle: false,
         }));
     }
     Ok(consumers)
