@@ -5,8 +5,8 @@
 
 use std::{env, process};
 
-use helm_plan::{Live, ObjectId, metadata};
-use serde_json::Value;
+use helm_plan::{Live, ObjectId};
+use serde_json::{Value, json};
 
 use crate::connection::Connection;
 
@@ -51,11 +51,7 @@ impl Kubectl {
     /// What is known of an object.
     pub(crate) fn look(&mut self, api_version: &str, id: &ObjectId) -> Live {
         let found = self.get(api_version, id);
-        let live = live(&found);
-        if let Err(unseen) = found {
-            self.unseen.push((id.clone(), unseen));
-        }
-        live
+        live(found.map_err(|unseen| self.unseen.push((id.clone(), unseen))))
     }
 
     /// What could not be looked at, for people.
@@ -80,7 +76,12 @@ impl Kubectl {
         command
             .arg("get")
             .args(&self.flags)
-            .args(["--ignore-not-found", "--output=json"]);
+            // Who else writes the object is in its managed fields.
+            .args([
+                "--ignore-not-found",
+                "--output=json",
+                "--show-managed-fields",
+            ]);
         if !id.namespace.is_empty() {
             command.arg(format!("--namespace={}", id.namespace));
         }
@@ -102,14 +103,16 @@ impl Kubectl {
 }
 
 /// What a look-up says about the object.
-fn live(found: &Result<Option<Value>, Unseen>) -> Live {
+fn live(found: Result<Option<Value>, ()>) -> Live {
     match found {
-        Ok(Some(object)) => Live::Present {
-            kept: metadata::is_kept(object),
-        },
+        // Secrets have no other business here.
+        Ok(Some(mut object)) => Live::Present(json!({
+            "metadata": object.get_mut("metadata").map(Value::take),
+        })),
         Ok(None) => Live::Absent,
-        // A failure never counts as an absent object.
-        Err(_) => Live::Unknown,
+        // A failure never counts as an absent object. What is forbidden here may be open to the policy, so it
+        // is not `Denied`.
+        Err(()) => Live::Unknown,
     }
 }
 
@@ -124,8 +127,6 @@ fn resource(api_version: &str, kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -140,14 +141,10 @@ mod tests {
 
     #[test]
     fn only_an_empty_answer_is_an_absent_object() {
-        let keep = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
-        for (found, expected) in [
-            (Ok(None), Live::Absent),
-            (Ok(Some(json!({}))), Live::Present { kept: false }),
-            (Ok(Some(keep)), Live::Present { kept: true }),
-            (Err(Unseen::Failed("forbidden".to_owned())), Live::Unknown),
-        ] {
-            assert_eq!(live(&found), expected);
-        }
+        assert_eq!(live(Ok(None)), Live::Absent);
+        assert_eq!(live(Err(())), Live::Unknown);
+        let object = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}, "data": {"password": "aA=="}});
+        let metadata = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
+        assert_eq!(live(Ok(Some(object))), Live::Present(metadata));
     }
 }

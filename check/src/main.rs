@@ -141,6 +141,9 @@ fn report(change: Change, mut kubectl: Option<Kubectl>, output: &OutputArgs) -> 
     if let Some(note) = kubectl.and_then(|kubectl| kubectl.note()) {
         eprintln!("{}", terminal::lines(&note));
     }
+    if let more @ 1.. = check.assessment.not_looked_at {
+        eprintln!("Note: {more} more live objects were not looked at, so their manifests decide.");
+    }
     let mut out = anstream::stdout().lock();
     match output.output {
         Output::Text => report::text(&check, &mut out)?,

@@ -141,7 +141,7 @@ fn a_live_object_that_cannot_be_seen_counts_as_its_manifest_says() {
     assert_eq!(
         errors,
         "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: Error from server (Forbidden): nobody may see: \
-         kubectl get --ignore-not-found --output=json --namespace=shop -- ConfigMap.v1. web-config\n"
+         kubectl get --ignore-not-found --output=json --show-managed-fields --namespace=shop -- ConfigMap.v1. web-config\n"
     );
     let (_, errors) = with_live("odd", &ROLLBACK, 1);
     assert_eq!(
