@@ -198,7 +198,8 @@ impl<'a> Linter<'a> {
         let bindings = self.bindings.get_or_init(|| {
             let mut bindings: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for object in self.change.of_target() {
-                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name")) {
+                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name"))
+                {
                     // A RoleBinding binds a Role of its own namespace, or a ClusterRole.
                     let namespace = match kind {
                         "ClusterRole" => "",
@@ -210,7 +211,11 @@ impl<'a> Linter<'a> {
             }
             bindings
         });
-        let key = (role.kind.as_str(), role.namespace.as_str(), role.name.as_str());
+        let key = (
+            role.kind.as_str(),
+            role.namespace.as_str(),
+            role.name.as_str(),
+        );
         bindings.get(&key).map_or(&[], Vec::as_slice)
     }
 
