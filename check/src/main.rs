@@ -141,8 +141,14 @@ fn report(change: Change, mut kubectl: Option<Kubectl>, output: &OutputArgs) -> 
     if let Some(note) = kubectl.and_then(|kubectl| kubectl.note()) {
         eprintln!("{}", terminal::lines(&note));
     }
-    if let more @ 1.. = check.assessment.not_looked_at {
-        eprintln!("Note: {more} more live objects were not looked at, so their manifests decide.");
+    match check.assessment.not_looked_at {
+        0 => {}
+        1 => eprintln!("Note: 1 more live object was not looked at, so its manifest decides."),
+        more => {
+            eprintln!(
+                "Note: {more} more live objects were not looked at, so their manifests decide."
+            );
+        }
     }
     let mut out = anstream::stdout().lock();
     match output.output {

@@ -151,6 +151,18 @@ fn a_live_object_that_cannot_be_seen_counts_as_its_manifest_says() {
     );
 }
 
+/// Look-ups are bounded, as for the policy. One note tells of all that failed.
+#[test]
+fn many_live_objects() {
+    let upgrade = ["upgrade", "many", "./many"];
+    let (_, errors) = with_live("forbidden", &upgrade, 1);
+    let (first, rest) = errors.split_once("\n").unwrap();
+    let expected = "Note: kubectl cannot look at ConfigMap c00 and 31 more objects, so the manifest decides: Error from server";
+    assert!(first.starts_with(expected), "{first}");
+    let expected = "Note: 2 more live objects were not looked at, so their manifests decide.\n";
+    assert_eq!(rest, expected);
+}
+
 /// The flags after `--` are for all commands of Helm, and kubectl has other names for them.
 #[test]
 fn flags_and_variables_of_helm_reach_kubectl() {
