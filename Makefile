@@ -141,8 +141,9 @@ cargo-fuzz: ## Install the program of `make fuzz` below .cache
 ##### Longer tests
 
 .PHONY: golden
-golden: policy.wasm ## Rewrite the golden answers; review the diff
+golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
 	INSTA_UPDATE=always cargo test --locked --test recordings --test sessions
+	INSTA_UPDATE=always cargo test --locked --package rollout-guard-check --test reports
 
 # The programs that the tests on the cluster start. They are built in one command with the policy and with this feature, so that Cargo
 # compiles their dependencies with the same features as those of the tests, and compiles them once.

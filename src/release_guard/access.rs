@@ -32,13 +32,33 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Whether the object may be looked up. In the namespace of the request everything may: the user writes
-    /// there, and learns what exists from the conflicts.
-    pub(super) fn may_look_at(&self, id: &ObjectId) -> bool {
-        self.may_read(&id.group, &id.kind, &id.namespace)
+    /// Whether the object may be looked up, or what would change that. In the namespace of the request everything
+    /// may: the user writes there, and learns what exists from the conflicts.
+    pub(super) fn may_look_at(&self, id: &ObjectId) -> Result<(), String> {
+        let ObjectId {
+            group,
+            kind,
+            namespace,
+            ..
+        } = id;
+        if self.may_read(group, kind, namespace) {
+            return Ok(());
+        }
+        let (dot, within) = (
+            if group.is_empty() { "" } else { "." },
+            if namespace.is_empty() {
+                ""
+            } else {
+                " in namespace "
+            },
+        );
+        Err(format!(
+            "let the user of this request get {}{dot}{group}{within}{namespace}",
+            plural(kind)
+        ))
     }
 
-    /// The same of all objects of a kind in a namespace (empty for cluster-scoped kinds).
+    /// Whether the user may read all objects of a kind in a namespace (empty for cluster-scoped kinds).
     pub(super) fn may_read(&self, group: &str, kind: &str, namespace: &str) -> bool {
         if !namespace.is_empty() && namespace == self.request.namespace {
             return true;
@@ -143,7 +163,11 @@ mod tests {
                 namespace: namespace.to_owned(),
                 name: "a".to_owned(),
             };
-            assert_eq!(access.may_look_at(&id), expected, "{id} in {namespace}");
+            assert_eq!(
+                access.may_look_at(&id).is_ok(),
+                expected,
+                "{id} in {namespace}"
+            );
         }
         assert_eq!(
             *cluster.asked.borrow(),
@@ -157,13 +181,30 @@ mod tests {
 
     /// A cluster-scoped object is not in the namespace of a request that is in none.
     #[test]
-    fn cluster_scoped_objects_are_always_reviewed() {
+    fn cluster_scoped_objects_are_reviewed_and_it_is_said_what_is_missing() {
         let request = Request::default();
         let cluster = Objects {
-            forbidden: vec!["clusterroles ".to_owned()],
+            forbidden: vec!["clusterroles ".to_owned(), "secrets bank".to_owned()],
             ..Objects::default()
         };
         let access = Access::new(&cluster, &request);
-        assert!(!access.may_read("rbac.authorization.k8s.io", "ClusterRole", ""));
+        let id = |group: &str, kind: &str, namespace: &str| ObjectId {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: "a".to_owned(),
+        };
+        for (id, expected) in [
+            (
+                id("rbac.authorization.k8s.io", "ClusterRole", ""),
+                "let the user of this request get clusterroles.rbac.authorization.k8s.io",
+            ),
+            (
+                id("", "Secret", "bank"),
+                "let the user of this request get secrets in namespace bank",
+            ),
+        ] {
+            assert_eq!(access.may_look_at(&id), Err(expected.to_owned()));
+        }
     }
 }

@@ -4,11 +4,9 @@
 //! read, a look-up that failed.
 
 use helm_plan::{
-    Assessment,
-    assess::{self, Live},
+    Assessment, Live,
     lifecycle::Operation,
     manifest::ObjectId,
-    metadata,
     record::{self, Driver},
     release::{self, Release},
 };
@@ -61,7 +59,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Manifest(#[from] release::Error),
     #[error(transparent)]
-    Assess(#[from] assess::Error<LookupError>),
+    Assess(#[from] helm_plan::assess::Error<LookupError>),
     /// Of a pending record.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -103,8 +101,8 @@ pub(super) fn assess<'a>(
         Current::Unknown(why) => (None, Some(why)),
     };
     let live = |api_version: &str, id: &ObjectId| match access.may_look_at(id) {
-        true => look_at(api_version, id, cluster),
-        false => Ok(Live::Unknown),
+        Ok(()) => look_at(api_version, id, cluster),
+        Err(denied) => Ok(Live::Denied(denied)),
     };
     Ok(Assessed {
         record,
@@ -121,15 +119,21 @@ fn look_at(api_version: &str, id: &ObjectId, cluster: &dyn Cluster) -> Result<Li
         namespace: &id.namespace,
         name: &id.name,
     };
-    match cluster.get(object, &["metadata.annotations"]) {
+    // Whether Helm spares it, who makes it again, and who fills its keys.
+    let fields = [
+        "metadata.annotations",
+        "metadata.ownerReferences",
+        "metadata.managedFields",
+    ];
+    match cluster.get(object, &fields) {
         Ok(None) => Ok(Live::Absent),
-        Ok(Some(live)) => Ok(Live::Present {
-            kept: metadata::is_kept(&live),
-        }),
+        Ok(Some(live)) => Ok(Live::Present(live)),
         Err(LookupError {
-            cause: Cause::NotGranted { .. },
+            cause: Cause::NotGranted { api_version, kind },
             ..
-        }) => Ok(Live::Unknown),
+        }) => Ok(Live::Denied(format!(
+            "let this policy read it (add {api_version}/{kind} to contextAwareResources, and get to the role of the PolicyServer)"
+        ))),
         Err(error) => Err(error),
     }
 }

@@ -49,6 +49,11 @@ pub(super) fn verdict(assessed: &Assessed<'_>, guard: &ReleaseGuard, bypassed: b
     if let Some(why) = &assessed.not_compared {
         verdict = verdict.warn(why).audit("release-not-compared", why);
     }
+    if let more @ 1.. = assessed.assessment.not_looked_at {
+        verdict = verdict.warn(format!(
+            "{more} more live objects were not looked at, so their manifests decide"
+        ));
+    }
     for finding in of_level(Level::Rescue, assessed, guard) {
         verdict = verdict.warn(warning(
             "kept by this policy (not with --no-hooks): ",
@@ -115,7 +120,7 @@ fn level_of(finding: &Finding, guard: &ReleaseGuard) -> Level {
         {
             Level::Rescue
         }
-        Level::Rescue | Level::Reject => match finding.uncertain {
+        Level::Rescue | Level::Reject => match finding.is_uncertain() {
             true => Level::Warn,
             false => Level::Reject,
         },

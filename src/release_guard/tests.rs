@@ -287,7 +287,9 @@ fn hooks_that_fail_are_a_warning() {
     );
     assert_eq!(
         cluster.asked.borrow().last().map(String::as_str),
-        Some("ConfigMap shop/a [metadata.annotations]")
+        Some(
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]"
+        )
     );
 }
 
@@ -316,8 +318,8 @@ fn a_conflict_that_somebody_has_deleted_away_is_the_trap() {
         *cluster.asked.borrow(),
         [
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
-            "ConfigMap shop/a [metadata.annotations]",
-            "ConfigMap shop/b [metadata.annotations]",
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
+            "ConfigMap shop/b [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
         ]
     );
 }
@@ -368,7 +370,7 @@ fn what_may_be_made_anew_is_a_warning() {
     assert_accepted(
         &judged(record, &cluster),
         &[
-            "rollout-guard: dangling-reference: Secret web-tls is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start, unless Certificate web recreates it. Needed by: Deployment web",
+            "rollout-guard: dangling-reference: Secret web-tls is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start, unless Certificate web restores it. Needed by: Deployment web",
         ],
     );
 }
@@ -393,7 +395,7 @@ fn keep_on_the_live_object_is_seen() {
         *cluster.asked.borrow(),
         [
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
-            "ConfigMap shop/a [metadata.annotations]",
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
         ]
     );
 
@@ -447,6 +449,10 @@ fn look_ups_of_live_objects_are_bounded() {
     );
     let verdict = judged(record, &cluster);
     assert_eq!(cluster.asked.borrow().len(), 1 + 32);
+    assert_eq!(
+        verdict.warnings,
+        ["rollout-guard: 8 more live objects were not looked at, so their manifests decide"]
+    );
     let expected: Vec<_> = names[32..]
         .iter()
         .map(|name| format!("hook-pruned: ConfigMap {name}"))

@@ -9,20 +9,21 @@
 //! In: the operation, the current release and the target, and a closure that looks at live objects. Out: an
 //! [`Assessment`]. Refuses: a workload whose pod template cannot be read; whatever the closure refuses.
 
-use std::collections::BTreeSet;
-
 use crate::{
     consumers,
-    findings::{Change, Finding, findings},
+    findings::{self, Change, Finding, Question},
     lifecycle::Operation,
+    live::{Live, LiveObjects},
     manifest::ObjectId,
-    plan::{LiveObjects, Plan},
+    plan::Plan,
     release::Release,
 };
 
-/// How many live objects are looked at; each may be a look-up in a cluster. Findings beyond stay as they
-/// are.
+/// How many live objects are looked at; each may be a look-up in a cluster.
 const MAX_LIVE_LOOKUPS: usize = 32;
+
+/// How often the plan is made anew with what was seen. What is seen rarely brings up another question.
+const MAX_ROUNDS: usize = 4;
 
 /// A planned operation, and what was found.
 #[derive(Debug, Clone)]
@@ -37,20 +38,9 @@ pub struct Assessment {
     pub plan: Plan,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
-}
-
-/// What is known of a live object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Live {
-    /// It does not exist.
-    Absent,
-    /// It exists.
-    Present {
-        /// Whether it has `helm.sh/resource-policy: keep`.
-        kept: bool,
-    },
-    /// Nobody may look: it counts as its manifest says.
-    Unknown,
+    /// How many live objects were not looked at because there were too many. They count as their manifests
+    /// say.
+    pub not_looked_at: usize,
 }
 
 /// Why an operation cannot be assessed.
@@ -72,39 +62,38 @@ pub fn assess<E>(
     target: Release,
     mut live: impl FnMut(&str, &ObjectId) -> Result<Live, E>,
 ) -> Result<Assessment, Error<E>> {
-    let mut known = LiveObjects::default();
-    let mut asked = BTreeSet::new();
+    let mut seen = LiveObjects::default();
+    let mut rounds = 0;
     loop {
-        let plan = Plan::new(operation, current, &target, &known);
-        let findings = findings(Change {
+        let plan = Plan::new(operation, current, &target, &seen);
+        let report = findings::report(Change {
             operation,
             current,
             target: &target,
             plan: &plan,
+            live: &seen,
         })?;
-        let mut learned = false;
-        for finding in &findings {
-            let (id, Some(api_version)) = (&finding.object, &finding.depends_on_live) else {
-                continue;
-            };
-            if asked.len() == MAX_LIVE_LOOKUPS || !asked.insert(id.clone()) {
-                continue;
-            }
-            learned |= match live(api_version, id).map_err(Error::Live)? {
-                Live::Absent => known.gone.insert(id.clone()),
-                Live::Present { kept } => kept && known.kept.insert(id.clone()),
-                Live::Unknown => false,
-            };
-        }
-        // What is learned may bring up the next finding: behind a hook that fails nothing is planned.
-        if !learned {
+        let room = match rounds {
+            MAX_ROUNDS => 0,
+            _ => MAX_LIVE_LOOKUPS - seen.len(),
+        };
+        if report.questions.is_empty() || room == 0 {
             return Ok(Assessment {
                 operation,
                 current: current.map(|current| current.revision),
-                target,
+                not_looked_at: report.questions.len(),
+                findings: report.findings,
                 plan,
-                findings,
+                target,
             });
         }
+        for Question { id, api_version } in report.questions.into_iter().take(room) {
+            let answer = live(&api_version, &id).map_err(Error::Live)?;
+            seen.insert(id, answer);
+        }
+        rounds += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

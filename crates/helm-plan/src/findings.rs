@@ -1,7 +1,7 @@
 //! What is wrong with a plan: the registry of findings.
 //!
-//! In: a [`Change`]. Out: [`Finding`]s, in the order of the manifests and, for one object, of the
-//! registry; at most one for each object and lint. Refuses: a workload whose pod template cannot be read.
+//! In: a [`Change`]. Out: a [`Report`]: [`Finding`]s, in the order of the manifests and, for one object, of
+//! the registry, at most one for each object and lint; and which live objects to look at. Refuses: a workload whose pod template cannot be read.
 //!
 //! Each finding has a module of its own, with its documentation, its [`Lint`], the facts that it states,
 //! the check that finds them, and the words for them. To add one: that module, its line in the registry
@@ -17,9 +17,11 @@ pub use self::{
     levels::{Level, Levels},
     linter::Linter,
 };
+pub use crate::makers::Maker;
 use crate::{
     consumers::Error,
     lifecycle::Operation,
+    live::LiveObjects,
     manifest::{Object, ObjectId},
     plan::Plan,
     release::Release,
@@ -128,13 +130,34 @@ pub struct Finding {
     pub fact: Fact,
     /// Who needs the object.
     pub consumers: Vec<ObjectId>,
-    /// Something else may create the object again: never more than a warning.
-    pub uncertain: bool,
+    /// Why it may not come true: then it is never more than a warning.
+    pub doubt: Option<Doubt>,
     /// The hook runs before the prune, so that `helm.sh/resource-policy: keep` at its CREATE saves it.
     pub rescuable: bool,
-    /// The API version to look the live object up with, where that can change the finding: Helm spares
-    /// it for its annotation, or somebody has deleted it.
-    pub depends_on_live: Option<String>,
+    /// How the live object can be kept, where Helm would spare it for its annotation.
+    pub keep: Option<Keep>,
+}
+
+/// Why a finding may not come true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Something else than Helm makes the object again, or fills the key.
+    RestoredBy(Maker),
+    /// No pods of its consumers run now.
+    NobodyRuns,
+    /// No record tells, as the fact says.
+    NotSeen,
+}
+
+/// How a live object can be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// With `helm.sh/resource-policy: keep`.
+    Annotation,
+    /// With this annotation, and one for Argo CD, which does not read it.
+    AnnotationAndArgoCd,
+    /// Only once the live object can be read, and this is what to do for that.
+    Denied(String),
 }
 
 impl Finding {
@@ -143,9 +166,9 @@ impl Finding {
             object: object.clone(),
             fact: fact.into(),
             consumers: Vec::new(),
-            uncertain: false,
+            doubt: None,
             rescuable: false,
-            depends_on_live: None,
+            keep: None,
         }
     }
 
@@ -154,16 +177,28 @@ impl Finding {
         self.fact.lint()
     }
 
+    /// Whether it may not come true.
+    pub fn is_uncertain(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// What to do about it, best first.
     pub fn ways_out(&self) -> Vec<String> {
-        self.fact.ways_out(&self.object)
+        let mut ways_out = self.fact.ways_out(&self.object);
+        ways_out.extend(self.keep.as_ref().map(|keep| keep.way_out(&self.object)));
+        ways_out
     }
 }
 
 /// `hook-pruned: ConfigMap basic-app-config is a regular resource in …`
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} {}", self.lint(), self.object, self.fact)
+        write!(f, "{}: {} {}", self.lint(), self.object, self.fact)?;
+        match &self.doubt {
+            Some(Doubt::RestoredBy(maker)) => write!(f, ", unless {maker} restores it"),
+            Some(Doubt::NobodyRuns) => f.write_str(" (no pods of them run now)"),
+            Some(Doubt::NotSeen) | None => Ok(()),
+        }
     }
 }
 
@@ -178,17 +213,41 @@ pub struct Change<'a> {
     pub target: &'a Release,
     /// What Helm will do.
     pub plan: &'a Plan,
+    /// What was seen of live objects.
+    pub live: &'a LiveObjects,
+}
+
+/// What was found, and what could change it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// As far as live objects are known.
+    pub findings: Vec<Finding>,
+    /// The live objects that could change this, those that matter most first.
+    pub questions: Vec<Question>,
+}
+
+/// A live object to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The object.
+    pub id: ObjectId,
+    /// `v1`, `apps/v1`, …
+    pub api_version: String,
 }
 
 /// Reads the findings off a plan.
-pub fn findings(change: Change<'_>) -> Result<Vec<Finding>, Error> {
+pub fn report(change: Change<'_>) -> Result<Report, Error> {
     let linter = Linter::new(change)?;
     let mut seen = BTreeSet::new();
     let findings = change
         .objects()
         .filter(|object| seen.insert(&object.id))
-        .flat_map(|object| check(&linter, &object.id));
-    Ok(findings.collect())
+        .flat_map(|object| check(&linter, &object.id))
+        .collect();
+    Ok(Report {
+        findings,
+        questions: linter.questions(),
+    })
 }
 
 impl<'a> Change<'a> {
@@ -237,8 +296,29 @@ impl Revisions {
     }
 }
 
-/// The command that makes Helm spare a live object.
-fn keep_live(id: &ObjectId) -> String {
+impl Keep {
+    fn way_out(&self, id: &ObjectId) -> String {
+        match self {
+            Self::Annotation => format!("keep the live object: {}", annotate(id, KEEP)),
+            Self::AnnotationAndArgoCd => format!(
+                "keep the live object: {} (Argo CD reads only the second annotation)",
+                annotate(
+                    id,
+                    &format!("{KEEP} argocd.argoproj.io/sync-options=Prune=false")
+                )
+            ),
+            Self::Denied(first) => format!(
+                "keep the live object: {first}; then: {}",
+                annotate(id, KEEP)
+            ),
+        }
+    }
+}
+
+const KEEP: &str = "helm.sh/resource-policy=keep";
+
+/// The command that annotates a live object.
+fn annotate(id: &ObjectId, annotations: &str) -> String {
     let group = match id.is_custom() {
         true => format!(".{}", id.group),
         false => String::new(),
@@ -248,7 +328,7 @@ fn keep_live(id: &ObjectId) -> String {
         namespace => format!(" -n {namespace}"),
     };
     format!(
-        "keep the live object: kubectl annotate{namespace} {}{group} {} helm.sh/resource-policy=keep",
+        "kubectl annotate{namespace} {}{group} {} {annotations}",
         id.kind.to_lowercase(),
         id.name
     )

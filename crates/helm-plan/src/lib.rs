@@ -14,6 +14,7 @@
 //! - [`history`]: which revision of a release is the current one, by Helm's own rule.
 //! - [`plan`]: the steps that Helm takes, in order, and which objects exist after them.
 //! - [`consumers`]: which pods need an object.
+//! - [`live`]: what live objects tell.
 //! - [`findings`]: what is wrong with a plan. Each finding has a module with its documentation.
 //!
 //! And below:
@@ -32,6 +33,8 @@ pub mod findings;
 pub mod history;
 mod kinds;
 pub mod lifecycle;
+pub mod live;
+mod makers;
 pub mod manifest;
 pub mod metadata;
 pub mod plan;
@@ -45,9 +48,10 @@ pub mod testing;
 pub mod yaml;
 
 pub use self::{
-    assess::{Assessment, Live, assess},
+    assess::{Assessment, assess},
     findings::{Finding, Level, Levels, Lint},
     lifecycle::{ApplyMethod, Operation, Stage, Status},
+    live::Live,
     manifest::{Object, ObjectId},
     plan::{Action, Plan, Step},
     record::{Driver, Record},

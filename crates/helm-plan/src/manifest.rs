@@ -66,6 +66,9 @@ impl ObjectId {
     }
 }
 
+/// No name of Kubernetes is longer, in bytes (apimachinery `pkg/util/validation`, DNS1123SubdomainMaxLength).
+const MAX_NAME: usize = 253;
+
 /// An object in a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
@@ -137,6 +140,10 @@ fn flatten(mut body: Value, namespace: &str, objects: &mut Vec<Object>) -> Resul
     };
     if id.kind.is_empty() {
         return Err(Cause::NoKind);
+    }
+    let names = [&id.group, &id.kind, &id.namespace, &id.name];
+    if names.iter().any(|name| name.len() > MAX_NAME) {
+        return Err(Cause::NameTooLong);
     }
     // As Helm's builder does (cli-runtime, resource/visitor.go, SetNamespace and FilterNamespace).
     if id.is_cluster_scoped() {

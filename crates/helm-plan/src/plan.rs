@@ -25,7 +25,9 @@ use std::{
 
 use crate::{
     lifecycle::{DeletePolicy, Operation, Stage},
+    live::{Live, LiveObjects},
     manifest::{Object, ObjectId},
+    metadata,
     release::Release,
 };
 
@@ -48,7 +50,7 @@ pub enum Action {
     /// The object of a hook exists already, and is patched (server-side apply).
     PatchHook(Stage),
     /// The object exists already, and the API server answers 409 (client-side apply): the operation
-    /// fails.
+    /// fails. Only where the object was seen, or made by the operation itself.
     Conflict(Stage),
     /// Deletes the object once the hooks of the event are done (delete policy `hook-succeeded`).
     DeleteAfterHook(Stage),
@@ -89,15 +91,6 @@ impl fmt::Display for Step {
     }
 }
 
-/// What was seen of live objects that no manifest tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LiveObjects {
-    /// They have `helm.sh/resource-policy: keep`, whatever their manifests say.
-    pub kept: BTreeSet<ObjectId>,
-    /// They are in the manifest of the current release, and somebody has deleted them.
-    pub gone: BTreeSet<ObjectId>,
-}
-
 /// The steps of an operation, and what they leave behind.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -105,6 +98,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The same by object: what is done to it, in order.
     actions: BTreeMap<ObjectId, Vec<Action>>,
+    fails_at: Option<Stage>,
     /// What is known of each object when the pods of the target start: after the prune.
     after_prune: World,
     /// The same at the end.
@@ -137,10 +131,7 @@ impl Plan {
 
     /// The operation ends before it is done: in the hooks of this stage.
     pub fn fails_at(&self) -> Option<Stage> {
-        self.steps.iter().find_map(|step| match step.action {
-            Action::Conflict(stage) => Some(stage),
-            _ => None,
-        })
+        self.fails_at
     }
 
     /// The operation ends before it is done.
@@ -164,19 +155,34 @@ impl Plan {
     }
 }
 
-/// For each object that something is known of: whether it exists, and is kept from pruning.
-type World = BTreeMap<ObjectId, Option<Live>>;
+/// For each object that something is known of: `None` if it does not exist.
+type World = BTreeMap<ObjectId, Option<Existing>>;
 
+/// An object that exists.
 #[derive(Debug, Clone, Copy)]
-struct Live {
+struct Existing {
+    /// Helm does not prune it.
     kept: bool,
-    /// After an operation that failed, an object of the manifest may not be there.
-    certain: bool,
+    evidence: Evidence,
+}
+
+/// How it is known that an object exists; the strongest comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Evidence {
+    /// It is in the manifest of a release whose operation failed, or that is not the last one.
+    Doubtful,
+    /// It is in the manifest of the release that is deployed. Somebody may have deleted it, or it has
+    /// expired, like a Job.
+    Manifest,
+    /// It was seen.
+    Seen,
+    /// This operation has made it.
+    Made,
 }
 
 fn presence(world: &World, object: &ObjectId) -> Presence {
     match world.get(object) {
-        Some(Some(Live { certain: true, .. })) => Presence::Present,
+        Some(Some(existing)) if existing.evidence >= Evidence::Manifest => Presence::Present,
         Some(None) => Presence::Absent,
         Some(Some(_)) | None => Presence::Unknown,
     }
@@ -192,24 +198,42 @@ struct Simulation {
 
 impl Simulation {
     fn new(current: Option<&Release>, target: &Release, live: &LiveObjects) -> Self {
+        let kept = |live: &Live| matches!(live, Live::Present(object) if metadata::is_kept(object));
         let mut simulation = Self {
             plan: Plan::default(),
             world: World::new(),
-            kept_by_others: live.kept.clone(),
+            kept_by_others: live
+                .iter()
+                .filter(|(_, live)| kept(live))
+                .map(|(id, _)| id.clone())
+                .collect(),
             server_side_apply: target.server_side_apply,
         };
-        let Some(current) = current else {
-            return simulation;
+        let is_live = current.is_some_and(|current| current.is_live_before(target));
+        let evidence = match is_live {
+            true => Evidence::Manifest,
+            false => Evidence::Doubtful,
         };
-        let certain = current.is_live_before(target);
-        for object in &current.resources {
-            let id = &object.id;
-            let kept = (certain && object.is_kept()) || live.kept.contains(id);
-            let known = (!live.gone.contains(id)).then_some(Live { kept, certain });
-            simulation.learn(id, known);
-            // What it has applied and does not apply any more, server-side apply takes away.
-            if current.server_side_apply && object.is_kept() {
-                simulation.kept_by_others.remove(id);
+        for object in current.into_iter().flat_map(|current| &current.resources) {
+            let kept = is_live && object.is_kept();
+            simulation.learn(&object.id, Some(Existing { kept, evidence }));
+        }
+        for (id, live) in live.iter() {
+            let evidence = Evidence::Seen;
+            match live {
+                Live::Absent => simulation.learn(id, None),
+                Live::Present(object) => {
+                    let kept = metadata::is_kept(object);
+                    simulation.learn(id, Some(Existing { kept, evidence }));
+                }
+                Live::Denied(_) | Live::Unknown => {}
+            }
+        }
+        // What it has applied and does not apply any more, server-side apply takes away.
+        let current = current.filter(|current| current.server_side_apply);
+        for object in current.into_iter().flat_map(|current| &current.resources) {
+            if object.is_kept() {
+                simulation.kept_by_others.remove(&object.id);
             }
         }
         simulation
@@ -259,11 +283,15 @@ impl Simulation {
 
     fn create_hook(&mut self, stage: Stage, object: &Object) {
         let id = &object.id;
-        let exists = self.exists(id);
-        let action = match (exists, self.server_side_apply) {
-            (false, _) => Action::CreateHook(stage),
-            (true, true) => Action::PatchHook(stage),
-            (true, false) => return self.step(Action::Conflict(stage), object),
+        let exists = self.exists(id, Evidence::Manifest);
+        let action = match self.server_side_apply {
+            true if exists => Action::PatchHook(stage),
+            // What only a manifest tells may be gone, and the operation then goes on: a failure that is
+            // supposed must not hide what comes after it.
+            false if self.exists(id, Evidence::Seen) => {
+                return self.step(Action::Conflict(stage), object);
+            }
+            true | false => Action::CreateHook(stage),
         };
         self.step(action, object);
         // A patch leaves annotations that somebody else has set.
@@ -274,9 +302,10 @@ impl Simulation {
     fn apply(&mut self, operation: Operation, target: &Release) {
         for object in &target.resources {
             let id = &object.id;
-            // An installation creates, without a look at what is there (install.go, performInstall);
-            // all is sent, as with a list.
-            if operation == Operation::Install && !self.server_side_apply && self.exists(id) {
+            // An installation creates what was not there when it began (install.go, performInstall); all is
+            // sent, as with a list.
+            let is_install = operation == Operation::Install && !self.server_side_apply;
+            if is_install && self.exists(id, Evidence::Made) {
                 self.step(Action::Conflict(Stage::Pre), object);
                 continue;
             }
@@ -292,22 +321,22 @@ impl Simulation {
                 continue;
             }
             match self.world.get(&object.id) {
-                Some(Some(Live { kept: true, .. })) => self.step(Action::Keep, object),
-                Some(Some(Live { kept: false, .. })) => self.delete(Action::Prune, object),
+                Some(Some(Existing { kept: true, .. })) => self.step(Action::Keep, object),
+                Some(Some(Existing { kept: false, .. })) => self.delete(Action::Prune, object),
                 // Helm reads the object before it deletes it, and passes over what is not there.
                 Some(None) | None => {}
             }
         }
     }
 
-    /// For certain.
-    fn exists(&self, id: &ObjectId) -> bool {
-        matches!(self.world.get(id), Some(Some(Live { certain: true, .. })))
+    /// Whether it exists, by evidence that is at least this strong.
+    fn exists(&self, id: &ObjectId, least: Evidence) -> bool {
+        matches!(self.world.get(id), Some(Some(existing)) if existing.evidence >= least)
     }
 
     fn put(&mut self, id: &ObjectId, kept: bool) {
-        let certain = true;
-        self.learn(id, Some(Live { kept, certain }));
+        let evidence = Evidence::Made;
+        self.learn(id, Some(Existing { kept, evidence }));
     }
 
     fn delete(&mut self, action: Action, object: &Object) {
@@ -316,13 +345,16 @@ impl Simulation {
     }
 
     /// Of objects whose name is made up nothing is ever known: each is another one.
-    fn learn(&mut self, id: &ObjectId, live: Option<Live>) {
+    fn learn(&mut self, id: &ObjectId, existing: Option<Existing>) {
         if !id.name.is_empty() {
-            self.world.insert(id.clone(), live);
+            self.world.insert(id.clone(), existing);
         }
     }
 
     fn step(&mut self, action: Action, object: &Object) {
+        if let Action::Conflict(stage) = action {
+            self.plan.fails_at.get_or_insert(stage);
+        }
         let object = object.id.clone();
         let actions = self.plan.actions.entry(object.clone()).or_default();
         actions.push(action);

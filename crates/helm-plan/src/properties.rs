@@ -9,13 +9,14 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::{
-    findings::{Change, Fact, findings},
+    findings::{Change, Fact, report},
     lifecycle::{Operation, Stage},
+    live::LiveObjects,
     manifest::{self, ObjectId},
-    plan::{Action, LiveObjects, Plan, Presence},
+    plan::{Action, Plan, Presence},
     record::{self, Driver, Record},
     release::Release,
-    testing::{NAMESPACE, Revision, config, doc, gzip, pods, revision, secret, volumes},
+    testing::{NAMESPACE, Revision, config, doc, gzip, live, pods, revision, secret, volumes},
     yaml,
 };
 
@@ -273,10 +274,10 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 operation,
                 current: (operation != Operation::Install).then(|| current.release()),
                 target: target.release(),
-                live: LiveObjects {
-                    kept: kept.into_iter().map(config_id).collect(),
-                    ..LiveObjects::default()
-                },
+                live: kept
+                    .into_iter()
+                    .map(|name| (config_id(name), live(true)))
+                    .collect(),
             }
         })
 }
@@ -361,7 +362,7 @@ proptest! {
             let deletes_itself = plan.actions(id).any(|action| action == Action::DeleteAfterHook(Stage::Post));
             prop_assert!(deletes_itself || plan.at_end(id) == Presence::Present, "{id}");
         }
-        for id in &scenario.live.kept {
+        for (id, _) in scenario.live.iter() {
             let hooked = plan.actions(id).any(|action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_) | Action::PatchHook(_)));
             prop_assert!(hooked || !pruned.contains(&id), "{id}");
         }
@@ -391,8 +392,9 @@ proptest! {
             current: scenario.current.as_ref(),
             target: &scenario.target,
             plan: &plan,
+            live: &scenario.live,
         };
-        let findings = findings(change).unwrap();
+        let findings = report(change).unwrap().findings;
         let mut seen = Vec::new();
         for finding in &findings {
             let id = &finding.object;

@@ -3,6 +3,8 @@
 //! In: a [`Record`]. Out: a [`Release`]: its resources, and its hooks with their objects. Refuses: a
 //! manifest that cannot be parsed, with the revision and the hook.
 
+use std::collections::BTreeMap;
+
 use crate::{
     lifecycle::{ApplyMethod, DeletePolicy, Event, Operation, Stage, Status},
     manifest::{self, Object},
@@ -31,7 +33,17 @@ pub enum Error {
         /// What is wrong with it.
         source: manifest::Error,
     },
+    /// Its hooks run too often: one that lists an event a hundred times runs a hundred times.
+    #[error("the hooks of revision {revision} create more than {MAX_HOOK_RUNS} objects")]
+    TooManyRuns {
+        /// The revision of the release.
+        revision: u64,
+    },
 }
+
+/// How many objects the hooks of a release may create, each run and each event counted. Real releases stay
+/// below a hundred.
+const MAX_HOOK_RUNS: usize = 20_000;
 
 /// One revision of a release.
 #[derive(Debug, Clone)]
@@ -60,8 +72,10 @@ pub struct Hook {
     pub name: String,
     /// The kind that the record gives.
     kind: String,
-    /// When it runs. An event that is listed twice runs it twice.
+    /// When it runs, each event once.
     pub events: Vec<Event>,
+    /// How often the record lists each event: one that is listed twice runs the hook twice.
+    runs: BTreeMap<Event, usize>,
     /// Hooks with a lower weight run first.
     pub weight: i64,
     /// Empty for Helm's default: see [`Hook::has_policy`].
@@ -93,7 +107,14 @@ impl Release {
                 }),
             }
         });
-        let hooks = hooks.collect::<Result<_, _>>()?;
+        let hooks = hooks.collect::<Result<Vec<_>, _>>()?;
+        let runs = hooks
+            .iter()
+            .map(Hook::created)
+            .fold(0, usize::saturating_add);
+        if runs > MAX_HOOK_RUNS {
+            return Err(Error::TooManyRuns { revision });
+        }
         let server_side_apply = record.apply_method == Some(ApplyMethod::ServerSide);
         Ok(Self {
             name: record.name,
@@ -128,10 +149,20 @@ impl Release {
 
 impl Hook {
     fn new(record: HookRecord, objects: Vec<Object>) -> Self {
+        let mut runs = BTreeMap::new();
+        let mut events = Vec::new();
+        for event in record.events {
+            let count = runs.entry(event).or_default();
+            if *count == 0 {
+                events.push(event);
+            }
+            *count += 1;
+        }
         Self {
             name: record.name,
             kind: record.kind,
-            events: record.events,
+            events,
+            runs,
             weight: record.weight,
             delete_policies: record.delete_policies,
             has_run: record.last_run.phase == "Succeeded",
@@ -144,13 +175,19 @@ impl Hook {
         (self.weight, &self.name)
     }
 
+    /// How many objects it creates, if all its events happen once.
+    fn created(&self) -> usize {
+        let runs = self.runs.values().copied().fold(0, usize::saturating_add);
+        runs.saturating_mul(self.objects.len())
+    }
+
     /// Whether it runs at a stage of this operation.
     pub fn runs_in(&self, operation: Operation, stage: Stage) -> bool {
         self.runs_for(operation.event(stage)) > 0
     }
 
     fn runs_for(&self, event: Event) -> usize {
-        self.events.iter().filter(|given| **given == event).count()
+        self.runs.get(&event).copied().unwrap_or_default()
     }
 
     /// Whether only `helm test` runs it.
@@ -174,5 +211,38 @@ impl Hook {
                 true => policy == DeletePolicy::BeforeHookCreation,
                 false => policies.contains(&policy),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{config, revision};
+
+    #[test]
+    fn a_hook_runs_as_often_as_it_lists_the_event() {
+        let of = |events: &str| revision(1, &[&config("a").hook(events)]).release();
+        let release = of("pre-upgrade,post-upgrade,pre-upgrade");
+        let runs = |stage| release.hooks_at(Operation::Upgrade, stage).len();
+        assert_eq!((runs(Stage::Pre), runs(Stage::Post)), (2, 1));
+        let events: Vec<_> = release.hooks.iter().flat_map(|hook| &hook.events).collect();
+        assert_eq!(events, [&Event::PreUpgrade, &Event::PostUpgrade]);
+    }
+
+    #[test]
+    fn too_many_runs_are_an_error() {
+        let of = |count: usize| {
+            let events = vec!["pre-upgrade"; count].join(",");
+            let content = revision(3, &[&config("a").hook(&events)]).content;
+            let record = serde_json::from_value(content).unwrap();
+            Release::parse(record)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(of(MAX_HOOK_RUNS), Ok(()));
+        assert_eq!(
+            of(MAX_HOOK_RUNS + 1),
+            Err("the hooks of revision 3 create more than 20000 objects".to_owned())
+        );
     }
 }

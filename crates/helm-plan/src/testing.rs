@@ -17,6 +17,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use crate::{
+    live::Live,
     metadata::{HOOK, annotation},
     record::{HookRecord, Record},
     release::Release,
@@ -103,6 +104,12 @@ pub fn deployment(name: &str, spec: &str) -> Doc {
 /// A Deployment that mounts a ConfigMap.
 pub fn mounts(name: &str, config: &str) -> Doc {
     deployment(name, &volumes(&[&format!("configMap: {{name: {config}}}")]))
+}
+
+/// A live object without and with `helm.sh/resource-policy: keep`.
+pub fn live(kept: bool) -> Live {
+    let policy = if kept { "keep" } else { "" };
+    Live::Present(json!({"metadata": {"annotations": {"helm.sh/resource-policy": policy}}}))
 }
 
 impl Doc {

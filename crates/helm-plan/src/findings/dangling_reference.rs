@@ -2,15 +2,24 @@
 //!
 //! ## Why
 //!
-//! A workload, or a hook that runs after Helm has deleted objects, names a ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim. The
+//! A workload, or a hook that runs after Helm has deleted objects, names a ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim, or a
+//! PriorityClass, RuntimeClass, SecretProviderClass or StorageClass. Names in the annotations `rollout-guard/extra-configmaps` and
+//! `rollout-guard/extra-secrets` of a workload count too. The
 //! object is in the current revision but not in the new one, so Helm deletes it, and the pods that need it cannot start. The same is true of a
 //! single key of a ConfigMap or Secret. Optional references do not count.
 //!
 //! A ServiceAccount is needed even by a workload that no longer names it. The API server keeps `serviceAccountName` when a client leaves it out
-//! (kubernetes/kubernetes#72519). A chart that removes both the ServiceAccount and its name leaves a workload that cannot create pods.
+//! (kubernetes/kubernetes#72519). A chart that removes both the ServiceAccount and its name leaves a workload that cannot create pods. Only the
+//! kinds of Kubernetes itself do this, not custom ones.
 //!
-//! The finding is only a warning if something else in the release may recreate the object: a Certificate, an ExternalSecret or any other
-//! custom resource that names it.
+//! The finding is only a warning in these cases:
+//!
+//! - Something else makes the object again, or fills the key: an ExternalSecret, a SealedSecret or a Certificate of the release, an Ingress with an
+//!   annotation of cert-manager, a controller that owns the live object, or another field manager of the live key. A custom resource of a kind that
+//!   rollout-guard does not know counts if its `spec` names the object. Kinds that only use a Secret (ServiceMonitor, Gateway) do not count.
+//! - No pods of the workload run now: it has `replicas: 0`, is suspended, or is a Job that has run before. A StorageClass is needed only
+//!   by claims that are new.
+//! - It is the ServiceAccount `default`, which Kubernetes makes again.
 //!
 //! ## Example
 //!
@@ -64,11 +73,10 @@
 //! - For a ServiceAccount that the workload no longer names, name another one in the workload: `serviceAccountName: default`.
 //! - For a rollback, the target revision cannot be changed. Upgrade to a chart that has the object, instead of rolling back.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use super::{
-    Finding, Level, Lint, Linter, Revisions, config_data::DataChange, hook_pruned, keep_live,
-    linter::Fate,
+    Finding, Level, Lint, Linter, Revisions, config_data::DataChange, hook_pruned, linter::Fate,
 };
 use crate::{consumers::Consumer, lifecycle::Operation, manifest::ObjectId};
 
@@ -99,8 +107,6 @@ pub enum Loss {
     Object {
         /// Whether the manifest of a workload names it. Otherwise the API server keeps the name.
         is_named: bool,
-        /// Something else in the release that may create it again.
-        maker: Option<ObjectId>,
     },
     /// One key of it.
     Key(String),
@@ -116,29 +122,22 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
 }
 
 fn object(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    let consumers = linter.consumers_of(id, |consumer| {
-        !consumer.optional && consumer.when.is_after_prune()
-    });
+    let needs =
+        |consumer: &Consumer<'_>| !consumer.optional && consumer.when.is_after_prune();
+    let consumers = linter.consumers_of(id, needs);
     if consumers.is_empty() {
         return None;
     }
-    // A custom workload names what its pods need.
-    let using: BTreeSet<_> = linter
-        .consumers(id)
-        .map(|consumer| &consumer.object.id)
-        .collect();
-    let mut makers = linter.custom_resources_naming(&id.name).iter();
-    let maker = makers
-        .find(|object| object.id.namespace == id.namespace && !using.contains(&object.id))
-        .map(|object| object.id.clone());
+    let keep = linter.keep(id);
+    let doubt = linter.doubt(linter.maker(id), id, needs);
     let is_named = linter
         .consumers(id)
         .any(|consumer| !consumer.kept_by_api_server);
     Some(Finding {
         consumers,
-        uncertain: maker.is_some(),
-        depends_on_live: linter.pruned_as_it_is(id),
-        ..Finding::new(id, Fact::of(linter, Loss::Object { is_named, maker }))
+        doubt,
+        keep,
+        ..Finding::new(id, Fact::of(linter, Loss::Object { is_named }))
     })
 }
 
@@ -158,6 +157,7 @@ fn key(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
     let key = consumers.find_map(lost_key)?;
     Some(Finding {
         consumers: linter.consumers_of(id, needs),
+        doubt: linter.doubt(linter.filler(id, &key), id, needs),
         ..Finding::new(id, Fact::of(linter, Loss::Key(key)))
     })
 }
@@ -171,9 +171,9 @@ impl Fact {
         }
     }
 
-    pub(super) fn ways_out(&self, object: &ObjectId) -> Vec<String> {
+    pub(super) fn ways_out(&self, _: &ObjectId) -> Vec<String> {
         let is_rollback = self.operation == Operation::Rollback;
-        let Loss::Object { is_named, .. } = &self.loss else {
+        let Loss::Object { is_named } = &self.loss else {
             return vec![match is_rollback {
                 true => "upgrade to a chart that has the key, instead of rolling back".to_owned(),
                 false => "put the key back, or remove the references to it".to_owned(),
@@ -184,7 +184,7 @@ impl Fact {
             (true, true) => "upgrade to a chart that has it, instead of rolling back",
             (true, false) => "put it back into the chart, or remove the references to it",
         };
-        vec![first.to_owned(), keep_live(object)]
+        vec![first.to_owned()]
     }
 }
 
@@ -192,18 +192,14 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (current, target) = (self.revisions.current(), self.revisions.target());
         match &self.loss {
-            Loss::Object { is_named, maker } => {
+            Loss::Object { is_named } => {
                 write!(f, "is in {current} but not in {target}, so Helm deletes it; ")?;
                 f.write_str(match is_named {
                     true => "the pods that need it could not start",
                     false => {
                         "workloads that no longer name one keep it (kubernetes/kubernetes#72519), and their pods could not start"
                     }
-                })?;
-                match maker {
-                    Some(maker) => write!(f, ", unless {maker} recreates it"),
-                    None => Ok(()),
-                }
+                })
             }
             Loss::Key(key) => write!(
                 f,

@@ -44,9 +44,10 @@
 
 use std::fmt;
 
-use super::{Finding, Level, Lint, Linter, Revisions, linter::Fate};
+use super::{Doubt, Finding, Level, Lint, Linter, Revisions, linter::Fate};
 use crate::{
     lifecycle::{DeletePolicy, Operation, Stage},
+    live::Live,
     manifest::ObjectId,
     plan::Action,
 };
@@ -86,8 +87,8 @@ pub enum Fact {
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     match fate {
         Fate::Conflict(stage) => Some(conflict(linter, id, stage)),
-        Fate::Stays => may_conflict(linter, id),
-        Fate::Spared | Fate::Pruned | Fate::DeletedAfterHook(_) => None,
+        Fate::Stays | Fate::Pruned | Fate::DeletedAfterHook(_) => may_conflict(linter, id),
+        Fate::Spared => None,
     }
 }
 
@@ -96,21 +97,30 @@ fn conflict(linter: &Linter<'_>, id: &ObjectId, stage: Stage) -> Finding {
     if operation == Operation::Install && !linter.target.resources(id).is_empty() {
         return Finding::new(id, Fact::Twice);
     }
-    Finding {
-        depends_on_live: linter.api_version(id),
-        ..Finding::new(id, Fact::Exists { operation, stage })
-    }
+    Finding::new(id, Fact::Exists { operation, stage })
 }
 
-/// The current revision created it, and nothing deletes it since.
+/// The current revision, or an operation that was interrupted, may have left it there.
 fn may_conflict(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
     let Some(Action::CreateHook(stage)) = linter.change.plan.actions(id).next() else {
         return None;
     };
+    if linter.change.target.server_side_apply {
+        return None;
+    }
     let is_left = linter
         .current_hook(id)
         .is_some_and(|hook| hook.has_run && !hook.has_policy(DeletePolicy::HookSucceeded));
-    if linter.change.target.server_side_apply || !(is_left || linter.was_regular(id)) {
+    let live = match is_left || linter.was_regular(id) {
+        true => linter.live(id),
+        // No record tells of what an interrupted operation has left: it counts only where it is seen, and
+        // then the plan has it.
+        false => {
+            linter.live_if_there_is_time(id);
+            return None;
+        }
+    };
+    if live == Some(&Live::Absent) {
         return None;
     }
     let fact = Fact::MayExist {
@@ -119,8 +129,7 @@ fn may_conflict(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
         stage,
     };
     Some(Finding {
-        uncertain: true,
-        depends_on_live: linter.api_version(id),
+        doubt: Some(Doubt::NotSeen),
         ..Finding::new(id, fact)
     })
 }

@@ -103,9 +103,9 @@ pub(super) fn is_helper(linter: &Linter<'_>, id: &ObjectId, events: &[Event]) ->
             bindings.any(|binding| binds_helpers(linter, binding, events))
         }
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
-            let mut bindings = linter.bindings(id).peekable();
-            bindings.peek().is_some()
-                && bindings.all(|binding| binds_helpers(linter, binding, events))
+            let bindings = linter.bindings(id);
+            let binds_helpers = |binding: &&Object| binds_helpers(linter, binding, events);
+            !bindings.is_empty() && bindings.iter().all(binds_helpers)
         }
         _ => {
             let is_served = |consumer: &Consumer<'_>| {
@@ -136,7 +136,7 @@ fn binds_helpers(linter: &Linter<'_>, binding: &Object, events: &[Event]) -> boo
             name: text(subject, "name").unwrap_or_default(),
         };
         text(subject, "kind").as_deref() == Some("ServiceAccount")
-            && is_helper(linter, &account, events)
+            && linter.is_helper_account(account, events, |account| is_helper(linter, account, events))
     };
     subjects.is_some_and(|subjects| !subjects.is_empty() && subjects.iter().all(is_helper))
 }

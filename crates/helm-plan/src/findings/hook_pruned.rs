@@ -67,8 +67,9 @@
 
 use std::fmt;
 
-use super::{Finding, Level, Linter, Lint, Revisions, keep_live, hook_helper_pruned, linter::Fate};
+use super::{Finding, Level, Lint, Linter, Revisions, hook_helper_pruned, linter::Fate};
 use crate::{
+    consumers::Consumer,
     lifecycle::{DeletePolicy, Event, Operation},
     manifest::ObjectId,
     plan::Action,
@@ -139,25 +140,29 @@ impl Fact {
         id: &ObjectId,
         fact: impl Fn(Self) -> super::Fact,
     ) -> Finding {
+        let needs = |consumer: &Consumer<'_>| !consumer.optional;
+        let consumers = linter.consumers_of(id, needs);
+        // The annotation of a hook that is created is its manifest's.
+        let keep = linter.keep(id).filter(|_| !self.is_created);
         Finding {
-            consumers: linter.consumers_of(id, |consumer| !consumer.optional),
+            doubt: linter.doubt(linter.maker(id), id, needs),
+            consumers,
             rescuable: self.is_created,
-            depends_on_live: linter.pruned_as_it_is(id),
+            keep,
             ..Finding::new(id, fact(self))
         }
     }
 
-    pub(super) fn ways_out(&self, object: &ObjectId) -> Vec<String> {
+    pub(super) fn ways_out(&self, _: &ObjectId) -> Vec<String> {
         let keep_hook =
             "make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook".to_owned();
         let keep_regular = "keep it a regular resource: remove the annotation helm.sh/hook".to_owned();
         // The target of a rollback is what it is.
         let upgrade = "upgrade to a chart that has it as a regular resource, instead of rolling back".to_owned();
         match (self.operation, self.is_created) {
-            (Operation::Rollback, true) => vec![upgrade],
-            (Operation::Rollback, false) => vec![upgrade, keep_live(object)],
+            (Operation::Rollback, _) => vec![upgrade],
             (Operation::Install | Operation::Upgrade, true) => vec![keep_regular, keep_hook],
-            (Operation::Install | Operation::Upgrade, false) => vec![keep_regular, keep_live(object)],
+            (Operation::Install | Operation::Upgrade, false) => vec![keep_regular],
         }
     }
 }

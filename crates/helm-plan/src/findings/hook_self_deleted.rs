@@ -6,6 +6,8 @@
 //! is deleted before the pods that need it start. If a post-hook has it, the object is deleted at the end of the operation, and pods that need
 //! it cannot start later.
 //!
+//! It is only a warning if something else makes the object again, for example a Certificate of the release.
+//!
 //! ## Example
 //!
 //! Before:
@@ -89,10 +91,12 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
         When::Hook(of) => stage == Stage::Pre && of == Stage::Post,
         When::Later => false,
     };
-    let consumers = linter.consumers_of(id, |consumer| !consumer.optional && runs_later(consumer));
+    let needs = |consumer: &Consumer<'_>| !consumer.optional && runs_later(consumer);
+    let consumers = linter.consumers_of(id, needs);
     let operation = linter.change.operation;
     (!consumers.is_empty()).then(|| Finding {
         consumers,
+        doubt: linter.doubt(linter.maker(id), id, needs),
         ..Finding::new(id, Fact { operation, stage })
     })
 }

@@ -82,7 +82,7 @@ impl Levels {
     /// what no hook creates before the prune cannot be rescued.
     pub fn of_finding(&self, finding: &Finding) -> Level {
         match self.of(finding.lint()) {
-            Level::Reject if finding.uncertain => Level::Warn,
+            Level::Reject if finding.is_uncertain() => Level::Warn,
             Level::Rescue if !finding.rescuable => Level::Reject,
             level => level,
         }
@@ -220,29 +220,37 @@ mod tests {
         assert_eq!(read(written), Ok(Levels::default()));
     }
 
+    fn quoted(names: &[&str]) -> String {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    }
+
     #[test]
     fn names_and_levels_are_checked() {
         for (levels, expected) in [
             (
                 json!({"hook-prund": "warn"}),
-                "unknown field `hook-prund`, expected one of `hook-pruned`, `hook-helper-pruned`, \
-                 `dangling-reference`, `hook-self-deleted`, `hook-too-late`, `hook-conflict`, \
-                 `hook-recreates-storage`, `no-rollout`",
+                format!(
+                    "unknown field `hook-prund`, expected one of {}",
+                    quoted(NAMES)
+                ),
             ),
             (
                 json!({"no-rollout": "rescue"}),
-                "only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`",
+                "only hook-pruned can have the level `rescue`; use `reject`, `warn` or `ignore`"
+                    .to_owned(),
             ),
             (
                 json!({"no-rollout": "deny"}),
-                "unknown variant `deny`, expected one of `reject`, `warn`, `ignore`",
+                "unknown variant `deny`, expected one of `reject`, `warn`, `ignore`".to_owned(),
             ),
             (
                 json!({"hook-pruned": "deny"}),
-                "unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`",
+                "unknown variant `deny`, expected one of `reject`, `rescue`, `warn`, `ignore`"
+                    .to_owned(),
             ),
         ] {
-            assert_eq!(read(levels), Err(expected.to_owned()));
+            assert_eq!(read(levels), Err(expected));
         }
     }
 }

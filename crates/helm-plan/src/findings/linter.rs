@@ -1,17 +1,17 @@
 //! What the checks ask of a change.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
 };
 
-use serde_json::Value;
-
-use super::Change;
+use super::{Change, Doubt, Keep, Question};
 use crate::{
     consumers::{Consumer, Error, When, consumers},
     declared::Declared,
-    lifecycle::Stage,
+    lifecycle::{Event, Stage},
+    live::{self, Live},
+    makers::{Maker, Makers},
     manifest::{Object, ObjectId},
     plan::{Action, Presence},
     release::Hook,
@@ -41,10 +41,16 @@ pub struct Linter<'a> {
     pub(super) target: Declared<'a>,
     /// By the object that they need, in the order of the manifest.
     consumers: BTreeMap<ObjectId, Vec<Consumer<'a>>>,
-    /// The custom resources of the target, by what they name.
-    custom_resources: OnceCell<BTreeMap<&'a str, Vec<&'a Object>>>,
-    /// The role bindings of the target, by the name of their role.
-    bindings: OnceCell<BTreeMap<&'a str, Vec<&'a Object>>>,
+    /// What in the target makes Secrets and ConfigMaps.
+    makers: OnceCell<Makers<'a>>,
+    /// The role bindings of the target, by kind, namespace and name of their role.
+    bindings: OnceCell<BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Object>>>,
+    /// Whether only pods of hooks with these events run as an account.
+    helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,
+    /// The live objects to look at, in the order in which they came up: those that decide about a finding.
+    decisive: RefCell<Vec<Question>>,
+    /// Those without which there is no finding.
+    others: RefCell<Vec<Question>>,
 }
 
 impl<'a> Linter<'a> {
@@ -65,8 +71,11 @@ impl<'a> Linter<'a> {
             current,
             target: Declared::by(Some(change.target)),
             consumers: by_need,
-            custom_resources: OnceCell::new(),
+            makers: OnceCell::new(),
             bindings: OnceCell::new(),
+            helpers: RefCell::default(),
+            decisive: RefCell::default(),
+            others: RefCell::default(),
         })
     }
 
@@ -106,42 +115,124 @@ impl<'a> Linter<'a> {
         self.current.hooks(id).last().map(|(hook, _)| *hook)
     }
 
-    /// The custom resources of the target that name something, in the order of the manifest.
-    pub(super) fn custom_resources_naming(&self, name: &str) -> &[&'a Object] {
-        let named = self.custom_resources.get_or_init(|| {
-            let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
-            let resources = self.change.target.resources.iter();
-            for object in resources.filter(|object| object.id.is_custom()) {
-                let mut names = BTreeSet::new();
-                collect_names(&object.body, &mut names);
-                for name in names {
-                    named.entry(name).or_default().push(object);
-                }
-            }
-            named
-        });
-        named.get(name).map_or(&[], Vec::as_slice)
+    /// What was seen of the live object, for a finding that depends on it. `None`: nobody has looked yet,
+    /// and now it is asked for.
+    pub(super) fn live(&self, id: &ObjectId) -> Option<&'a Live> {
+        self.seen(id, &self.decisive)
+    }
+
+    /// The same where there is no finding without the answer: asked after all others.
+    pub(super) fn live_if_there_is_time(&self, id: &ObjectId) -> Option<&'a Live> {
+        self.seen(id, &self.others)
+    }
+
+    fn seen(&self, id: &ObjectId, questions: &RefCell<Vec<Question>>) -> Option<&'a Live> {
+        let live = self.change.live.get(id);
+        let has_name = !id.name.is_empty();
+        if live.is_none()
+            && has_name
+            && let Some(api_version) = self.api_version(id)
+        {
+            let id = id.clone();
+            questions.borrow_mut().push(Question { id, api_version });
+        }
+        live
+    }
+
+    /// The live objects that were asked for, each once, the decisive ones first.
+    pub(super) fn questions(self) -> Vec<Question> {
+        let mut seen = BTreeSet::new();
+        let all = [self.decisive, self.others].map(RefCell::into_inner);
+        let all = all.into_iter().flatten();
+        all.filter(|question| seen.insert(question.id.clone()))
+            .collect()
+    }
+
+    /// How to keep the live object. `None` if a hook of this operation makes it anew before the prune.
+    pub(super) fn keep(&self, id: &ObjectId) -> Option<Keep> {
+        let recreates =
+            |action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_));
+        if self.change.plan.actions(id).any(recreates) {
+            return None;
+        }
+        Some(match self.live(id) {
+            Some(Live::Denied(why)) => Keep::Denied(why.clone()),
+            Some(Live::Present(object)) if live::is_of_argo_cd(object) => Keep::AnnotationAndArgoCd,
+            Some(Live::Present(_) | Live::Absent | Live::Unknown) | None => Keep::Annotation,
+        })
+    }
+
+    /// What makes an object again when Helm has deleted it, other than Helm itself.
+    pub(super) fn maker(&self, id: &ObjectId) -> Option<Maker> {
+        self.makers().of_object(id).or_else(|| {
+            let object = self.change.live.present(id)?;
+            live::controller(object).map(Maker::Controller)
+        })
+    }
+
+    fn makers(&self) -> &Makers<'a> {
+        let resources = || self.change.target.resources.iter();
+        self.makers.get_or_init(|| Makers::of(resources()))
+    }
+
+    /// What fills a key of an object that stays, other than Helm itself.
+    pub(super) fn filler(&self, id: &ObjectId, key: &str) -> Option<Maker> {
+        let declared = self.target.all(id).find_map(Maker::that_fills);
+        let filler = declared.or_else(|| self.makers().of_key(id));
+        filler.or_else(|| {
+            let Some(Live::Present(object)) = self.live(id) else {
+                return None;
+            };
+            let controller = live::controller(object).map(Maker::Controller);
+            let manager = || {
+                Some(Maker::FieldManager(
+                    live::other_writer(object, key)?.to_owned(),
+                ))
+            };
+            controller.or_else(manager)
+        })
     }
 
     /// The bindings of a role in the target.
-    pub(super) fn bindings<'i>(
-        &'i self,
-        role: &'i ObjectId,
-    ) -> impl Iterator<Item = &'a Object> + 'i {
+    pub(super) fn bindings<'i>(&'i self, role: &'i ObjectId) -> &'i [&'i Object] {
         let bindings = self.bindings.get_or_init(|| {
             let mut bindings: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for object in self.change.of_target() {
-                if let Some(name) = role_of(object, "name") {
-                    bindings.entry(name).or_default().push(object);
+                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name"))
+                {
+                    // A RoleBinding binds a Role of its own namespace, or a ClusterRole.
+                    let namespace = match kind {
+                        "ClusterRole" => "",
+                        _ => object.id.namespace.as_str(),
+                    };
+                    let of_role = bindings.entry((kind, namespace, name)).or_default();
+                    of_role.push(object);
                 }
             }
             bindings
         });
-        let of_name = bindings.get(role.name.as_str()).into_iter().flatten();
-        of_name.copied().filter(|binding| {
-            let is_near = role.namespace.is_empty() || role.namespace == binding.id.namespace;
-            is_near && role_of(binding, "kind") == Some(&role.kind)
-        })
+        let key = (
+            role.kind.as_str(),
+            role.namespace.as_str(),
+            role.name.as_str(),
+        );
+        bindings.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Answers once for each account and these events: a binding may name an account a thousand times.
+    pub(super) fn is_helper_account(
+        &self,
+        account: ObjectId,
+        events: &[Event],
+        is_helper: impl FnOnce(&ObjectId) -> bool,
+    ) -> bool {
+        let key = (account, events.to_vec());
+        if let Some(known) = self.helpers.borrow().get(&key) {
+            return *known;
+        }
+        let answer = is_helper(&key.0);
+        self.helpers.borrow_mut().insert(key, answer);
+        answer
     }
 
     /// Who needs an object, in the order of the manifest.
@@ -161,15 +252,23 @@ impl<'a> Linter<'a> {
         ids.filter(|id| seen.insert(*id)).cloned().collect()
     }
 
-    /// The API version, if the prune takes the live object as it is now: no hook creates it again first.
-    pub(super) fn pruned_as_it_is(&self, id: &ObjectId) -> Option<String> {
-        let recreates =
-            |action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_));
-        let as_it_is = !self.change.plan.actions(id).any(recreates);
-        as_it_is.then(|| self.api_version(id))?
+    /// Why the loss of an object may not hurt those consumers that are asked for.
+    pub(super) fn doubt(
+        &self,
+        maker: Option<Maker>,
+        id: &ObjectId,
+        which: impl Fn(&Consumer<'_>) -> bool,
+    ) -> Option<Doubt> {
+        let mut consumers = self
+            .consumers(id)
+            .filter(|consumer| which(consumer))
+            .peekable();
+        let nobody_runs = consumers.peek().is_some() && consumers.all(|consumer| consumer.is_idle);
+        let idle = nobody_runs.then_some(Doubt::NobodyRuns);
+        maker.map(Doubt::RestoredBy).or(idle)
     }
 
-    pub(super) fn api_version(&self, id: &ObjectId) -> Option<String> {
+    fn api_version(&self, id: &ObjectId) -> Option<String> {
         let current = self.current.resources(id).first().copied();
         let object = current.or_else(|| self.target.all(id).next())?;
         let version = object.body.get("apiVersion")?.as_str()?;
@@ -182,29 +281,4 @@ fn role_of<'a>(binding: &'a Object, field: &str) -> Option<&'a str> {
     let is_binding = binding.id.kind.ends_with("RoleBinding");
     let role = binding.body.get("roleRef").filter(|_| is_binding)?;
     role.get(field)?.as_str()
-}
-
-/// Collects what a custom resource names: cert-manager's `spec.secretName`, External Secrets'
-/// `spec.target.name`, a SealedSecret by its own name, …
-///
-/// Labels do not count: charts give their objects and their labels the same names.
-fn collect_names<'a>(body: &'a Value, names: &mut BTreeSet<&'a str>) {
-    match body {
-        Value::String(text) => {
-            names.insert(text);
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_names(item, names)),
-        Value::Object(fields) => {
-            for (field, value) in fields {
-                let is_label = matches!(
-                    field.as_str(),
-                    "labels" | "annotations" | "selector" | "matchLabels"
-                );
-                if !is_label {
-                    collect_names(value, names);
-                }
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

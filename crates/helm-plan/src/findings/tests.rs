@@ -9,7 +9,7 @@ mod no_rollout;
 
 use super::*;
 use crate::{
-    plan::LiveObjects,
+    live::{Live, LiveObjects},
     testing::{
         Doc, Docs, Revision, account, binding, claim, config, deployment, doc, mounts, pods,
         revision, role, secret, volumes,
@@ -29,8 +29,9 @@ fn read(operation: Operation, current: Option<&Revision>, target: &Revision) -> 
         current: current.as_ref(),
         target: &target,
         plan: &plan,
+        live: &LiveObjects::default(),
     };
-    findings(change).unwrap()
+    report(change).unwrap().findings
 }
 
 fn upgrade(v1: Docs<'_>, v2: Docs<'_>) -> Vec<Finding> {
@@ -49,7 +50,7 @@ fn rollback(v2: Docs<'_>, v1: Docs<'_>) -> Vec<Finding> {
 
 /// `dangling-reference ConfigMap a < Deployment web, Job x`, with `?` where something else may make it.
 fn short(finding: &Finding) -> String {
-    let uncertain = if finding.uncertain { "?" } else { "" };
+    let uncertain = if finding.is_uncertain() { "?" } else { "" };
     let consumers = match finding.consumers.is_empty() {
         true => String::new(),
         false => format!(" < {}", joined(&finding.consumers)),
@@ -145,12 +146,14 @@ fn a_workload_that_cannot_be_read_is_an_error() {
         let target = revision(1, docs).release();
         let plan = Plan::new(Operation::Install, None, &target, &LiveObjects::default());
         let operation = Operation::Install;
-        findings(Change {
+        report(Change {
             operation,
             current: None,
             target: &target,
             plan: &plan,
+            live: &LiveObjects::default(),
         })
+        .map(|report| report.findings)
         .map_err(|error| error.to_string())
     };
     let error = found(&[&broken("Deployment")]).unwrap_err();
@@ -182,43 +185,67 @@ fn a_workload_that_cannot_be_read_is_an_error() {
 
 #[test]
 fn live_objects_are_asked_for_where_that_can_change_a_finding() {
-    let version = |findings: &[Finding]| -> Vec<Option<String>> {
-        findings
-            .iter()
-            .map(|finding| finding.depends_on_live.clone())
+    let asked = |v1: Docs<'_>, v2: &Revision| -> Vec<String> {
+        let (current, target) = (revision(1, v1).release(), v2.release());
+        let live = LiveObjects::default();
+        let plan = Plan::new(Operation::Upgrade, Some(&current), &target, &live);
+        let report = report(Change {
+            operation: Operation::Upgrade,
+            current: Some(&current),
+            target: &target,
+            plan: &plan,
+            live: &live,
+        });
+        let questions = report.unwrap().questions.into_iter();
+        questions
+            .map(|question| format!("{} {}", question.api_version, question.id))
             .collect()
     };
-    let v1 = Some("v1".to_owned());
     let a = || config("a");
     let web = || mounts("web", "a");
-    for (name, v1_docs, v2, expected) in [
+    let trap =
+        |events: &str, policy: &str| revision(2, &[&a().hook(events).policy(policy), &web()]);
+    for (name, target, expected) in [
         (
             "pruned as it is",
-            [a(), web()],
-            [a().hook("pre-install"), web()],
-            v1.clone(),
+            trap("pre-install", ""),
+            &["v1 ConfigMap a"][..],
         ),
+        ("made anew first", trap(PRE, "before-hook-creation"), &[]),
+        ("may fail", trap(PRE, "hook-failed"), &["v1 ConfigMap a"]),
         (
-            "made anew first",
-            [a(), web()],
-            [a().hook(PRE), web()],
-            None,
+            "patched",
+            trap(PRE, "hook-failed").server_side(),
+            &["v1 ConfigMap a"],
         ),
-        (
-            "fails",
-            [a(), web()],
-            [a().hook(PRE).policy("hook-failed"), web()],
-            v1.clone(),
-        ),
+        ("gone", revision(2, &[&web()]), &["v1 ConfigMap a"]),
+        ("gone, and needed by nobody", revision(2, &[]), &[]),
+        ("unchanged", revision(2, &[&a(), &web()]), &[]),
     ] {
-        let [b, c] = &v1_docs;
-        let [d, e] = &v2;
-        assert_eq!(version(&upgrade(&[b, c], &[d, e])), [expected], "{name}");
+        assert_eq!(asked(&[&a(), &web()], &target), expected, "{name}");
     }
-    assert_eq!(version(&upgrade(&[&a()], &[&web()])), [v1]);
-    let v2 = revision(2, &[&a().hook(PRE).policy("hook-failed")]).server_side();
-    let patched = read(Operation::Upgrade, Some(&revision(1, &[&a()])), &v2);
-    assert_eq!(version(&patched), [Some("v1".to_owned())], "patched");
+}
+
+/// What is found once live objects were looked at. Those that are not given must not be read.
+fn assessed(current: &Revision, target: &Revision, live: &[(ObjectId, Live)]) -> Vec<Finding> {
+    let look = |_: &str, id: &ObjectId| {
+        let mut seen = live.iter();
+        let seen = seen.find(|(seen, _)| seen == id);
+        Ok::<_, std::convert::Infallible>(seen.map_or(Live::Unknown, |(_, live)| live.clone()))
+    };
+    let (current, target) = (current.release(), target.release());
+    let assessed = crate::assess(Operation::Upgrade, Some(&current), target, look);
+    assessed.unwrap().findings
+}
+
+/// An object of the core group.
+fn core(kind: &str, name: &str) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        kind: kind.to_owned(),
+        namespace: crate::testing::NAMESPACE.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 #[test]

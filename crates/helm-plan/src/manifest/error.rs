@@ -24,6 +24,9 @@ pub enum Cause {
     /// It is not an object, or it holds one that does not say what kind it is.
     #[error("an object without a kind")]
     NoKind,
+    /// Its name, namespace, kind or group is longer than any that Kubernetes accepts (253 characters).
+    #[error("a name of more than 253 characters")]
+    NameTooLong,
 }
 
 impl Error {

@@ -2,8 +2,8 @@ use std::fmt::Write;
 
 use super::*;
 use crate::testing::{
-    Docs, NAMESPACE, Revision, account, claim, config, deployment, doc, mounts, pods, revision,
-    role, secret,
+    Docs, NAMESPACE, Revision, account, claim, config, deployment, doc, live, mounts, pods,
+    revision, role, secret,
 };
 
 /// How the target is applied.
@@ -30,10 +30,8 @@ fn plan_with(
     target: &Release,
     kept: &[&str],
 ) -> String {
-    let live = LiveObjects {
-        kept: kept.iter().map(|name| id("ConfigMap", name)).collect(),
-        ..LiveObjects::default()
-    };
+    let live = kept.iter().map(|name| (id("ConfigMap", name), live(true)));
+    let live = live.collect();
     show(&Plan::new(operation, current, target, &live))
 }
 
@@ -59,7 +57,14 @@ fn upgrade(apply: Apply, v1: Docs<'_>, v2: Docs<'_>) -> Plan {
         apply.revision(1, v1).release(),
         apply.revision(2, v2).release(),
     );
-    Plan::new(Operation::Upgrade, Some(&v1), &v2, &LiveObjects::default())
+    Plan::new(Operation::Upgrade, Some(&v1), &v2, &all_seen(&v1))
+}
+
+/// Every resource of a release was looked at, and is as its manifest says.
+fn all_seen(release: &Release) -> LiveObjects {
+    let objects = release.resources.iter();
+    let seen = objects.map(|object| (object.id.clone(), live(object.is_kept())));
+    seen.collect()
 }
 
 #[track_caller]
@@ -618,15 +623,41 @@ fn generated_names_never_meet() {
     assert_steps("regular", &upgrade(ClientSide, &[&regular], &[]), &[]);
 }
 
+/// The object may have been deleted: a failure that is only supposed must not hide the trap behind it.
+#[test]
+fn a_conflict_needs_an_object_that_was_seen() {
+    let v1 = revision(1, &[&config("a"), &config("b")]).release();
+    let hook = |name: &str| config(name).hook("pre-upgrade");
+    let v2 = revision(2, &[&hook("a").policy("hook-succeeded"), &hook("b")]).release();
+    let steps = |seen: LiveObjects| show(&Plan::new(Operation::Upgrade, Some(&v1), &v2, &seen));
+    let goes_on = "create ConfigMap a as a pre-hook
+delete ConfigMap b before creating it as a pre-hook
+create ConfigMap b as a pre-hook
+delete ConfigMap a after the pre-hooks (delete policy hook-succeeded)
+delete ConfigMap b, because it is no longer in the release
+";
+    assert_eq!(steps(LiveObjects::default()), goes_on, "not looked at");
+    for live in [
+        Live::Unknown,
+        Live::Denied("allow it".to_owned()),
+        Live::Absent,
+    ] {
+        let seen = [(id("ConfigMap", "a"), live)].into_iter().collect();
+        assert_eq!(steps(seen), goes_on);
+    }
+    let seen = [(id("ConfigMap", "a"), live(false))].into_iter().collect();
+    assert_eq!(
+        steps(seen),
+        "fail to create ConfigMap a, because it already exists\n"
+    );
+}
+
 #[test]
 fn what_somebody_has_deleted_is_not_there() {
     let gone = |v2: Docs<'_>| {
         let v1 = revision(1, &[&config("a")]).release();
         let v2 = revision(2, v2).release();
-        let live = LiveObjects {
-            gone: BTreeSet::from([id("ConfigMap", "a")]),
-            ..LiveObjects::default()
-        };
+        let live = [(id("ConfigMap", "a"), Live::Absent)].into_iter().collect();
         show(&Plan::new(Operation::Upgrade, Some(&v1), &v2, &live))
     };
     assert_eq!(gone(&[]), "", "nothing to prune");
@@ -704,15 +735,12 @@ fn little_is_certain_after_a_failed_operation() {
             Operation::Upgrade,
             Some(&current.release()),
             &revision(3, &[&config("b")]).release(),
-            &LiveObjects {
-                kept: BTreeSet::from([id("ConfigMap", "a")]),
-                ..LiveObjects::default()
-            },
+            &[(id("ConfigMap", "a"), live(true))].into_iter().collect(),
         );
         assert_eq!(
             plan.at_end(&id("ConfigMap", "a")),
-            Presence::Unknown,
-            "{name}"
+            Presence::Present,
+            "{name}: it was seen"
         );
         assert_eq!(
             plan.at_end(&id("ConfigMap", "b")),

@@ -63,6 +63,17 @@ enum Form {
     },
 }
 
+impl Form {
+    /// How many patches of an object that exists, at least and at most. `None` if it is something else.
+    fn patches(self) -> Option<(usize, usize)> {
+        match self {
+            Form::Change { least, most } => Some((least, most)),
+            Form::Create { code: 200 } => Some((1, 1)),
+            Form::Create { .. } | Form::Delete { .. } => None,
+        }
+    }
+}
+
 /// Compares the requests and the final state. The error says what differs.
 pub(crate) fn compare(recorded: &Recorded, expectation: &Expectation) -> Result<Course, String> {
     let (expected, end) = predict(recorded, expectation)?;
@@ -204,14 +215,15 @@ fn is_twice(expectation: &Expectation, id: &ObjectId) -> bool {
     expectation.operation == Operation::Install && same.count() > 1
 }
 
-/// With two documents for one object, it is unknown which patch belongs to which document.
+/// With two documents for one object, it is unknown which patch belongs to which document. A hook that is patched
+/// onto a resource is such a document too.
 fn merge_changes(expected: Vec<Expected>) -> Vec<Expected> {
     let mut merged: Vec<Expected> = Vec::new();
     for next in expected {
         if let Some(last) = merged.last_mut()
             && last.object == next.object
-            && let (Form::Change { least, most }, Form::Change { least: l, most: m }) =
-                (last.form, next.form)
+            && let Form::Change { least, most } = last.form
+            && let Some((l, m)) = next.form.patches()
         {
             last.form = Form::Change {
                 least: least + l,

@@ -86,7 +86,7 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
             ensure(!exists_after(before, earlier, id), "it existed already")
         }
         // The records do not show what an earlier hook left behind.
-        Fact::HookConflict(_) if finding.uncertain => Ok(()),
+        Fact::HookConflict(_) if finding.is_uncertain() => Ok(()),
         Fact::HookConflict(_) => {
             let mut requests = recorded.requests.iter();
             let conflicts = requests.any(|r| r.object == *id && r.code == 409);
@@ -126,7 +126,7 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
     let found: BTreeSet<_> = expectation
         .findings
         .iter()
-        .filter(|finding| levels.of(finding.lint()) == Level::Reject || finding.uncertain)
+        .filter(|finding| levels.of(finding.lint()) == Level::Reject || finding.is_uncertain())
         .map(|finding| &finding.object)
         .collect();
     let target = &expectation.target;

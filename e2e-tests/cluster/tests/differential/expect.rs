@@ -6,13 +6,12 @@
 use std::convert::Infallible;
 
 use anyhow::{Context, Result, bail};
-use helm_plan::assess::Live;
 use helm_plan::findings::Finding;
 use helm_plan::history;
 use helm_plan::lifecycle::Operation;
+use helm_plan::live::{Live, LiveObjects};
 use helm_plan::manifest::ObjectId;
-use helm_plan::metadata::is_kept;
-use helm_plan::plan::{LiveObjects, Plan};
+use helm_plan::plan::Plan;
 use helm_plan::record::{self, record_name};
 use helm_plan::release::Release;
 use rollout_guard::cluster::{Cluster, LookupError, ObjectRef, Review};
@@ -85,7 +84,7 @@ impl Expectation {
             operation,
             current.as_ref(),
             &assessment.target,
-            &all_live(recorded, current.as_ref()),
+            &all_live(recorded, current.as_ref(), &assessment.target),
         );
         Ok(Expectation {
             operation,
@@ -101,23 +100,19 @@ impl Expectation {
 fn live_state(recorded: &Recorded, id: &ObjectId) -> Live {
     match recorded.before.get(id) {
         None => Live::Absent,
-        Some(state) => Live::Present {
-            kept: is_kept(&state.content),
-        },
+        Some(state) => Live::Present(state.content.clone()),
     }
 }
 
-fn all_live(recorded: &Recorded, current: Option<&Release>) -> LiveObjects {
-    let kept = recorded.before.keys();
-    let kept = kept.filter(|id| live_state(recorded, id) == Live::Present { kept: true });
-    let resources = current.into_iter().flat_map(|current| &current.resources);
-    let gone = resources
-        .map(|object| &object.id)
-        .filter(|id| live_state(recorded, id) == Live::Absent);
-    LiveObjects {
-        kept: kept.cloned().collect(),
-        gone: gone.cloned().collect(),
-    }
+/// Every object that one of the revisions declares.
+fn all_live(recorded: &Recorded, current: Option<&Release>, target: &Release) -> LiveObjects {
+    let releases = current.into_iter().chain([target]);
+    let objects = releases.flat_map(|release| {
+        let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
+        release.resources.iter().chain(hooks)
+    });
+    let seen = objects.map(|object| (object.id.clone(), live_state(recorded, &object.id)));
+    seen.collect()
 }
 
 fn verdict(recorded: &Recorded, pending: &Value) -> Verdict {

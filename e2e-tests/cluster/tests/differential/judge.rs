@@ -62,7 +62,7 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
                     .map(|finding| Found {
                         lint: finding.lint(),
                         object: finding.object.to_string(),
-                        uncertain: finding.uncertain,
+                        uncertain: finding.is_uncertain(),
                     })
                     .collect(),
             }),

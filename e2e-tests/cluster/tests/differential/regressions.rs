@@ -165,6 +165,28 @@ spec:
     },
     // The object that the hook of v2 created was pruned, which only the record of v1 shows.
     Regression {
+        name: "rollback: a hook is patched onto a resource that may take one patch or two",
+        charts: &[&["\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: a
+data: {user: YWRtaW4=}
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: a
+  annotations:
+    helm.sh/hook: post-rollback
+    helm.sh/hook-delete-policy: hook-failed
+data: {user: YWRtaW4=}
+"]],
+        commands: &["install v1", "rollback 1"],
+        findings: &["helm3: hook-conflict Secret a"],
+    },
+    Regression {
         name: "a hook whose object was pruned by its own upgrade",
         charts: &[
             &["\

@@ -1,4 +1,7 @@
+use serde_json::{Value, json};
+
 use super::*;
+use crate::{findings::dangling_reference::LINT, testing::live};
 
 /// Somebody needs what goes.
 #[test]
@@ -399,5 +402,224 @@ fn keys_that_pods_need_must_not_leave() {
             &after().server_side(),
         ),
         dangling,
+    );
+}
+
+/// The Secret `a` leaves the chart, and a Deployment needs it.
+fn lost(live: Live) -> Vec<Finding> {
+    let web = || deployment("web", &volumes(&["secret: {secretName: a}"]));
+    let (v1, v2) = (revision(1, &[&secret("a"), &web()]), revision(2, &[&web()]));
+    assessed(&v1, &v2, &[(core("Secret", "a"), live)])
+}
+
+fn metadata(metadata: Value) -> Live {
+    Live::Present(json!({"metadata": metadata}))
+}
+
+#[test]
+fn a_controller_that_owns_the_live_object_makes_it_again() {
+    let owned = |controller| {
+        metadata(json!({"ownerReferences": [
+            {"kind": "ExternalSecret", "name": "pipeline", "controller": controller},
+        ]}))
+    };
+    let reject = "dangling-reference Secret a < Deployment web";
+    let warn = "dangling-reference? Secret a < Deployment web";
+    assert_found("owned", &lost(owned(true)), &[warn]);
+    assert_found("an owner alone", &lost(owned(false)), &[reject]);
+    assert_found("nobody owns it", &lost(live(false)), &[reject]);
+    assert_found("kept", &lost(live(true)), &[]);
+    assert_found("gone already", &lost(Live::Absent), &[]);
+    let [finding] = &lost(owned(true))[..] else {
+        panic!("one finding")
+    };
+    let text = finding.to_string();
+    let end = "could not start, unless its owner ExternalSecret pipeline restores it";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn the_advice_is_one_that_helps() {
+    let ways_out = |live| {
+        let [finding] = &lost(live)[..] else {
+            panic!("one finding")
+        };
+        finding.ways_out().remove(1)
+    };
+    let annotate = "kubectl annotate -n shop secret a helm.sh/resource-policy=keep";
+    assert_eq!(
+        ways_out(live(false)),
+        format!("keep the live object: {annotate}")
+    );
+    assert_eq!(
+        ways_out(Live::Unknown),
+        format!("keep the live object: {annotate}")
+    );
+    assert_eq!(
+        ways_out(Live::Denied("let this policy read Secrets".to_owned())),
+        format!("keep the live object: let this policy read Secrets; then: {annotate}")
+    );
+    let tracked = json!({"annotations": {"argocd.argoproj.io/tracking-id": "shop:/Secret:shop/a"}});
+    assert_eq!(
+        ways_out(metadata(tracked)),
+        format!(
+            "keep the live object: {annotate} argocd.argoproj.io/sync-options=Prune=false (Argo CD reads only the second annotation)"
+        )
+    );
+}
+
+#[test]
+fn a_key_that_somebody_else_fills_is_no_certain_loss() {
+    let fields = |keys: &[&str]| {
+        let keys: Vec<_> = keys.iter().map(|key| format!("{key}: eA==")).collect();
+        format!("data: {{{}}}", keys.join(", "))
+    };
+    let web = || {
+        let env = "containers: [{env: [{valueFrom: {secretKeyRef: {name: a, key: password}}}]}]";
+        doc("apps/v1", "Deployment", "web")
+            .fields(&format!("spec: {{template: {{spec: {{{env}}}}}}}"))
+    };
+    let before = || secret("a").fields(&fields(&["user", "password"]));
+    let after = || secret("a").fields(&fields(&["user"]));
+    let found = |after: Doc, more: &dyn std::fmt::Display, live: Live| {
+        let v1 = revision(1, &[&before(), &web()]);
+        let v2 = revision(2, &[&after, &web(), more]);
+        let mut found = assessed(&v1, &v2, &[(core("Secret", "a"), live)]);
+        found.retain(|finding| *finding.lint() == LINT);
+        found
+    };
+    let nothing = config("other");
+    let merge = doc("external-secrets.io/v1", "ExternalSecret", "a")
+        .fields("spec: {target: {creationPolicy: Merge}}");
+    let written_by = |manager: &str| {
+        metadata(json!({"managedFields": [
+            {"manager": "helm", "fieldsV1": {"f:metadata": {"f:annotations": {"f:meta.helm.sh/release-name": {}}}}},
+            {"manager": manager, "fieldsV1": {"f:data": {"f:password": {}}}},
+        ]}))
+    };
+    let reject = &["dangling-reference Secret a < Deployment web"][..];
+    let warn = &["dangling-reference? Secret a < Deployment web"][..];
+    assert_found("nobody", &found(after(), &nothing, live(false)), reject);
+    assert_found(
+        "Helm itself",
+        &found(after(), &nothing, written_by("helm")),
+        reject,
+    );
+    assert_found(
+        "somebody at a terminal",
+        &found(after(), &nothing, written_by("kubectl-edit")),
+        reject,
+    );
+    assert_found(
+        "an operator",
+        &found(after(), &nothing, written_by("operator")),
+        warn,
+    );
+    assert_found(
+        "an ExternalSecret",
+        &found(after(), &merge, live(false)),
+        warn,
+    );
+    let generated = after().annotation("secret-generator.v1.mittwald.de/autogenerate", "password");
+    assert_found(
+        "its annotation",
+        &found(generated, &nothing, live(false)),
+        warn,
+    );
+}
+
+#[test]
+fn the_default_account_is_made_again() {
+    let web = || deployment("web", "serviceAccountName: default");
+    let (v1, v2) = (
+        revision(1, &[&account("default"), &web()]),
+        revision(2, &[&web()]),
+    );
+    assert_found(
+        "default",
+        &assessed(&v1, &v2, &[]),
+        &["dangling-reference? ServiceAccount default < Deployment web"],
+    );
+}
+
+#[test]
+fn nobody_misses_it_while_no_pods_run() {
+    let workload = |more: &str| {
+        let template = "template: {spec: {containers: [{envFrom: [{configMapRef: {name: a}}]}]}}";
+        doc("apps/v1", "Deployment", "web").fields(&format!("spec: {{{template}, {more}}}"))
+    };
+    let busy = mounts("api", "a");
+    for (case, web, more, expected) in [
+        (
+            "it runs",
+            workload("replicas: 1"),
+            &config("b"),
+            "dangling-reference ConfigMap a < Deployment web",
+        ),
+        (
+            "no replicas",
+            workload("replicas: 0"),
+            &config("b"),
+            "dangling-reference? ConfigMap a < Deployment web",
+        ),
+        (
+            "another one runs",
+            workload("replicas: 0"),
+            &busy,
+            "dangling-reference ConfigMap a < Deployment web, Deployment api",
+        ),
+    ] {
+        let found = upgrade(&[&config("a"), &web, more], &[&web, more]);
+        assert_found(case, &found, &[expected]);
+    }
+}
+
+#[test]
+fn classes_and_extra_configs_are_needed_too() {
+    let class = |api: &str, kind: &str| doc(api, kind, "x");
+    let csi = "volumes: [{csi: {driver: secrets-store.csi.k8s.io, volumeAttributes: {secretProviderClass: x}}}]";
+    for (what, web) in [
+        (
+            class("scheduling.k8s.io/v1", "PriorityClass"),
+            deployment("web", "priorityClassName: x"),
+        ),
+        (
+            class("node.k8s.io/v1", "RuntimeClass"),
+            deployment("web", "runtimeClassName: x"),
+        ),
+        (
+            class("secrets-store.csi.x-k8s.io/v1", "SecretProviderClass"),
+            deployment("web", csi),
+        ),
+        (
+            config("x"),
+            deployment("web", "").annotation("rollout-guard/extra-configmaps", "y, x"),
+        ),
+        (
+            secret("x"),
+            deployment("web", "").annotation("rollout-guard/extra-secrets", "x"),
+        ),
+    ] {
+        let found = upgrade(&[&what, &web], &[&web]);
+        let [finding] = &found[..] else {
+            panic!("{what}: {found:?}")
+        };
+        assert_eq!(*finding.lint(), LINT, "{what}");
+        assert!(!finding.is_uncertain(), "{what}");
+    }
+    // The claims that are there are bound.
+    let claim = |name: &str| claim(name).fields("spec: {storageClassName: x}");
+    let storage = class("storage.k8s.io/v1", "StorageClass");
+    assert_found(
+        "claims",
+        &upgrade(&[&storage, &claim("old")], &[&claim("old")]),
+        &["dangling-reference? StorageClass x < PersistentVolumeClaim old"],
+    );
+    assert_found(
+        "a new claim",
+        &upgrade(&[&storage, &claim("old")], &[&claim("old"), &claim("new")]),
+        &[
+            "dangling-reference StorageClass x < PersistentVolumeClaim old, PersistentVolumeClaim new",
+        ],
     );
 }

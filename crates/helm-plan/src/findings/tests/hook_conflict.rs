@@ -1,48 +1,75 @@
 use super::*;
+use crate::testing::live;
+
+fn hook(policy: &str) -> Doc {
+    config("a").hook("pre-upgrade").policy(policy)
+}
+
+/// What is found when the ConfigMap `a` was looked at.
+fn with_a(v1: Docs<'_>, v2: Docs<'_>, a: Live) -> Vec<Finding> {
+    let live = [(core("ConfigMap", "a"), a)];
+    assessed(&revision(1, v1), &revision(2, v2), &live)
+}
 
 #[test]
 fn hooks_that_collide_with_an_existing_object_fail() {
-    let hook = |policy: &str| config("a").hook("pre-upgrade").policy(policy);
-    let (v1, web): (Docs<'_>, _) = (
-        &[&config("a"), &config("b"), &mounts("web", "b")],
-        mounts("web", "b"),
-    );
+    let web = || mounts("web", "b");
+    let v1: Docs<'_> = &[&config("a"), &config("b"), &web()];
     let conflict = &["hook-conflict ConfigMap a"][..];
-    assert_found(
-        "hook-failed",
-        &upgrade(v1, &[&hook("hook-failed"), &config("b"), &web]),
-        conflict,
-    );
-    assert_found(
-        "hook-succeeded",
-        &upgrade(v1, &[&hook("hook-succeeded"), &config("b"), &web]),
-        conflict,
-    );
+    for policy in ["hook-failed", "hook-succeeded"] {
+        let found = with_a(v1, &[&hook(policy), &config("b"), &web()], live(false));
+        assert_found(policy, &found, conflict);
+    }
     assert_found(
         "nothing is pruned then",
-        &upgrade(v1, &[&hook("hook-failed"), &web]),
+        &with_a(v1, &[&hook("hook-failed"), &web()], live(false)),
         conflict,
     );
+    let kept = || hook("before-hook-creation,hook-failed").keep();
     assert_found(
         "Not: before-hook-creation",
-        &upgrade(
-            v1,
-            &[
-                &hook("before-hook-creation,hook-failed").keep(),
-                &config("b"),
-                &web,
-            ],
+        &with_a(v1, &[&kept(), &config("b"), &web()], live(false)),
+        &[],
+    );
+    let v2 = revision(2, &[&hook("hook-failed").keep(), &config("b"), &web()]);
+    assert_found(
+        "Not: server-side apply",
+        &read(
+            Operation::Upgrade,
+            Some(&revision(1, v1)),
+            &v2.server_side(),
         ),
         &[],
     );
-    let (v1, v2) = (
-        revision(1, v1),
-        revision(2, &[&hook("hook-failed").keep(), &config("b"), &web]),
-    );
+}
+
+/// A Job that has expired, a kind that must not be read: the upgrade goes on, and into the trap.
+#[test]
+fn a_conflict_that_is_supposed_hides_nothing() {
+    let job = || pods("Job", "migrate", "");
+    let web = || mounts("web", "a");
+    let v1: Docs<'_> = &[&job(), &config("a"), &web()];
+    let v2: Docs<'_> = &[
+        &job().hook("pre-upgrade").policy("hook-succeeded"),
+        &config("a").hook("pre-upgrade"),
+        &web(),
+    ];
+    let found = |live: Live| {
+        let job = ObjectId {
+            group: "batch".to_owned(),
+            ..core("Job", "migrate")
+        };
+        assessed(&revision(1, v1), &revision(2, v2), &[(job, live)])
+    };
+    let trap = "hook-pruned ConfigMap a < Deployment web";
+    let supposed = &[trap, "hook-conflict? Job migrate"][..];
+    assert_found("nobody looks", &found(Live::Unknown), supposed);
+    assert_found("denied", &found(Live::Denied(String::new())), supposed);
+    assert_found("it has expired", &found(Live::Absent), &[trap]);
     assert_found(
-        "Not: server-side apply",
-        &read(Operation::Upgrade, Some(&v1), &v2.server_side()),
-        &[],
+        "it is there",
+        &found(live(false)),
+        &["hook-conflict Job migrate"],
     );
 }
 
@@ -65,4 +92,17 @@ fn an_object_that_an_earlier_hook_left_may_still_exist() {
     let succeeded: Docs<'_> = &[&config("a").hook(PRE).policy("hook-succeeded")];
     let (v1, v2) = (revision(1, succeeded).ran(), revision(2, succeeded));
     assert_found("Not: it has deleted itself", &found(&v1, &v2), &[]);
+}
+
+/// Its delete policy did not run, since the client was killed.
+#[test]
+fn what_an_interrupted_operation_left_is_found_where_it_is_there() {
+    let docs: Docs<'_> = &[&config("a").hook(PRE).policy("hook-succeeded")];
+    for (case, a, expected) in [
+        ("there", live(false), &["hook-conflict ConfigMap a"][..]),
+        ("gone", Live::Absent, &[]),
+        ("denied", Live::Denied(String::new()), &[]),
+    ] {
+        assert_found(case, &with_a(docs, docs, a), expected);
+    }
 }
