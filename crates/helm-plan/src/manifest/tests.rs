@@ -291,7 +291,7 @@ fn errors_are_values() {
 #[test]
 fn no_name_is_longer_than_kubernetes_takes() {
     let of = |group: usize, kind: usize, namespace: usize, name: usize| {
-        let text = |length: usize| "n".repeat(length);
+        let text = |length: usize| "x".repeat(length);
         let manifest = format!(
             "apiVersion: {}/v1\nkind: {}\nmetadata: {{namespace: {}, name: {}}}",
             text(group),
