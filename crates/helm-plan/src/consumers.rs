@@ -105,10 +105,6 @@ pub(crate) fn consumers<'a>(
     let mut consumers = Vec::new();
     let mut kept_of = BTreeSet::new();
     for (object, when, hook) in workloads.chain(hooks) {
-        // The API server refuses such an object, and each consumer would hold a copy of its namespace.
-        if object.id.name.len().max(object.id.namespace.len()) > LONGEST_NAME {
-            continue;
-        }
         let (of_pods, of_claims) = match (needs_of_pods(object), needs_of_claims(object)) {
             (Ok(of_pods), Ok(of_claims)) => (of_pods, of_claims),
             // Whatever is wrong with it, this operation does not run it.
@@ -156,9 +152,6 @@ pub(crate) fn consumers<'a>(
     }
     Ok(consumers)
 }
-
-/// The longest name that the API server takes (apimachinery `pkg/util/validation`, DNS1123SubdomainMaxLength).
-const LONGEST_NAME: usize = 253;
 
 fn is_account(need: &Need) -> bool {
     need.kind == Kind::ServiceAccount
