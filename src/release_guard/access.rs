@@ -6,7 +6,7 @@
 //! The objects of a record can name any namespace, and whoever creates a record reads the answer. So what the
 //! user could not read himself is not looked up: no answer tells whether it exists.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use helm_plan::manifest::ObjectId;
 
@@ -19,8 +19,8 @@ use crate::{
 pub(super) struct Access<'a> {
     cluster: &'a dyn Cluster,
     request: &'a Request,
-    /// By group, kind and namespace.
-    known: RefCell<BTreeMap<[String; 3], bool>>,
+    /// By group, kind and namespace. They are few; a map would add to the size of the policy.
+    known: RefCell<Vec<(String, bool)>>,
 }
 
 impl<'a> Access<'a> {
@@ -63,17 +63,20 @@ impl<'a> Access<'a> {
         if !namespace.is_empty() && namespace == self.request.namespace {
             return true;
         }
-        let review = || {
-            self.cluster.may_read(&Review {
-                user: self.request.user(),
-                groups: self.request.groups(),
-                group,
-                resource: &plural(kind),
-                namespace,
-            })
-        };
-        let key = [group, kind, namespace].map(str::to_owned);
-        *self.known.borrow_mut().entry(key).or_insert_with(review)
+        let key = format!("{group}/{kind}/{namespace}");
+        let mut known = self.known.borrow_mut();
+        if let Some((_, answer)) = known.iter().find(|(other, _)| *other == key) {
+            return *answer;
+        }
+        let answer = self.cluster.may_read(&Review {
+            user: self.request.user(),
+            groups: self.request.groups(),
+            group,
+            resource: &plural(kind),
+            namespace,
+        });
+        known.push((key, answer));
+        answer
     }
 }
 

@@ -191,24 +191,32 @@ impl SecondLine<'_> {
     /// The records that may be of the release, in a fixed order: those in the namespace of the request first.
     fn candidates<'l>(&self, listed: &'l [Value]) -> Vec<Listed<'l>> {
         let text = |record: &'l Value, path| record.pointer(path).and_then(Value::as_str);
-        let mut records: Vec<_> = listed
-            .iter()
-            .filter_map(|record| {
-                Some(Listed {
-                    namespace: text(record, "/metadata/namespace")?,
-                    name: text(record, "/metadata/name")?,
-                    labels: record,
-                })
-            })
-            .filter(|record| match self.part {
-                Part::Hook => true,
-                Part::Resource { release, .. } => label(record.labels, "name") == Some(release),
-            })
-            .collect();
-        records.sort_by_key(|record| {
+        let place = |record: &Listed<'l>| {
             let elsewhere = record.namespace != self.request.namespace;
             (elsewhere, record.namespace, record.name)
-        });
+        };
+        let mut records = Vec::new();
+        for object in listed {
+            let (Some(namespace), Some(name)) = (
+                text(object, "/metadata/namespace"),
+                text(object, "/metadata/name"),
+            ) else {
+                continue;
+            };
+            let record = Listed {
+                namespace,
+                name,
+                labels: object,
+            };
+            if let Part::Resource { release, .. } = self.part
+                && label(object, "name") != Some(release)
+            {
+                continue;
+            }
+            // The standard library's sort would add to the size of the policy.
+            let at = records.partition_point(|other| place(other) < place(&record));
+            records.insert(at, record);
+        }
         records
     }
 
