@@ -143,18 +143,38 @@ impl<'a> Makers<'a> {
     }
 
     fn find(&self, id: &ObjectId, known: &BTreeMap<Key<'a>, &'a Object>) -> Option<Maker> {
-        let kind = match (id.group.as_str(), id.kind.as_str()) {
-            ("", "Secret") => "Secret",
-            ("", "ConfigMap") => "ConfigMap",
-            _ => return None,
+        let kind = config_kind(id)?;
+        let known = find_known(id, kind, known);
+        let unknown = || {
+            let key = (id.namespace.as_str(), id.name.as_str());
+            self.unknown.get(&key).copied()
         };
-        let known = [id.namespace.as_str(), ""]
-            .into_iter()
-            .find_map(|namespace| known.get(&(kind, namespace, id.name.clone())));
-        let unknown = || self.unknown.get(&(id.namespace.as_str(), id.name.as_str()));
         let maker = known.or_else(unknown)?;
         Some(Maker::Object(maker.id.clone()))
     }
+
+    /// Whether one of them is known to make an object, rather than supposed because it names it.
+    pub(crate) fn surely_make(&self, id: &ObjectId) -> bool {
+        config_kind(id).is_some_and(|kind| find_known(id, kind, &self.objects).is_some())
+    }
+}
+
+fn config_kind(id: &ObjectId) -> Option<&'static str> {
+    match (id.group.as_str(), id.kind.as_str()) {
+        ("", "Secret") => Some("Secret"),
+        ("", "ConfigMap") => Some("ConfigMap"),
+        _ => None,
+    }
+}
+
+fn find_known<'a>(
+    id: &ObjectId,
+    kind: &'static str,
+    known: &BTreeMap<Key<'a>, &'a Object>,
+) -> Option<&'a Object> {
+    let mut namespaces = [id.namespace.as_str(), ""].into_iter();
+    let found = namespaces.find_map(|namespace| known.get(&(kind, namespace, id.name.clone())));
+    found.copied()
 }
 
 /// What a maker makes.

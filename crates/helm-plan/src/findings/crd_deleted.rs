@@ -50,8 +50,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use super::{Doubt, Finding, Level, Lint, Linter, Revisions, hook_pruned, linter::Fate};
 use crate::{lifecycle::Operation, manifest::ObjectId};
 
@@ -100,15 +98,12 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
 }
 
 /// The objects of the target that are of the kind which a definition defines. Its name is its plural and
-/// its group. Its `spec` has the name of the kind, but is rarely read.
+/// its group. The name of the kind is in its `spec`, which is not read (see [`crate::yaml`]).
 fn objects(linter: &Linter<'_>, id: &ObjectId) -> Vec<ObjectId> {
     let Some((plural, group)) = id.name.split_once('.') else {
         return Vec::new();
     };
-    let body = linter.current.resources(id).last();
-    let kind = body.and_then(|object| object.body.pointer("/spec/names/kind"));
-    let word = kind.and_then(Value::as_str).unwrap_or(plural);
-    let objects = linter.index().of_kind(group, word.to_lowercase()).iter();
+    let objects = linter.index().of_plural(group, plural).iter();
     objects.copied().cloned().collect()
 }
 

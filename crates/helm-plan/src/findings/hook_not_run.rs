@@ -56,7 +56,7 @@
 //! - For a rollback, the target revision cannot be changed. Upgrade to a chart with the old content instead, or apply the old content with
 //!   `kubectl apply` first.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     Doubt, Finding, Level, Lint, Linter, Revisions,
@@ -200,7 +200,7 @@ fn not_brought_back(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
         is_workload(consumer)
             && match &consumer.keys {
                 None => !changed.is_empty(),
-                Some(keys) => changed.iter().any(|key| keys.contains(*key)),
+                Some(keys) => keys.iter().any(|key| changed.contains(key.as_str())),
             }
     };
     let consumers = linter.consumers_of(id, sees_change);
@@ -220,7 +220,7 @@ fn is_workload(consumer: &Consumer<'_>) -> bool {
 }
 
 /// The keys whose values differ.
-fn changed_keys<'a>(before: &Data<'a>, now: &Data<'a>) -> Vec<&'a str> {
+fn changed_keys<'a>(before: &Data<'a>, now: &Data<'a>) -> BTreeSet<&'a str> {
     let gone = before.keys().filter(|key| !now.contains_key(*key));
     let changed = now
         .iter()

@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Index<'a> {
     by_namespace: BTreeMap<&'a str, Vec<&'a ObjectId>>,
-    /// By group, and by what the kind may be called in the singular and in the plural.
-    by_kind: BTreeMap<(&'a str, String), Vec<&'a ObjectId>>,
+    /// By group, and by what the plural of the kind may be.
+    by_plural: BTreeMap<(String, String), Vec<&'a ObjectId>>,
     pre_hooks: BTreeMap<&'a ObjectId, usize>,
 }
 
@@ -34,8 +34,11 @@ impl<'a> Index<'a> {
             }
             let in_namespace = index.by_namespace.entry(&id.namespace).or_default();
             in_namespace.push(id);
-            for word in words(&id.kind) {
-                let of_kind = index.by_kind.entry((&id.group, word)).or_default();
+            for plural in plurals(&id.kind) {
+                let of_kind = index
+                    .by_plural
+                    .entry((id.group.clone(), plural))
+                    .or_default();
                 of_kind.push(id);
             }
         }
@@ -53,9 +56,10 @@ impl<'a> Index<'a> {
         self.by_namespace.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The objects of a kind, by its group and its name in lower case, singular or plural.
-    pub(super) fn of_kind(&self, group: &'a str, word: String) -> &[&'a ObjectId] {
-        self.by_kind.get(&(group, word)).map_or(&[], Vec::as_slice)
+    /// The objects of a kind, by its group and its plural.
+    pub(super) fn of_plural(&self, group: &str, plural: &str) -> &[&'a ObjectId] {
+        let key = (group.to_owned(), plural.to_owned());
+        self.by_plural.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// The place in the order of the pre-hooks at which an object is created first. `None`: by none of them.
@@ -64,12 +68,11 @@ impl<'a> Index<'a> {
     }
 }
 
-/// What a kind may be called: as it is, and its plurals as generators of CustomResourceDefinitions make
-/// them.
-fn words(kind: &str) -> Vec<String> {
+/// What the plural of a kind may be, as generators of CustomResourceDefinitions make it.
+fn plurals(kind: &str) -> Vec<String> {
     let kind = kind.to_lowercase();
-    let mut words = vec![format!("{kind}s"), format!("{kind}es")];
-    words.extend(kind.strip_suffix('y').map(|stem| format!("{stem}ies")));
-    words.push(kind);
-    words
+    let mut plurals = vec![format!("{kind}s"), format!("{kind}es")];
+    plurals.extend(kind.strip_suffix('y').map(|stem| format!("{stem}ies")));
+    plurals.push(kind);
+    plurals
 }

@@ -62,7 +62,7 @@ use super::{Doubt, Finding, Level, Lint, Linter, Revisions, hook_pruned, linter:
 use crate::{
     consumers::Consumer,
     lifecycle::Operation,
-    makers::{self, Made, Maker},
+    makers::{self, Made},
     manifest::ObjectId,
 };
 
@@ -116,12 +116,13 @@ fn finding(linter: &Linter<'_>, id: &ObjectId, made: Made) -> Option<Finding> {
     if consumers.is_empty() || linter.target.all(&made).next().is_some() {
         return None;
     }
-    let other = linter.makers().of_object(&made);
-    if other.as_ref().is_some_and(|other| surely_makes(linter, other, &made)) {
+    let makers = linter.makers();
+    // Others of the target only name it, and may make it.
+    if makers.surely_make(&made) {
         return None;
     }
     let may_stay = (!is_owned).then_some(Doubt::NotSeen);
-    let doubt = linter.doubt(other, &made, needs).or(may_stay);
+    let doubt = linter.doubt(makers.of_object(&made), &made, needs).or(may_stay);
     let fact = Fact {
         revisions: linter.change.revisions(),
         operation: linter.change.operation,
@@ -134,15 +135,6 @@ fn finding(linter: &Linter<'_>, id: &ObjectId, made: Made) -> Option<Finding> {
         keep: linter.keep(id),
         ..Finding::new(id, fact)
     })
-}
-
-/// Whether it is known that another object of the target makes it, rather than supposed since it names it.
-fn surely_makes(linter: &Linter<'_>, maker: &Maker, made: &ObjectId) -> bool {
-    let Maker::Object(maker) = maker else {
-        return true;
-    };
-    let mut makers = linter.target.resources(maker).iter();
-    makers.any(|maker| makers::made_by(maker).iter().any(|known| known.id == *made))
 }
 
 impl Fact {

@@ -129,10 +129,10 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
 fn reason(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Reason> {
     let mut is_made = false;
     linter.change.plan.actions(id).find_map(|action| {
-        let is_deleted = match action {
+        match action {
             Action::CreateHook(_) | Action::PatchHook(_) | Action::Apply => {
                 is_made = true;
-                return None;
+                None
             }
             Action::DeleteBeforeHook(stage) => {
                 (is_made || existed(linter, id)).then_some(Reason::BeforeHook(stage))
@@ -142,8 +142,7 @@ fn reason(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Reason> {
                 .is_none()
                 .then_some(Reason::Pruned),
             Action::Conflict(_) | Action::Keep => None,
-        };
-        is_deleted
+        }
     })
 }
 

@@ -18,9 +18,7 @@ const DOUBT: &[&str] = &["crd-deleted? CustomResourceDefinition backups.example.
 #[test]
 fn a_definition_that_leaves_takes_all_objects_of_its_kind_with_it() {
     let lost = &["crd-deleted CustomResourceDefinition backups.example.com < Backup nightly"][..];
-    // `spec` is read where it does not come last.
-    let irregular = "{apiVersion: apiextensions.k8s.io/v1, spec: {names: {kind: Backup}}, kind: CustomResourceDefinition, metadata: {name: dumps.example.com}}";
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 12] = [
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 11] = [
         (
             "an object of it",
             &[&backups(), &backup()],
@@ -44,12 +42,6 @@ fn a_definition_that_leaves_takes_all_objects_of_its_kind_with_it() {
             &[&definition("indexes.example.com")],
             &[&doc("example.com/v1", "Index", "i")],
             &["crd-deleted CustomResourceDefinition indexes.example.com < Index i"],
-        ),
-        (
-            "by the name of the kind",
-            &[&irregular],
-            &[&backup()],
-            &["crd-deleted CustomResourceDefinition dumps.example.com < Backup nightly"],
         ),
         ("only others' objects", &[&backups(), &backup()], &[], DOUBT),
         (
