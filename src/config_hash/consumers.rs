@@ -110,7 +110,7 @@ fn consequence(request: &Request, kind: &str, workload: &Value, used: &Use) -> S
     format!(
         "and rolls out at its next update: kubectl patch -n {} {} {} -p '{{}}'",
         request.namespace,
-        kind.to_lowercase(),
+        kind.to_ascii_lowercase(),
         name(workload)
     )
 }

@@ -83,7 +83,7 @@ impl<'a> Access<'a> {
 /// The resource of a kind, in English. Kubernetes itself names all but one so, and most operators do. A review of
 /// a wrong name is answered with no.
 fn plural(kind: &str) -> String {
-    let kind = kind.to_lowercase();
+    let kind = kind.to_ascii_lowercase();
     let has_vowel_before_y = ["ay", "ey", "oy", "uy"]
         .iter()
         .any(|end| kind.ends_with(end));

@@ -48,7 +48,7 @@ impl<'a> Bypass<'a> {
     /// `kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite`
     fn label(&self, record: &str) -> String {
         let (namespace, revision) = (self.namespace, self.revision);
-        let kind = self.driver.kind().to_lowercase();
+        let kind = self.driver.kind().to_ascii_lowercase();
         format!(
             "kubectl label -n {namespace} {kind} {record} {ALLOW_REVISION}={revision} --overwrite"
         )

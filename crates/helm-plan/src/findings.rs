@@ -337,7 +337,7 @@ fn annotate(id: &ObjectId, annotations: &str) -> String {
     };
     format!(
         "kubectl annotate{namespace} {}{group} {} {annotations}",
-        id.kind.to_lowercase(),
+        id.kind.to_ascii_lowercase(),
         id.name
     )
 }

@@ -27,6 +27,7 @@
 #![warn(missing_docs)]
 
 pub mod assess;
+mod collect;
 pub mod consumers;
 mod declared;
 pub mod findings;

@@ -4,11 +4,12 @@
 //! spares it, which release and which controller own it, who else writes its keys. Refuses: nothing; a
 //! field of another shape counts as missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::{
+    collect,
     manifest::ObjectId,
     metadata::{self, RELEASE_NAME, RELEASE_NAMESPACE},
 };
@@ -67,7 +68,7 @@ impl LiveObjects {
 
 impl FromIterator<(ObjectId, Live)> for LiveObjects {
     fn from_iter<I: IntoIterator<Item = (ObjectId, Live)>>(objects: I) -> Self {
-        Self(objects.into_iter().collect())
+        Self(collect::map(objects))
     }
 }
 
@@ -105,11 +106,11 @@ pub(crate) fn other_writer<'a>(object: &'a Value, key: &str) -> Option<&'a str> 
     };
     let release = format!("f:{RELEASE_NAME}");
     // Whoever wrote the release's own annotation is Helm, whatever its program is called.
-    let helms: BTreeSet<_> = entries
+    let helms = entries
         .iter()
         .filter(|entry| owns(entry, &["f:metadata", "f:annotations", &release]).is_some())
-        .filter_map(manager)
-        .collect();
+        .filter_map(manager);
+    let helms = collect::set(helms);
     let key = format!("f:{key}");
     let is_writer = |entry: &&Value| {
         ["f:data", "f:binaryData"]

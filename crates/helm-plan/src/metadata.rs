@@ -41,5 +41,5 @@ pub fn is_kept(object: &Value) -> bool {
 /// The entries of an annotation that is a list, as Helm reads them: separated by commas, trimmed, in lower
 /// case.
 pub fn words(list: &str) -> impl Iterator<Item = String> {
-    list.split(',').map(|word| word.trim().to_lowercase())
+    list.split(',').map(|word| word.trim().to_ascii_lowercase())
 }

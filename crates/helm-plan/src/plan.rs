@@ -24,6 +24,7 @@ use std::{
 };
 
 use crate::{
+    collect,
     lifecycle::{DeletePolicy, Operation, Stage},
     live::{Live, LiveObjects},
     manifest::{Object, ObjectId},
@@ -202,11 +203,11 @@ impl Simulation {
         let mut simulation = Self {
             plan: Plan::default(),
             world: World::new(),
-            kept_by_others: live
-                .iter()
-                .filter(|(_, live)| kept(live))
-                .map(|(id, _)| id.clone())
-                .collect(),
+            kept_by_others: collect::set(
+                live.iter()
+                    .filter(|(_, live)| kept(live))
+                    .map(|(id, _)| id.clone()),
+            ),
             server_side_apply: target.server_side_apply,
         };
         let is_live = current.is_some_and(|current| current.is_live_before(target));
@@ -315,7 +316,7 @@ impl Simulation {
     }
 
     fn prune(&mut self, current: Option<&Release>, target: &Release) {
-        let stay: BTreeSet<_> = target.resources.iter().map(|object| &object.id).collect();
+        let stay = collect::set(target.resources.iter().map(|object| &object.id));
         for object in current.into_iter().flat_map(|current| &current.resources) {
             if stay.contains(&object.id) {
                 continue;

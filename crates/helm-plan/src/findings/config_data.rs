@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 use super::Linter;
-use crate::{lifecycle::Stage, manifest::ObjectId, plan::Action};
+use crate::{collect, lifecycle::Stage, manifest::ObjectId, plan::Action};
 
 /// The values of a ConfigMap or Secret, by key.
 pub(super) type Data<'a> = BTreeMap<&'a str, Cow<'a, str>>;
@@ -89,7 +89,7 @@ pub(super) fn data(config: &Value) -> Data<'_> {
         .into_iter()
         .flatten()
         .map(|(key, value)| (key.as_str(), BASE64_STANDARD.encode(text(value)).into()));
-    data.chain(strings).collect()
+    collect::map(data.chain(strings))
 }
 
 fn strings(config: &Value) -> Option<&Map<String, Value>> {

@@ -70,7 +70,7 @@ impl<'a> Index<'a> {
 
 /// What the plural of a kind may be, as generators of CustomResourceDefinitions make it.
 fn plurals(kind: &str) -> Vec<String> {
-    let kind = kind.to_lowercase();
+    let kind = kind.to_ascii_lowercase();
     let mut plurals = vec![format!("{kind}s"), format!("{kind}es")];
     plurals.extend(kind.strip_suffix('y').map(|stem| format!("{stem}ies")));
     plurals.push(kind);
