@@ -217,7 +217,7 @@ pub struct ReleaseGuard {
     pub bypass: bool,
 
     /// The size of the largest release record that is read, in bytes after decoding. A larger record counts as one
-    /// that cannot be read: see `lookupFailure`. The default is 64 MiB.
+    /// that cannot be read: see `lookupFailure`. The default is 32 MiB.
     #[cfg_attr(feature = "schema", schemars(title = "Largest record", range(min = 1)))]
     pub max_record_bytes: u64,
 
@@ -240,7 +240,7 @@ impl Default for ReleaseGuard {
             enabled: true,
             hook_requests: false,
             bypass: true,
-            max_record_bytes: 64 * 1024 * 1024,
+            max_record_bytes: 32 * 1024 * 1024,
             findings: Levels::default(),
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! In: the text of one document. Out: its value. Refuses: text that is not YAML, nesting deeper than 200
 //! levels, anchors and aliases that copy more than 100,000 nodes, and in the documents of one release more
-//! than 500,000 nodes or 16 MiB.
+//! than 250,000 nodes or 16 MiB.
 //!
 //! Helm reads with go-yaml v2 (sigs.k8s.io/yaml), which is a port of libyaml and accepts much that YAML
 //! 1.2 refuses: lines of a quoted text or of `{…}` that start further left than their key, tabs
@@ -57,7 +57,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// Real charts have a node for each 50 to 70 bytes (kube-prometheus-stack and its CRDs), so that
     /// 3 MB of manifest, which is about what fits a Secret, have 60,000.
-    const NODES: usize = 500_000;
+    const NODES: usize = 250_000;
     /// A record of this size fits a Secret only if it repeats itself more than text does.
     const BYTES: usize = 16 * 1024 * 1024;
 

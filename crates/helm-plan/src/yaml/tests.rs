@@ -317,7 +317,7 @@ fn all_documents_of_a_release_share_a_budget() {
         (
             "nodes",
             budget(13, 15),
-            Some("more than 500000 YAML nodes in one release at line 2 column 1"),
+            Some("more than 250000 YAML nodes in one release at line 2 column 1"),
         ),
         (
             "bytes",

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::run::Recorded;
 use crate::scenario::Command;
 
-const MAX_RECORD_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_RECORD_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The plan of one command, and what was found.
 pub(crate) struct Expectation {
