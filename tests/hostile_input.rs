@@ -297,7 +297,7 @@ fn five_thousand_hooks() {
     );
 }
 
-/// Each hook fails the operation unless somebody has deleted its object. Then the next hook is checked.
+/// Each hook fails the operation unless somebody has deleted its object, as here. No conflict is supposed.
 #[test]
 fn five_thousand_hooks_that_may_fail() {
     let names = names(5_000);
@@ -311,7 +311,11 @@ fn five_thousand_hooks_that_may_fail() {
         look_ups: 33,
     };
     let (request, cluster) = upgrade(&before, "", &hooks);
-    assert_eq!(answer(&bounds, &request, cluster), "accepted");
+    let answer = answer(&bounds, &request, cluster);
+    assert!(
+        answer.starts_with("403: rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, would delete objects of the release. Nothing was changed.\n\nhook-pruned: ConfigMap c0 is"),
+        "{answer}"
+    );
 }
 
 /// Roles, their bindings and Jobs, all hooks. A role is a helper only if every Job is one.
