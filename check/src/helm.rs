@@ -5,8 +5,12 @@
 
 use std::{convert::Infallible, env, process};
 
-use anyhow::{Context, Result, ensure};
-use helm_plan::{Operation, Record, Release, Status, history, record::Info};
+use anyhow::{Context, Result, bail, ensure};
+use helm_plan::{
+    Operation, Record, Release, Status,
+    history::{self, Current},
+    record::Info,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// `helm` for one release. Helm tells a plugin its own path.
@@ -63,9 +67,12 @@ impl Helm {
             let revision = revisions.find(|revision| revision.revision == number);
             Ok::<_, Infallible>(revision.map(|revision| revision.status))
         };
-        let current = history::current(operation, next, status);
-        let current = current.with_context(|| format!("release {}", self.release))?;
-        self.revision(current.context("an installation has no current revision")?)
+        let Ok(current) = history::current(operation, next, status);
+        match current {
+            Current::Revision(revision) => self.revision(revision),
+            Current::Unknown(reason) => bail!("release {}: {reason}", self.release),
+            Current::None => bail!("an installation has no current revision"),
+        }
     }
 
     fn history(&self) -> Result<Vec<Revision>> {

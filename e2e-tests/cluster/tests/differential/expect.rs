@@ -60,14 +60,16 @@ impl Expectation {
                 .map(|record| record::status(record, recorded.driver, MAX_RECORD_BYTES))
                 .transpose()
         })?;
-        let current = current
-            .map(|revision| {
+        let current = match current {
+            history::Current::None => None,
+            history::Current::Unknown(reason) => bail!("{reason}"),
+            history::Current::Revision(revision) => {
                 let record = recorded.records.get(&record_name(&target.name, revision));
                 let record = record.with_context(|| format!("there is no revision {revision}"))?;
                 let record = record::decode(record, recorded.driver, MAX_RECORD_BYTES)?;
-                anyhow::Ok(Release::parse(record)?)
-            })
-            .transpose()?;
+                Some(Release::parse(record)?)
+            }
+        };
         let mut target = Release::parse(target)?;
         let Command::Helm { flags, .. } = &recorded.command else {
             bail!("{} wrote a record", recorded.command);
