@@ -4,8 +4,9 @@
 //! read, a look-up that failed.
 
 use helm_plan::{
-    Assessment, Live, assess,
+    Assessment,
     lifecycle::Operation,
+    live::Live,
     manifest::ObjectId,
     record::{self, Driver},
     release::{self, Release},
@@ -50,7 +51,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Manifest(#[from] release::Error),
     #[error(transparent)]
-    Assess(#[from] assess::Error<LookupError>),
+    Assess(#[from] helm_plan::assess::Error<LookupError>),
     /// Of the pending records of a namespace.
     #[error(transparent)]
     Lookup(#[from] LookupError),
