@@ -38,6 +38,31 @@ pub(crate) fn check(
     every_loss_is_found(recorded, expectation)
 }
 
+/// If the current revision has no record, the policy says so, and rejects only what is true.
+pub(crate) fn check_alone(recorded: &Recorded, expectation: &Expectation) -> Result<(), String> {
+    let Some(verdict) = &expectation.verdict else {
+        return Ok(());
+    };
+    let mut warnings = verdict.warnings.iter();
+    ensure(
+        warnings.any(|warning| warning.contains("was not checked")),
+        &format!("the policy does not say that it could not compare: {verdict:?}"),
+    )?;
+    let rejects = matches!(verdict.outcome, Outcome::Reject { .. });
+    if !rejects || !recorded.output.status.success() {
+        return Ok(());
+    }
+    let levels = Levels::default();
+    let mut rejected = expectation
+        .findings
+        .iter()
+        .filter(|finding| levels.of(finding.lint()) == Level::Reject && !finding.is_uncertain());
+    rejected.try_for_each(|finding| {
+        is_true(finding, recorded, Course::Completed)
+            .map_err(|error| format!("this finding is not true: {finding}: {error}"))
+    })
+}
+
 fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(), String> {
     let id = &finding.object;
     let before = recorded.before.get(id);

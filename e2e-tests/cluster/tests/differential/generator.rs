@@ -9,7 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::objects::{Form, Hook, Item, Kind, Listing, Look, Place, Reference, State, template};
+use crate::objects::{
+    Form, Hook, Item, Kind, Listing, Look, Place, Pods, Reference, State, template,
+};
 use crate::scenario::{Action, Command, Scenario};
 
 /// Scenarios for a version of Helm. Some scenarios for Helm 4 start with Helm 3.
@@ -20,13 +22,17 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
     (
         driver,
         web,
-        situation(),
+        situation(helm),
         items,
         first_helm(helm),
         commands(helm),
     )
         .prop_map(|(driver, web, situation, items, install, commands)| {
-            let mut items: Vec<_> = std::iter::once(web).chain(situation).chain(items).collect();
+            let Situation {
+                items: own,
+                commands: first,
+            } = situation;
+            let mut items: Vec<_> = std::iter::once(web).chain(own).chain(items).collect();
             // Only the state of an item decides about two documents for one object.
             let mut seen = Vec::new();
             items.retain(|item| {
@@ -38,6 +44,7 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
                 driver,
                 charts: (0..3).map(|chart| template(&items, chart)).collect(),
                 commands: std::iter::once(install)
+                    .chain(first)
                     .chain(commands.into_iter().flatten())
                     .collect(),
             }
@@ -45,11 +52,7 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
 }
 
 fn first_helm(helm: HelmVersion) -> BoxedStrategy<Command> {
-    let install = |version, flags: &[&str]| Command::Helm {
-        version,
-        action: Action::Install(1),
-        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-    };
+    let install = |version, flags: &[&str]| command(version, Action::Install(1), flags);
     match helm {
         HelmVersion::V3 => prop_oneof![
             15 => Just(install(helm, &[])),
@@ -83,38 +86,66 @@ fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
         ]
         .boxed(),
     };
-    let keep = prop_oneof![
-        6 => Just(None),
-        1 => select(&KEPT[..]).prop_map(Some),
+    let history = prop_oneof![
+        10 => Just(None),
+        1 => Just(Some("--history-max=1")),
+        1 => Just(Some("--history-max=2")),
     ];
-    let command = (
+    // By somebody else, before the command.
+    let annotated = prop_oneof![
+        12 => Just(None),
+        2 => select(&LIVE[..]).prop_map(|object| Some(Command::Keep(object.to_owned()))),
+        1 => select(&LIVE[..]).prop_map(|object| Some(Command::Give(object.to_owned()))),
+    ];
+    // Helm refuses upgrades then, but not rollbacks.
+    let interrupted = option::weighted(0.07, 1_usize..4);
+    let commands = (
         action,
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.4),
         server_side,
-        keep,
+        history,
+        annotated,
+        interrupted,
     )
         .prop_map(
-            move |(action, no_hooks, take_ownership, server_side, keep)| {
+            move |(
+                action,
+                no_hooks,
+                take_ownership,
+                server_side,
+                history,
+                annotated,
+                interrupted,
+            )| {
                 let is_upgrade = matches!(action, Action::Upgrade(_));
                 let flags = [
                     no_hooks.then_some("--no-hooks"),
                     (take_ownership && is_upgrade).then_some("--take-ownership"),
                     server_side,
+                    history,
                 ];
-                let helm = Command::Helm {
-                    version: helm,
-                    action,
-                    flags: flags.into_iter().flatten().map(str::to_owned).collect(),
-                };
-                let keep = keep.map(|object| Command::Keep(object.to_owned()));
-                keep.into_iter().chain([helm]).collect()
+                let flags: Vec<_> = flags.into_iter().flatten().collect();
+                let freed = interrupted.map(|revision| {
+                    let rollback = command(helm, Action::Rollback(revision), &[]);
+                    [Command::Interrupt, rollback]
+                });
+                let commands = annotated.into_iter().chain([command(helm, action, &flags)]);
+                commands.chain(freed.into_iter().flatten()).collect()
             },
         );
-    vec(command, 1..4)
+    vec(commands, 1..4)
 }
 
-const KEPT: [&str; 6] = [
+fn command(version: HelmVersion, action: Action, flags: &[&str]) -> Command {
+    Command::Helm {
+        version,
+        action,
+        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+    }
+}
+
+const LIVE: [&str; 6] = [
     "configmap/a",
     "configmap/b",
     "secret/a",
@@ -190,14 +221,174 @@ fn state() -> impl Strategy<Value = State> {
     ]
 }
 
-/// Situations that need several objects, which are rare by chance.
-fn situation() -> impl Strategy<Value = Vec<Item>> {
+/// Objects and the first commands after the installation, which together are rare by chance.
+#[derive(Debug, Clone, Default)]
+struct Situation {
+    items: Vec<Item>,
+    commands: Vec<Command>,
+}
+
+fn situation(helm: HelmVersion) -> impl Strategy<Value = Situation> {
+    let of = |items| Situation {
+        items,
+        commands: Vec::new(),
+    };
+    let then = move |items, actions: &[(Action, &[&str])]| Situation {
+        items,
+        commands: actions
+            .iter()
+            .map(|(action, flags)| command(helm, *action, flags))
+            .collect(),
+    };
+    let limit = select(&["--history-max=1", "--history-max=2"][..]);
+    let upgrade = (Action::Upgrade(2), &[][..]);
+    let rollback = (Action::Rollback(1), &[][..]);
     prop_oneof![
-        6 => Just(Vec::new()),
-        1 => hook().prop_map(helpers_become_hooks),
-        1 => prop::bool::ANY.prop_map(config_changes),
-        1 => hook().prop_map(upgrade_fails),
+        8 => Just(Situation::default()),
+        1 => hook().prop_map(helpers_become_hooks).prop_map(of),
+        1 => prop::bool::ANY.prop_map(config_changes).prop_map(of),
+        1 => hook().prop_map(upgrade_fails).prop_map(of),
+        1 => (hook(), limit).prop_map(move |(hook, limit)| {
+            then(upgrade_fails(hook), &[upgrade, (Action::Rollback(1), &[limit])])
+        }),
+        1 => hook().prop_map(move |hook| {
+            let mut interrupted = then(upgrade_fails(hook), &[upgrade, rollback]);
+            interrupted.commands.insert(1, Command::Interrupt);
+            interrupted
+        }),
+        1 => hook().prop_map(|hook| hook_in_all(Kind::ServiceAccount, hook)).prop_map(of),
+        1 => hook().prop_map(move |hook| {
+            then(hook_in_all(Kind::ConfigMap, hook), &[upgrade, rollback])
+        }),
+        1 => Just(then(job_waits(), &[upgrade])),
+        1 => Just(then(maker_leaves(), &[upgrade])),
+        1 => Just(of(vec![maker_is_hook()])),
+        1 => (select(&LIVE[..2]), Just(config_leaves())).prop_map(move |(object, items)| {
+            let mut given = then(items, &[upgrade]);
+            given.commands.insert(0, Command::Give(object.to_owned()));
+            given
+        }),
     ]
+}
+
+/// An object that is a hook of installs and upgrades in all charts, and the workload that uses it.
+fn hook_in_all(kind: Kind, hook: Hook) -> Vec<Item> {
+    let hook = Hook {
+        events: "pre-install,pre-upgrade".to_owned(),
+        ..hook
+    };
+    let state = |content, one_key| {
+        let look = Look {
+            content,
+            one_key,
+            ..Look::plain()
+        };
+        State::Hook(look, hook.clone())
+    };
+    let item = Item {
+        kind,
+        name: "a",
+        references: Vec::new(),
+        charts: [state(1, true), state(2, false), state(3, true)],
+    };
+    vec![item, workload_with(kind, Form::EnvFrom)]
+}
+
+/// A Deployment that uses the object `a`, and never changes.
+fn workload_with(kind: Kind, form: Form) -> Item {
+    let reference = Reference {
+        kind,
+        name: "a",
+        form,
+        optional: false,
+    };
+    Item {
+        kind: Kind::Deployment,
+        name: "api",
+        references: vec![reference],
+        charts: [(); 3].map(|()| State::Regular(Look::plain())),
+    }
+}
+
+/// A Job before the upgrade needs what comes only with the upgrade.
+fn job_waits() -> Vec<Item> {
+    let job = Hook {
+        events: "pre-upgrade".to_owned(),
+        weight: None,
+        delete_policy: None,
+    };
+    let helper = |kind| Item {
+        kind,
+        name: "helper",
+        references: Vec::new(),
+        charts: [
+            State::Absent,
+            State::Regular(Look::plain()),
+            State::Regular(Look::plain()),
+        ],
+    };
+    let migrate = Item {
+        kind: Kind::Job,
+        name: "migrate",
+        references: [Kind::ServiceAccount, Kind::ConfigMap]
+            .map(reference_to_helper)
+            .to_vec(),
+        charts: [(); 3].map(|()| State::Hook(Look::plain(), job.clone())),
+    };
+    vec![
+        helper(Kind::ServiceAccount),
+        helper(Kind::ConfigMap),
+        migrate,
+    ]
+}
+
+/// What makes a Secret leaves the chart, and the workload still uses the Secret.
+fn maker_leaves() -> Vec<Item> {
+    let item = |kind, charts| Item {
+        kind,
+        name: "a",
+        references: Vec::new(),
+        charts,
+    };
+    let certificate = [
+        State::Regular(Look::plain()),
+        State::Absent,
+        State::Regular(Look::plain()),
+    ];
+    vec![
+        item(Kind::Certificate, certificate),
+        item(Kind::Secret, [State::Absent, State::Absent, State::Absent]),
+        workload_with(Kind::Secret, Form::EnvFrom),
+    ]
+}
+
+fn maker_is_hook() -> Item {
+    let hook = Hook {
+        events: "pre-install,pre-upgrade".to_owned(),
+        weight: None,
+        delete_policy: None,
+    };
+    Item {
+        kind: Kind::Certificate,
+        name: "a",
+        references: Vec::new(),
+        charts: [(); 3].map(|()| State::Hook(Look::plain(), hook.clone())),
+    }
+}
+
+/// Configs leave the chart.
+fn config_leaves() -> Vec<Item> {
+    let config = |name| Item {
+        kind: Kind::ConfigMap,
+        name,
+        references: Vec::new(),
+        charts: [
+            State::Regular(Look::plain()),
+            State::Absent,
+            State::Regular(Look::plain()),
+        ],
+    };
+    vec![config("a"), config("b")]
 }
 
 /// The objects that a migration Job uses are regular at first, and become hooks like the Job.
@@ -277,19 +468,7 @@ fn config_changes(one_key: bool) -> Vec<Item> {
         references: Vec::new(),
         charts: [look(1), look(2), look(3)],
     };
-    let reference = Reference {
-        kind: Kind::ConfigMap,
-        name: "a",
-        form: Form::EnvFrom,
-        optional: false,
-    };
-    let api = Item {
-        kind: Kind::Deployment,
-        name: "api",
-        references: vec![reference],
-        charts: [(); 3].map(|()| State::Regular(Look::plain())),
-    };
-    vec![config, api]
+    vec![config, workload_with(Kind::ConfigMap, Form::EnvFrom)]
 }
 
 fn look() -> impl Strategy<Value = Look> {
@@ -310,9 +489,10 @@ fn look() -> impl Strategy<Value = Look> {
         ],
         option::weighted(0.2, reference()),
         prop::bool::weighted(0.2),
+        prop_oneof![6 => Just(Pods::Default), 3 => Just(Pods::One), 1 => Just(Pods::None)],
     )
         .prop_map(
-            |(content, one_key, place, keep, listing, extra, fails)| Look {
+            |(content, one_key, place, keep, listing, extra, fails, pods)| Look {
                 content,
                 one_key,
                 place,
@@ -320,6 +500,7 @@ fn look() -> impl Strategy<Value = Look> {
                 listing,
                 extra,
                 fails,
+                pods,
             },
         )
 }

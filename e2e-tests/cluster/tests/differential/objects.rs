@@ -61,6 +61,17 @@ pub(crate) struct Look {
     pub(crate) extra: Option<Reference>,
     /// A hook Job that fails.
     pub(crate) fails: bool,
+    pub(crate) pods: Pods,
+}
+
+/// How many pods a workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pods {
+    /// The manifest does not say it.
+    Default,
+    One,
+    /// No replicas, or suspended.
+    None,
 }
 
 /// Whether the document is a `kind: List` that contains the object.
@@ -114,6 +125,7 @@ impl Look {
             listing: Listing::No,
             extra: None,
             fails: false,
+            pods: Pods::Default,
         }
     }
 }
@@ -233,7 +245,26 @@ impl Item {
         if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), self.fields(look)) {
             object.extend(fields);
         }
+        if let (Some(spec), Some((field, value))) = (
+            object.get_mut("spec").and_then(Value::as_object_mut),
+            self.pod_count(look),
+        ) {
+            spec.insert(field.to_owned(), value);
+        }
         object
+    }
+
+    /// The field that says whether pods run.
+    fn pod_count(&self, look: &Look) -> Option<(&'static str, Value)> {
+        let none = look.pods == Pods::None;
+        match self.kind {
+            _ if look.pods == Pods::Default => None,
+            Kind::Deployment | Kind::StatefulSet => {
+                Some(("replicas", if none { 0 } else { 1 }.into()))
+            }
+            Kind::CronJob => Some(("suspend", none.into())),
+            _ => None,
+        }
     }
 
     /// The fields besides those of every object. Immutable fields never change: the pod template of a Job, the spec of a
@@ -262,12 +293,10 @@ impl Item {
                 "maxReplicas": look.content,
             }}),
             Kind::Deployment => json!({"spec": {
-                "replicas": 0,
                 "selector": {"matchLabels": {"app": self.name}},
                 "template": self.pods(look.extra.as_ref(), "Always"),
             }}),
             Kind::StatefulSet => json!({"spec": {
-                "replicas": 0,
                 "serviceName": self.name,
                 "selector": {"matchLabels": {"app": self.name}},
                 "template": self.pods(look.extra.as_ref(), "Always"),
@@ -278,7 +307,6 @@ impl Item {
             }}),
             Kind::CronJob => json!({"spec": {
                 "schedule": "0 0 1 1 *",
-                "suspend": true,
                 "jobTemplate": {"spec": {"template": self.pods(look.extra.as_ref(), "Never")}},
             }}),
             Kind::Job => json!({"spec": {"template": self.pods(None, "Never")}}),

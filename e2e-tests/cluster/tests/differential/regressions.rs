@@ -24,7 +24,6 @@ apiVersion: apps/v1
 metadata:
   name: web
 spec:
-  replicas: 0
   selector:
     matchLabels: {app: web}
   template:
@@ -46,7 +45,6 @@ apiVersion: apps/v1
 metadata:
   name: web
 spec:
-  replicas: 0
   selector:
     matchLabels: {app: web}
   template:
@@ -68,7 +66,6 @@ apiVersion: apps/v1
 metadata:
   name: web
 spec:
-  replicas: 0
   selector:
     matchLabels: {app: web}
   template:
@@ -85,7 +82,6 @@ apiVersion: apps/v1
 metadata:
   name: web
 spec:
-  replicas: 0
   selector:
     matchLabels: {app: web}
   template:
@@ -718,7 +714,6 @@ metadata:
   annotations:
     helm.sh/hook: pre-upgrade
 spec:
-  replicas: 0
   selector:
     matchLabels: {app: web}
   template:

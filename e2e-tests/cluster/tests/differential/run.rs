@@ -27,13 +27,13 @@ pub(crate) struct Recorded {
     pub(crate) namespace: String,
     pub(crate) before: Objects,
     pub(crate) after: Objects,
-    /// The records before the command, by name.
+    /// The records when the new one was created, by name.
     pub(crate) records: BTreeMap<String, Value>,
     /// The new record as Helm first wrote it. `None`: Helm refused before it wrote one.
     pub(crate) pending: Option<Value>,
     /// The requests of Helm in order, without those for records.
     pub(crate) requests: Vec<Request>,
-    /// The names of the records that Helm wrote, in order.
+    /// The names of the records that Helm created or changed, in order.
     pub(crate) written_records: Vec<String>,
     pub(crate) output: Output,
 }
@@ -58,7 +58,11 @@ pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
     let mut recorded = Vec::new();
     for command in &scenario.commands {
         match command {
-            Command::Keep(object) => keep(case, object)?,
+            Command::Keep(object) => annotate(case, object, "helm.sh/resource-policy=keep")?,
+            Command::Give(object) => annotate(case, object, "meta.helm.sh/release-name=other")?,
+            Command::Interrupt => recorded
+                .last()
+                .map_or(Ok(()), |last| interrupt(case, last))?,
             Command::Helm { .. } => {
                 recorded.push(watch(case, scenario.driver, command, &charts)?);
             }
@@ -114,13 +118,35 @@ fn serve_certificates(cluster: &Cluster) -> Result<()> {
     served.clone().map_err(|error| anyhow!("{error}"))
 }
 
-/// Annotates the object with `keep`, if it exists.
-fn keep(case: &Case, object: &str) -> Result<()> {
+/// Annotates the object, if it exists.
+fn annotate(case: &Case, object: &str, annotation: &str) -> Result<()> {
     let object = object.replace("clusterrole/", &format!("clusterrole/{}.", case.namespace));
-    let keep = "helm.sh/resource-policy=keep";
-    let output = case.kubectl(&["annotate", "--overwrite", &object, keep])?;
+    let output = case.kubectl(&["annotate", "--overwrite", &object, annotation])?;
     if !output.status.success() && !output.stderr.contains("NotFound") {
         bail!("{output}");
+    }
+    Ok(())
+}
+
+/// Takes back what a command wrote last: how it ended, and which revision it replaced.
+fn interrupt(case: &Case, command: &Recorded) -> Result<()> {
+    let Some(pending) = &command.pending else {
+        return Ok(());
+    };
+    let written = command.written_records.iter();
+    let replaced = written.filter_map(|name| command.records.get(name));
+    for record in replaced.chain([pending]) {
+        let mut record = record.clone();
+        // The items of a list do not have them.
+        if let Some(fields) = record.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), "v1".into());
+            fields.insert("kind".to_owned(), command.driver.kind().into());
+        }
+        let record = record.to_string();
+        let output = case
+            .cluster
+            .kubectl_with(&case.namespace, &["replace"], &record)?;
+        output.success()?;
     }
     Ok(())
 }
@@ -234,10 +260,18 @@ impl Recorded {
     }
 
     fn note_record(&mut self, event: &AuditEvent, verb: Verb, name: String) {
-        if verb == Verb::Create {
-            self.pending.clone_from(&event.request_object);
+        match verb {
+            // Helm keeps to --history-max before it writes the new record.
+            Verb::Delete if self.pending.is_none() => {
+                self.records.remove(&name);
+            }
+            Verb::Delete | Verb::DeleteCollection => {}
+            Verb::Create => {
+                self.pending.clone_from(&event.request_object);
+                self.written_records.push(name);
+            }
+            Verb::Update | Verb::Patch => self.written_records.push(name),
         }
-        self.written_records.push(name);
     }
 }
 

@@ -20,6 +20,7 @@ mod histories;
 mod hook_trap;
 mod lifecycle;
 mod policy_server;
+mod right_operations;
 mod rollouts;
 
 fn main() -> ExitCode {
@@ -31,5 +32,6 @@ fn main() -> ExitCode {
     config_change::add_to(&mut suite);
     examples::add_to(&mut suite);
     histories::add_to(&mut suite);
+    right_operations::add_to(&mut suite);
     suite.run()
 }
