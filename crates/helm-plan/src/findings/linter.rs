@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Change, Doubt, Keep, Question};
+use super::{Change, Doubt, Keep, Question, index::Index};
 use crate::{
     consumers::{Consumer, Error, When, consumers},
     declared::Declared,
@@ -45,6 +45,7 @@ pub struct Linter<'a> {
     makers: OnceCell<Makers<'a>>,
     /// The role bindings of the target, by kind, namespace and name of their role.
     bindings: OnceCell<BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Object>>>,
+    index: OnceCell<Index<'a>>,
     /// Whether only pods of hooks with these events run as an account.
     helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,
     /// The live objects to look at, in the order in which they came up: those that decide about a finding.
@@ -73,6 +74,7 @@ impl<'a> Linter<'a> {
             consumers: by_need,
             makers: OnceCell::new(),
             bindings: OnceCell::new(),
+            index: OnceCell::new(),
             helpers: RefCell::default(),
             decisive: RefCell::default(),
             others: RefCell::default(),
@@ -170,7 +172,7 @@ impl<'a> Linter<'a> {
         })
     }
 
-    fn makers(&self) -> &Makers<'a> {
+    pub(super) fn makers(&self) -> &Makers<'a> {
         let resources = || self.change.target.resources.iter();
         self.makers.get_or_init(|| Makers::of(resources()))
     }
@@ -191,6 +193,11 @@ impl<'a> Linter<'a> {
             };
             controller.or_else(manager)
         })
+    }
+
+    /// The objects of the target, by where they are.
+    pub(super) fn index(&self) -> &Index<'a> {
+        self.index.get_or_init(|| Index::of(self.change))
     }
 
     /// The bindings of a role in the target.
