@@ -94,3 +94,6 @@ pub fn assess<E>(
         rounds += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 //! below, and its tests.
 
 mod config_data;
+mod index;
 pub mod levels;
 mod linter;
 
@@ -84,6 +85,8 @@ macro_rules! registry {
 registry! {
     hook_pruned: HookPruned,
     hook_helper_pruned: HookHelperPruned,
+    namespace_deleted: NamespaceDeleted,
+    crd_deleted: CrdDeleted,
     dangling_reference: DanglingReference,
     hook_self_deleted: HookSelfDeleted,
     hook_too_late: HookTooLate,

@@ -412,7 +412,7 @@ proptest! {
                     prop_assert!(!finding.consumers.is_empty());
                 }
                 Fact::HookTooLate(_) => prop_assert_ne!(plan.after_prune(id), Presence::Present),
-                Fact::HookConflict(_) | Fact::HookRecreatesStorage(_) | Fact::NoRollout(_) => {}
+                _ => {}
             }
         }
     }

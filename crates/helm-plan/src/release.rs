@@ -108,7 +108,10 @@ impl Release {
             }
         });
         let hooks = hooks.collect::<Result<Vec<_>, _>>()?;
-        let runs = hooks.iter().map(Hook::created).fold(0, usize::saturating_add);
+        let runs = hooks
+            .iter()
+            .map(Hook::created)
+            .fold(0, usize::saturating_add);
         if runs > MAX_HOOK_RUNS {
             return Err(Error::TooManyRuns { revision });
         }
@@ -208,5 +211,38 @@ impl Hook {
                 true => policy == DeletePolicy::BeforeHookCreation,
                 false => policies.contains(&policy),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{config, revision};
+
+    #[test]
+    fn a_hook_runs_as_often_as_it_lists_the_event() {
+        let of = |events: &str| revision(1, &[&config("a").hook(events)]).release();
+        let release = of("pre-upgrade,post-upgrade,pre-upgrade");
+        let runs = |stage| release.hooks_at(Operation::Upgrade, stage).len();
+        assert_eq!((runs(Stage::Pre), runs(Stage::Post)), (2, 1));
+        let events: Vec<_> = release.hooks.iter().flat_map(|hook| &hook.events).collect();
+        assert_eq!(events, [&Event::PreUpgrade, &Event::PostUpgrade]);
+    }
+
+    #[test]
+    fn too_many_runs_are_an_error() {
+        let of = |count: usize| {
+            let events = vec!["pre-upgrade"; count].join(",");
+            let content = revision(3, &[&config("a").hook(&events)]).content;
+            let record = serde_json::from_value(content).unwrap();
+            Release::parse(record)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(of(MAX_HOOK_RUNS), Ok(()));
+        assert_eq!(
+            of(MAX_HOOK_RUNS + 1),
+            Err("the hooks of revision 3 create more than 20000 objects".to_owned())
+        );
     }
 }

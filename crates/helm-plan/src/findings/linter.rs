@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Change, Doubt, Keep, Question};
+use super::{Change, Doubt, Keep, Question, index::Index};
 use crate::{
     consumers::{Consumer, Error, When, consumers},
     declared::Declared,
@@ -45,6 +45,7 @@ pub struct Linter<'a> {
     makers: OnceCell<Makers<'a>>,
     /// The role bindings of the target, by kind, namespace and name of their role.
     bindings: OnceCell<BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Object>>>,
+    index: OnceCell<Index<'a>>,
     /// Whether only pods of hooks with these events run as an account.
     helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,
     /// The live objects to look at, in the order in which they came up: those that decide about a finding.
@@ -73,6 +74,7 @@ impl<'a> Linter<'a> {
             consumers: by_need,
             makers: OnceCell::new(),
             bindings: OnceCell::new(),
+            index: OnceCell::new(),
             helpers: RefCell::default(),
             decisive: RefCell::default(),
             others: RefCell::default(),
@@ -170,7 +172,7 @@ impl<'a> Linter<'a> {
         })
     }
 
-    fn makers(&self) -> &Makers<'a> {
+    pub(super) fn makers(&self) -> &Makers<'a> {
         let resources = || self.change.target.resources.iter();
         self.makers.get_or_init(|| Makers::of(resources()))
     }
@@ -193,12 +195,18 @@ impl<'a> Linter<'a> {
         })
     }
 
+    /// The objects of the target, by where they are.
+    pub(super) fn index(&self) -> &Index<'a> {
+        self.index.get_or_init(|| Index::of(self.change))
+    }
+
     /// The bindings of a role in the target.
     pub(super) fn bindings<'i>(&'i self, role: &'i ObjectId) -> &'i [&'i Object] {
         let bindings = self.bindings.get_or_init(|| {
             let mut bindings: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for object in self.change.of_target() {
-                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name")) {
+                if let (Some(kind), Some(name)) = (role_of(object, "kind"), role_of(object, "name"))
+                {
                     // A RoleBinding binds a Role of its own namespace, or a ClusterRole.
                     let namespace = match kind {
                         "ClusterRole" => "",
@@ -210,7 +218,11 @@ impl<'a> Linter<'a> {
             }
             bindings
         });
-        let key = (role.kind.as_str(), role.namespace.as_str(), role.name.as_str());
+        let key = (
+            role.kind.as_str(),
+            role.namespace.as_str(),
+            role.name.as_str(),
+        );
         bindings.get(&key).map_or(&[], Vec::as_slice)
     }
 

@@ -1,3 +1,4 @@
+mod crd_deleted;
 mod dangling_reference;
 mod hook_conflict;
 mod hook_helper_pruned;
@@ -5,6 +6,7 @@ mod hook_pruned;
 mod hook_recreates_storage;
 mod hook_self_deleted;
 mod hook_too_late;
+mod namespace_deleted;
 mod no_rollout;
 
 use super::*;
