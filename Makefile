@@ -62,7 +62,7 @@ lint: | toolchain ## Run clippy on all targets and features
 
 .PHONY: doc
 doc: | toolchain ## Build the API documentation; warnings are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
 
 .PHONY: test
 test: fmt lint generated hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests

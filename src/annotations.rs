@@ -3,6 +3,8 @@
 //! Objects under review are never parsed into typed structs and back: that drops the fields that the
 //! pinned API types do not know.
 
+/// On the workload: the config that the program reads by API. The release guard reads them too.
+pub use pod_references::extra::{CONFIG_MAPS as EXTRA_CONFIGMAPS, SECRETS as EXTRA_SECRETS};
 use serde_json::{Map, Value, map::Entry};
 
 /// On the pod template: a hash over all digests (strategy `hash`).
@@ -15,10 +17,6 @@ pub const CONFIGS: &str = "rollout-guard/configs";
 pub const ENABLED: &str = "rollout-guard/enabled";
 /// On the workload: `"true"` holds back rollouts for changed config.
 pub const FREEZE: &str = "rollout-guard/freeze";
-/// On the workload: names of ConfigMaps that the program reads by API, separated by commas.
-pub const EXTRA_CONFIGMAPS: &str = "rollout-guard/extra-configmaps";
-/// On the workload: names of Secrets that the program reads by API, separated by commas.
-pub const EXTRA_SECRETS: &str = "rollout-guard/extra-secrets";
 /// On a ConfigMap or Secret: `"true"` leaves it out.
 pub const IGNORE: &str = "rollout-guard/ignore";
 /// A label of the release record: the revision that is admitted whatever is found.

@@ -362,7 +362,11 @@ fn a_hook_that_runs_two_thousand_times() {
     assert_eq!(runs(10), "accepted");
     assert_eq!(
         runs(2_000),
-        not_judged(2, "the hooks of revision 2 create more than 20000 objects", "")
+        not_judged(
+            2,
+            "the hooks of revision 2 create more than 20000 objects",
+            ""
+        )
     );
 }
 

@@ -3,23 +3,25 @@
 use std::convert::Infallible;
 
 use anyhow::Result;
-use helm_plan::{Assessment, Finding, Level, Levels, Live, Operation, Release, assess};
+use helm_plan::{Assessment, Finding, Level, Levels, Live, ObjectId, Operation, Release, assess};
 
-/// A planned upgrade or rollback, and what follows from each finding.
+/// A planned install, upgrade or rollback, and what follows from each finding.
 pub(crate) struct Check {
     pub(crate) assessment: Assessment,
     levels: Levels,
 }
 
 impl Check {
+    /// `live` looks at an object of an API version.
     pub(crate) fn new(
         operation: Operation,
-        current: &Release,
+        current: Option<&Release>,
         target: Release,
         levels: Levels,
+        mut live: impl FnMut(&str, &ObjectId) -> Live,
     ) -> Result<Self> {
-        let live = |_: &str, _: &_| Ok::<_, Infallible>(Live::Unknown);
-        let assessment = assess(operation, Some(current), target, live)?;
+        let live = |api_version: &str, id: &_| Ok::<_, Infallible>(live(api_version, id));
+        let assessment = assess(operation, current, target, live)?;
         Ok(Self { assessment, levels })
     }
 

@@ -7,11 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  nothing to reject
-  1  the policy would reject the upgrade or rollback
+  1  the policy would reject the install, upgrade or rollback
   2  the check did not work: wrong arguments, an unreadable file, a failed helm command
 
-The check changes nothing. It reads manifests, not live objects: it does not see that somebody has deleted or annotated an object in the \
-cluster.";
+The check changes nothing. Like the policy, `upgrade` and `rollback` look at live objects where these decide: has somebody deleted or annotated \
+them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts` reads manifests alone.";
 
 /// Show what a Helm upgrade or rollback would lose, before you run it
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Check an upgrade of a release in the cluster, with `helm upgrade --dry-run=server`
+    /// Check an upgrade of a release in the cluster, or its install if it does not exist yet, with `helm upgrade --dry-run=server`
     Upgrade {
         /// The name of the release
         release: String,

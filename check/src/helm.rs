@@ -1,23 +1,30 @@
 //! A release in the cluster, as `helm` shows it.
 //!
 //! In: the name of the release, and the chart or the revision that comes next. Out: the current revision and
-//! the next one. Refuses: a release that Helm does not know, or that it could not upgrade.
+//! the next one. Refuses: a release that Helm could not upgrade, and a rollback of one that it does not know.
 
 use std::{convert::Infallible, env, process};
 
-use anyhow::{Context, Result, bail, ensure};
-use helm_plan::{
-    Operation, Record, Release, Status,
-    history::{self, Current},
-    record::Info,
-};
+use anyhow::{Context, Result};
+use helm_plan::{Operation, Record, Release, Status, history, record::Info};
 use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::connection::Connection;
 
 /// `helm` for one release. Helm tells a plugin its own path.
 pub(crate) struct Helm {
     program: String,
     release: String,
-    namespace: Option<String>,
+    /// The namespace, the cluster and the user, as flags.
+    connection: Vec<String>,
+}
+
+/// A change of a release.
+pub(crate) struct Change {
+    pub(crate) operation: Operation,
+    /// `None` for an install.
+    pub(crate) current: Option<Release>,
+    pub(crate) target: Release,
 }
 
 /// One line of `helm history`.
@@ -27,79 +34,135 @@ struct Revision {
     status: Status,
 }
 
+/// A command of Helm that does not answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot run {program}")]
+    NotStarted {
+        program: String,
+        source: std::io::Error,
+    },
+    #[error("helm {command} failed: {}", errors.trim())]
+    Failed { command: String, errors: String },
+    #[error("cannot read the output of helm {command}")]
+    Unreadable {
+        command: String,
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// Helm has one exit code for all errors, so only the text tells (helm `pkg/storage/driver`,
+    /// ErrReleaseNotFound).
+    fn is_release_not_found(&self) -> bool {
+        matches!(self, Self::Failed { errors, .. } if errors.contains("release: not found"))
+    }
+}
+
 impl Helm {
-    pub(crate) fn new(release: String, namespace: Option<String>) -> Self {
+    pub(crate) fn new(release: String, namespace: Option<&str>, connection: &Connection) -> Self {
+        let namespace = namespace.map(|namespace| format!("--namespace={namespace}"));
         Self {
             program: env::var("HELM_BIN").unwrap_or_else(|_| "helm".to_owned()),
             release,
-            namespace,
+            connection: namespace
+                .into_iter()
+                .chain(connection.helm_flags())
+                .collect(),
         }
     }
 
-    /// The current revision, and the one that an upgrade would make.
-    pub(crate) fn upgrade(&self, chart: &str, flags: &[String]) -> Result<(Release, Release)> {
-        let upgrade = ["upgrade", &self.release, chart, "--dry-run=server"];
-        let flags = flags.iter().map(String::as_str);
-        let target: Record = self.json(&upgrade.into_iter().chain(flags).collect::<Vec<_>>())?;
-        let current = self.current(Operation::Upgrade, target.version, &self.history()?)?;
-        Ok((Release::parse(current)?, Release::parse(target)?))
+    /// The current revision, and the one that an upgrade would make. Without a current revision,
+    /// `helm upgrade --install` installs.
+    pub(crate) fn upgrade(&self, chart: &str, flags: &[String]) -> Result<Change> {
+        let history = match self.history() {
+            Err(error) if error.is_release_not_found() => Vec::new(),
+            history => history?,
+        };
+        // As Helm has it (helm `pkg/cmd/upgrade.go`): no revision, or the last one is uninstalled.
+        let operation = match history.last() {
+            None => Operation::Install,
+            Some(last) if last.status == Status::Uninstalled => Operation::Install,
+            Some(_) => Operation::Upgrade,
+        };
+        let mut upgrade = vec!["upgrade", &self.release, chart, "--dry-run=server"];
+        if operation == Operation::Install {
+            upgrade.push("--install");
+        }
+        upgrade.extend(flags.iter().map(String::as_str));
+        let mut target: Record = self.json(&upgrade)?;
+        if let (Operation::Install, Some(last)) = (operation, history.last()) {
+            // The dry run says 1, also where the install continues a history.
+            target.version = last.revision.saturating_add(1);
+        }
+        let current = self.current(operation, target.version, &history)?;
+        Ok(Change {
+            operation,
+            current: current.map(Release::parse).transpose()?,
+            target: Release::parse(target)?,
+        })
     }
 
     /// The current revision, and the one that a rollback would make.
-    pub(crate) fn rollback(&self, revision: u64) -> Result<(Release, Release)> {
+    pub(crate) fn rollback(&self, revision: u64) -> Result<Change> {
         let history = self.history()?;
         let last = history.last().context("helm history is empty")?;
         let next = last.revision.saturating_add(1);
-        let current = self.current(Operation::Rollback, next, &history)?;
+        let operation = Operation::Rollback;
+        let current = self.current(operation, next, &history)?;
         let target = Record {
             version: next,
             info: Info::of(Status::PendingRollback),
-            apply_method: current.apply_method,
+            apply_method: current.as_ref().and_then(|current| current.apply_method),
             ..self.revision(revision)?
         };
-        Ok((Release::parse(current)?, Release::parse(target)?))
+        Ok(Change {
+            operation,
+            current: current.map(Release::parse).transpose()?,
+            target: Release::parse(target)?,
+        })
     }
 
     /// The revision that is current when an operation makes revision `next`.
-    fn current(&self, operation: Operation, next: u64, history: &[Revision]) -> Result<Record> {
+    fn current(
+        &self,
+        operation: Operation,
+        next: u64,
+        history: &[Revision],
+    ) -> Result<Option<Record>> {
         let status = |number| {
             let mut revisions = history.iter();
             let revision = revisions.find(|revision| revision.revision == number);
             Ok::<_, Infallible>(revision.map(|revision| revision.status))
         };
-        let Ok(current) = history::current(operation, next, status);
-        match current {
-            Current::Revision(revision) => self.revision(revision),
-            Current::Unknown(reason) => bail!("release {}: {reason}", self.release),
-            Current::None => bail!("an installation has no current revision"),
-        }
+        let current = history::current(operation, next, status);
+        let current = current.with_context(|| format!("release {}", self.release))?;
+        Ok(current.map(|current| self.revision(current)).transpose()?)
     }
 
-    fn history(&self) -> Result<Vec<Revision>> {
+    fn history(&self) -> Result<Vec<Revision>, Error> {
         self.json(&["history", &self.release])
     }
 
-    fn revision(&self, revision: u64) -> Result<Record> {
+    fn revision(&self, revision: u64) -> Result<Record, Error> {
         self.json(&["status", &self.release, "--revision", &revision.to_string()])
     }
 
-    fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+    fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, Error> {
         let mut command = process::Command::new(&self.program);
+        // The flags of an upgrade have some of them already; of two, the last one counts.
         command.args(arguments).args(["--output", "json"]);
-        if let Some(namespace) = &self.namespace {
-            command.args(["--namespace", namespace]);
+        command.args(&self.connection);
+        let output = command.output().map_err(|source| Error::NotStarted {
+            program: self.program.clone(),
+            source,
+        })?;
+        let command = arguments.join(" ");
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::Failed { command, errors });
         }
-        let words = arguments.join(" ");
-        let output = command
-            .output()
-            .with_context(|| format!("cannot run {}", self.program))?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "helm {words} failed: {}",
-            errors.trim()
-        );
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("cannot read the output of helm {words}"))
+            .map_err(|source| Error::Unreadable { command, source })
     }
 }

@@ -3,17 +3,20 @@
 //! ```text
 //! rendered charts ────────────┐
 //! live release ────► helm ────┴─► two revisions ─► check ─► report
+//! live objects ────► kubectl ───────────────────────┤
 //! settings of the policy ─► settings ─► levels ─────┘
 //! ```
 //!
-//! The plan and the findings are those of the policy (`helm-plan`). Live objects are not looked up: each
-//! counts as its manifest says.
+//! The plan and the findings are those of the policy (`helm-plan`).
 
 mod check;
 mod cli;
+mod connection;
 mod helm;
+mod kubectl;
 mod report;
 mod settings;
+mod terminal;
 
 use std::{
     fs,
@@ -24,12 +27,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use helm_plan::{ApplyMethod, Levels, Operation, Release, rendered, yaml};
+use helm_plan::{ApplyMethod, Levels, Live, Operation, Release, rendered, yaml};
 
 use crate::{
     check::Check,
     cli::{Apply, Cli, Command, Output, OutputArgs},
-    helm::Helm,
+    connection::Connection,
+    helm::{Change, Helm},
+    kubectl::Kubectl,
 };
 
 fn main() -> ExitCode {
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::FAILURE,
         Ok(false) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {}", with_causes(&error));
+            eprintln!("Error: {}", terminal::lines(&with_causes(&error)));
             ExitCode::from(2)
         }
     }
@@ -56,7 +61,7 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 /// Whether there is something to reject.
 fn run(command: Command) -> Result<bool> {
-    let (operation, current, target, output) = match command {
+    let (change, kubectl, output) = match command {
         Command::Charts {
             before,
             after,
@@ -70,8 +75,12 @@ fn run(command: Command) -> Result<bool> {
                 rendered_chart(&text, &release, &namespace, number, apply)
                     .with_context(|| path.display().to_string())
             };
-            let (before, after) = (revision(1, &before)?, revision(2, &after)?);
-            (Operation::Upgrade, before, after, output)
+            let change = Change {
+                operation: Operation::Upgrade,
+                current: Some(revision(1, &before)?),
+                target: revision(2, &after)?,
+            };
+            (change, None, output)
         }
         Command::Upgrade {
             release,
@@ -80,8 +89,10 @@ fn run(command: Command) -> Result<bool> {
             output,
             flags,
         } => {
-            let (current, target) = Helm::new(release, namespace).upgrade(&chart, &flags)?;
-            (Operation::Upgrade, current, target, output)
+            let connection = Connection::of(&flags);
+            let helm = Helm::new(release, namespace.as_deref(), &connection);
+            let change = helm.upgrade(&chart, &flags)?;
+            (change, Some(Kubectl::new(&connection)), output)
         }
         Command::Rollback {
             release,
@@ -89,11 +100,13 @@ fn run(command: Command) -> Result<bool> {
             namespace,
             output,
         } => {
-            let (current, target) = Helm::new(release, namespace).rollback(revision)?;
-            (Operation::Rollback, current, target, output)
+            let connection = Connection::of(&[]);
+            let helm = Helm::new(release, namespace.as_deref(), &connection);
+            let change = helm.rollback(revision)?;
+            (change, Some(Kubectl::new(&connection)), output)
         }
     };
-    report(operation, &current, target, &output)
+    report(change, kubectl, &output)
 }
 
 fn rendered_chart(
@@ -111,18 +124,39 @@ fn rendered_chart(
     Ok(Release::parse(record)?)
 }
 
-fn report(
-    operation: Operation,
-    current: &Release,
-    target: Release,
-    output: &OutputArgs,
-) -> Result<bool> {
+/// `kubectl` shows the live objects, if there are any.
+fn report(change: Change, mut kubectl: Option<Kubectl>, output: &OutputArgs) -> Result<bool> {
     let levels = output.settings.as_deref().map(levels).transpose()?;
-    let check = Check::new(operation, current, target, levels.unwrap_or_default())?;
+    let live = |api_version: &str, id: &_| match &mut kubectl {
+        Some(kubectl) => kubectl.look(api_version, id),
+        None => Live::Unknown,
+    };
+    let check = Check::new(
+        change.operation,
+        change.current.as_ref(),
+        change.target,
+        levels.unwrap_or_default(),
+        live,
+    )?;
+    if let Some(note) = kubectl.and_then(|kubectl| kubectl.note()) {
+        eprintln!("{}", terminal::lines(&note));
+    }
+    match check.assessment.not_looked_at {
+        0 => {}
+        1 => eprintln!("Note: 1 more live object was not looked at, so its manifest decides."),
+        more => {
+            eprintln!(
+                "Note: {more} more live objects were not looked at, so their manifests decide."
+            );
+        }
+    }
     let mut out = anstream::stdout().lock();
     match output.output {
         Output::Text => report::text(&check, &mut out)?,
-        Output::Json => writeln!(out, "{:#}", report::json(&check))?,
+        Output::Json => {
+            let json = format!("{:#}", report::json(&check));
+            writeln!(out, "{}", terminal::json(&json))?;
+        }
     }
     Ok(check.is_rejected())
 }

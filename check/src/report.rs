@@ -3,33 +3,61 @@
 //! In: a [`Check`]. Out: its text, or its JSON. Refuses: nothing. The phrases about steps and findings are
 //! their own (`helm_plan`), the same as in the answers of the policy.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 use helm_plan::{Action, Finding, Level, ObjectId, Stage, Step};
 use serde_json::{Value, json};
 
-use crate::check::Check;
+use crate::{check::Check, terminal};
+
+/// Where the report for people is written. Every line goes through [`Page::line`], which leaves nothing of
+/// control characters in names: the only ones in the report are those of its styles.
+struct Page<W>(W);
+
+const PLAIN: Style = Style::new();
+
+impl<W: Write> Page<W> {
+    fn line(&mut self, parts: &[(Style, &dyn Display)]) -> io::Result<()> {
+        for (style, part) in parts {
+            let part = terminal::line(&part.to_string());
+            write!(self.0, "{style}{part}{style:#}")?;
+        }
+        writeln!(self.0)
+    }
+
+    fn plain(&mut self, text: impl Display) -> io::Result<()> {
+        self.line(&[(PLAIN, &text)])
+    }
+
+    fn gap(&mut self) -> io::Result<()> {
+        writeln!(self.0)
+    }
+}
 
 /// Writes the report for people.
 pub(crate) fn text(check: &Check, out: &mut impl Write) -> io::Result<()> {
+    let mut page = Page(out);
     let (assessment, target) = (&check.assessment, &check.assessment.target);
     let revisions = match assessment.current {
         Some(current) => format!("from revision {current} to {}", target.revision),
         None => format!("as revision {}", target.revision),
     };
-    let bold = Style::new().bold();
-    writeln!(
-        out,
-        "{bold}helm {} of release {} in namespace {}, {revisions}{bold:#}\n",
+    let title = format!(
+        "helm {} of release {} in namespace {}, {revisions}",
         assessment.operation.name(),
         target.name,
         target.namespace,
-    )?;
-    steps(&assessment.plan.steps, out)?;
+    );
+    page.line(&[(Style::new().bold(), &title)])?;
+    page.gap()?;
+    steps(&assessment.plan.steps, &mut page)?;
     let (mut rejected, mut warnings) = (0, 0);
     for (level, finding) in check.findings() {
-        self::finding(level, finding, out)?;
+        self::finding(level, finding, &mut page)?;
         match level {
             Level::Reject => rejected += 1,
             Level::Rescue | Level::Warn => warnings += 1,
@@ -37,41 +65,42 @@ pub(crate) fn text(check: &Check, out: &mut impl Write) -> io::Result<()> {
         }
     }
     match (rejected, warnings) {
-        (0, 0) => writeln!(out, "No findings: the release keeps what its pods need."),
-        (_, 1) => writeln!(out, "{rejected} rejected, 1 warning."),
-        (_, _) => writeln!(out, "{rejected} rejected, {warnings} warnings."),
+        (0, 0) => page.plain("No findings: the release keeps what its pods need."),
+        (_, 1) => page.plain(format!("{rejected} rejected, 1 warning.")),
+        (_, _) => page.plain(format!("{rejected} rejected, {warnings} warnings.")),
     }
 }
 
-fn steps(steps: &[Step], out: &mut impl Write) -> io::Result<()> {
+fn steps(steps: &[Step], page: &mut Page<impl Write>) -> io::Result<()> {
     if steps.is_empty() {
-        return writeln!(out, "Helm would change nothing.\n");
+        page.plain("Helm would change nothing.")?;
+        return page.gap();
     }
-    writeln!(out, "Helm would:")?;
+    page.plain("Helm would:")?;
     for step in steps {
-        let style = style_of(step.action);
-        writeln!(out, "  {style}{step}{style:#}")?;
+        page.line(&[(PLAIN, &"  "), (style_of(step.action), step)])?;
     }
-    writeln!(out)
+    page.gap()
 }
 
-fn finding(level: Level, finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+fn finding(level: Level, finding: &Finding, page: &mut Page<impl Write>) -> io::Result<()> {
     let color = match level {
         Level::Reject => AnsiColor::Red,
         Level::Rescue | Level::Warn | Level::Ignore => AnsiColor::Yellow,
     };
     let style = Style::new().bold().fg_color(Some(color.into()));
-    writeln!(out, "{style}{level}{style:#} {finding}.")?;
+    page.line(&[(style, &level), (PLAIN, &format!(" {finding}."))])?;
     if level == Level::Rescue {
-        writeln!(out, "  Kept by the policy (not with --no-hooks).")?;
+        page.plain("  Kept by the policy (not with --no-hooks).")?;
     }
     if !finding.consumers.is_empty() {
-        writeln!(out, "  Needed by: {}.", names(finding).join(", "))?;
+        page.plain(format!("  Needed by: {}.", names(finding).join(", ")))?;
     }
     for way_out in finding.ways_out() {
-        writeln!(out, "  - {way_out}")?;
+        page.plain(format!("  - {way_out}"))?;
     }
-    writeln!(out, "  More: {}\n", finding.lint().url())
+    page.plain(format!("  More: {}", finding.lint().url()))?;
+    page.gap()
 }
 
 fn style_of(action: Action) -> Style {

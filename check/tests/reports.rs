@@ -15,7 +15,7 @@ use std::{
 
 use insta::{Settings, assert_snapshot};
 
-/// Runs the program in `tests/`, with a `helm` that answers from `tests/releases`.
+/// Runs the program in `tests/`, with a `helm` and a `kubectl` that answer from `tests/releases`.
 fn run(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
 }
@@ -25,8 +25,18 @@ fn program(arguments: &[&str]) -> Command {
     command
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
         .env("HELM_BIN", "releases/helm")
+        .env("KUBECTL", "releases/kubectl")
         .args(arguments);
     command
+}
+
+/// With the live objects in this folder: what it prints to stdout and stderr, if it exits with this code.
+#[track_caller]
+fn with_live(live: &str, arguments: &[&str], code: i32) -> (String, String) {
+    let output = program(arguments).env("LIVE", live).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    (String::from_utf8(output.stdout).unwrap(), errors)
 }
 
 /// What it prints, if it exits with this code.
@@ -99,13 +109,144 @@ fn one_warning() {
 
 #[test]
 fn rollback() {
-    assert_report("rollback", &["rollback", "web", "1"], 1);
+    assert_report("rollback", &ROLLBACK, 1);
 }
 
 /// Revision 3 has failed, so an upgrade begins with revision 2, which is deployed.
 #[test]
 fn upgrade_after_a_failed_one() {
     assert_report("upgrade", &["upgrade", "web", "./web"], 1);
+}
+
+const ROLLBACK: [&str; 3] = ["rollback", "web", "1"];
+
+/// Helm keeps an object that somebody has annotated, and so would the policy say.
+#[test]
+fn a_live_object_that_is_kept_is_no_finding() {
+    let (report, errors) = with_live("kept", &ROLLBACK, 0);
+    assert_eq!(errors, "");
+    let end = "\n\nNo findings: the release keeps what its pods need.\n";
+    assert!(report.ends_with(end), "{report}");
+}
+
+/// What cannot be looked at is no reason to stop: the manifest decides, and a note tells which object, why,
+/// and what was asked.
+#[test]
+fn a_live_object_that_cannot_be_seen_counts_as_its_manifest_says() {
+    let (report, errors) = with_live("forbidden", &ROLLBACK, 1);
+    assert!(
+        report.ends_with("\n\n1 rejected, 0 warnings.\n"),
+        "{report}"
+    );
+    assert_eq!(
+        errors,
+        "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: Error from server (Forbidden): nobody may see: \
+         kubectl get --ignore-not-found --output=json --show-managed-fields --namespace=shop -- ConfigMap.v1. web-config\n"
+    );
+    let (_, errors) = with_live("odd", &ROLLBACK, 1);
+    assert_eq!(
+        errors,
+        "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: cannot read the output of kubectl: \
+         expected ident at line 1 column 2\n"
+    );
+}
+
+/// Look-ups are bounded, as for the policy. One note tells of all that failed.
+#[test]
+fn many_live_objects() {
+    let upgrade = ["upgrade", "many", "./many"];
+    let (_, errors) = with_live("forbidden", &upgrade, 1);
+    let (first, rest) = errors.split_once("\n").unwrap();
+    let expected = "Note: kubectl cannot look at ConfigMap c00 and 31 more objects, so the manifest decides: Error from server";
+    assert!(first.starts_with(expected), "{first}");
+    let expected = "Note: 2 more live objects were not looked at, so their manifests decide.\n";
+    assert_eq!(rest, expected);
+}
+
+/// The flags after `--` are for all commands of Helm, and kubectl has other names for them.
+#[test]
+fn flags_and_variables_of_helm_reach_kubectl() {
+    let asked = |arguments: &[&str], variable: (&str, &str)| {
+        let output = program(arguments)
+            .envs([("LIVE", "forbidden"), variable])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let errors = asked(&ROLLBACK, ("HELM_KUBECONTEXT", "prod"));
+    let expected = "kubectl get --context=prod --ignore-not-found";
+    assert!(errors.contains(expected), "{errors}");
+    let flags = ["--", "--kube-context", "prod", "--kube-as-user=deployer"];
+    let upgrade = [["upgrade", "db", "./db"].as_slice(), &flags].concat();
+    let errors = asked(&upgrade, ("HELM_KUBECONTEXT", "test"));
+    let expected = "kubectl get --context=prod --as=deployer --ignore-not-found";
+    assert!(errors.contains(expected), "{errors}");
+}
+
+#[test]
+fn a_kubectl_that_is_missing() {
+    let output = program(&ROLLBACK)
+        .env("KUBECTL", "releases/no-kubectl")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: \
+         cannot run releases/no-kubectl: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn a_token_is_never_an_argument() {
+    let output = program(&ROLLBACK)
+        .envs([("LIVE", "forbidden"), ("HELM_KUBETOKEN", "hunter2")])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: helm has its token from HELM_KUBETOKEN, and kubectl \
+         takes one only as an argument, which others on this machine can see\n"
+    );
+}
+
+/// A release that does not exist, as `helm upgrade --install` would begin it.
+#[test]
+fn install() {
+    assert_report("install", &["upgrade", "new", "./new"], 0);
+}
+
+/// With `helm uninstall --keep-history` there are revisions, but no current one.
+#[test]
+fn install_after_an_uninstall() {
+    let report = report(&["upgrade", "gone", "./gone"], 0);
+    let title = "helm install of release gone in namespace shop, as revision 2\n\nHelm would:\n  apply Deployment gone\n";
+    assert!(report.starts_with(title), "{report}");
+}
+
+/// A rollback needs a revision.
+#[test]
+fn a_rollback_of_a_release_that_does_not_exist() {
+    assert_eq!(
+        error(&["rollback", "new", "1"]),
+        "Error: helm history new failed: Error: release: not found\n"
+    );
+}
+
+/// Names, namespaces and hook events come from records, and a record can hold any of them.
+#[test]
+fn control_characters_never_reach_the_terminal() {
+    let (text, errors) = with_live("forbidden", &["upgrade", "odd", "./odd"], 1);
+    let (json, _) = with_live(
+        "forbidden",
+        &["upgrade", "odd", "./odd", "--output", "json"],
+        1,
+    );
+    for printed in [&text, &json, &errors] {
+        let odd = printed.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(odd, None, "{printed:?}");
+    }
+    assert_printed("control-characters", format!("{errors}{text}"));
 }
 
 #[test]
@@ -183,7 +324,7 @@ fn a_helm_that_fails() {
     assert_eq!(
         error(&[["upgrade", "api", "./api"].as_slice(), &all].concat()),
         "Error: helm upgrade api ./api --dry-run=server --set a=b failed: \
-         Error: nothing is known of: upgrade api ./api --dry-run=server --set a=b --output json --namespace shop\n"
+         Error: nothing is known of: upgrade api ./api --dry-run=server --set a=b --output json --namespace=shop\n"
     );
     assert_eq!(
         error(&["rollback", "web", "9"]),

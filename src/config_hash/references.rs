@@ -13,13 +13,13 @@ use k8s_openapi::{
     Resource,
     api::core::v1::{ConfigMap, Secret},
 };
-use pod_references::{Keys, Kind, Purpose, WrongShape};
+use pod_references::{
+    Keys, Kind, Purpose, WrongShape,
+    extra::{self, ImpossibleName},
+};
 use serde_json::Value;
 
-use crate::{
-    annotations::{self, EXTRA_CONFIGMAPS, EXTRA_SECRETS},
-    settings,
-};
+use crate::settings;
 
 /// The keys that the kubelet reads from an image pull Secret, one for each type of it.
 const IMAGE_PULL_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
@@ -37,15 +37,8 @@ pub enum Error {
     #[error(transparent)]
     WrongShape(#[from] WrongShape),
     /// A name that no object can have, in one of the `extra-…` annotations.
-    #[error(
-        "annotation {annotation} names {name:?}, but a name cannot contain {character:?}; \
-         separate names with commas"
-    )]
-    ImpossibleName {
-        annotation: &'static str,
-        name: String,
-        character: char,
-    },
+    #[error(transparent)]
+    ImpossibleName(#[from] ImpossibleName),
 }
 
 /// A ConfigMap or Secret in the namespace of the workload.
@@ -76,7 +69,12 @@ impl ConfigKind {
         match kind {
             Kind::ConfigMap => Some(Self::ConfigMap),
             Kind::Secret => Some(Self::Secret),
-            Kind::ServiceAccount | Kind::PersistentVolumeClaim => None,
+            Kind::ServiceAccount
+            | Kind::PersistentVolumeClaim
+            | Kind::PriorityClass
+            | Kind::RuntimeClass
+            | Kind::SecretProviderClass
+            | Kind::StorageClass => None,
         }
     }
 }
@@ -147,7 +145,9 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             .or_default()
             .add(keys, optional);
     };
-    for need in pod_references::needs(template, "spec.template")? {
+    let named = pod_references::needs(template, "spec.template")?;
+    let extra = extra::needs(workload).collect::<Result<Vec<_>, _>>()?;
+    for need in named.into_iter().chain(extra) {
         let Some(kind) = ConfigKind::of(need.kind) else {
             continue;
         };
@@ -160,38 +160,11 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
         };
         add(kind, need.name, keys, need.optional);
     }
-    for (kind, annotation) in [
-        (ConfigKind::ConfigMap, EXTRA_CONFIGMAPS),
-        (ConfigKind::Secret, EXTRA_SECRETS),
-    ] {
-        for name in extra_names(workload, annotation)? {
-            add(kind, name, Keys::All, false);
-        }
-    }
     references.retain(|id, _| match id.kind {
         ConfigKind::ConfigMap => id.name != ROOT_CA && !settings.ignore.config_map(&id.name),
         ConfigKind::Secret => !settings.ignore.secret(&id.name),
     });
     Ok(references)
-}
-
-fn extra_names(workload: &Value, annotation: &'static str) -> Result<Vec<String>, Error> {
-    let list = annotations::get(workload, annotations::OBJECT, annotation).unwrap_or_default();
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let impossible = |c: &char| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.');
-            match name.chars().find(impossible) {
-                None => Ok(name.to_owned()),
-                Some(character) => Err(Error::ImpossibleName {
-                    annotation,
-                    name: name.to_owned(),
-                    character,
-                }),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
 //! Reads what a pending record is judged by: itself, the current release, and live objects.
 //!
 //! In: a pending record, and the cluster. Out: an [`Assessed`] release. Refuses: a record that cannot be
-//! read, a look-up that failed.
+//! read, a history without a current revision, a look-up that failed.
 
 use helm_plan::{
-    Assessment,
+    Assessment, Live, assess,
     lifecycle::Operation,
-    live::Live,
     manifest::ObjectId,
     record::{self, Driver},
     release::{self, Release},
 };
 use serde_json::Value;
 
-use super::history::{self, Current, History};
+use super::history::{self, History};
 use crate::{
     cluster::{Cause, Cluster, LookupError, ObjectRef},
     settings::ReleaseGuard,
@@ -33,8 +32,6 @@ pub(super) struct Assessed {
     pub(super) assessment: Assessment,
     /// How Helm stores this release.
     pub(super) driver: Driver,
-    /// Why the target was not compared with the current revision.
-    pub(super) not_compared: Option<String>,
     /// The revision that a rollback goes back to, where the record tells.
     pub(super) rollback_target: Option<u64>,
 }
@@ -51,7 +48,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Manifest(#[from] release::Error),
     #[error(transparent)]
-    Assess(#[from] helm_plan::assess::Error<LookupError>),
+    Assess(#[from] assess::Error<LookupError>),
     /// Of the pending records of a namespace.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -70,18 +67,14 @@ pub(super) fn assess(
         namespace: record.namespace,
         max_record_bytes: guard.max_record_bytes,
     };
-    let (current, not_compared) = match history.current(operation, &target)? {
-        Current::None => (None, None),
-        Current::Record(record) => (Some(Release::parse(record)?), None),
-        Current::Unknown(why) => (None, Some(why)),
-    };
+    let current = history.current(operation, &target)?;
+    let current = current.map(Release::parse).transpose()?;
     let rollback_target = target.info.rollback_target();
     let target = Release::parse(target)?;
     let live = |api_version: &str, id: &ObjectId| look_at(api_version, id, cluster);
     Ok(Assessed {
         assessment: helm_plan::assess(operation, current.as_ref(), target, live)?,
         driver: record.driver,
-        not_compared,
         rollback_target,
     })
 }

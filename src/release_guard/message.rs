@@ -44,9 +44,6 @@ pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool)
             })
         }
     };
-    if let Some(why) = &assessed.not_compared {
-        verdict = verdict.warn(why).audit("release-not-compared", why);
-    }
     for finding in of_level(Level::Rescue, assessed, guard) {
         verdict = verdict.warn(warning(
             "kept by this policy (not with --no-hooks): ",
@@ -119,7 +116,6 @@ pub(super) fn rejection(
     let (name, namespace, revision) = (&target.name, &target.namespace, target.revision);
     let step = match assessment.current {
         Some(current) => format!("from revision {current} to {revision}"),
-        None if assessed.not_compared.is_some() => format!("to revision {revision}"),
         None => format!("as revision {revision}"),
     };
     let outcome = match rejected.iter().any(|finding| finding.lint().is_loss) {

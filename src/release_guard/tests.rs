@@ -786,6 +786,12 @@ fn what_else_keeps_a_release_from_being_judged() {
             "the label says pending, but the status inside the record does not",
         ),
         (
+            "no revision before",
+            record.clone(),
+            &Objects::default(),
+            "release web in namespace shop has no revision to upgrade from",
+        ),
+        (
             "a failed look-up",
             record,
             &away,
@@ -817,34 +823,6 @@ fn what_else_keeps_a_release_from_being_judged() {
         message.contains("data.release: the decoded record is larger than 10 bytes. Nothing was changed.\nTo allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …\nTo read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings\nTo allow all such releases: "),
         "{message}"
     );
-}
-
-/// `--history-max` has deleted the record of the revision that Helm began with.
-#[test]
-fn what_cannot_be_compared_passes_with_a_warning() {
-    let hook = config("a").hook("pre-install,pre-rollback").policy("hook-succeeded");
-    let lost: Docs<'_> = &[&hook, &mounts("web", "a")];
-    let fine: Docs<'_> = &[&config("a"), &mounts("web", "a")];
-    let cluster = Objects::new([revision(1, fine).secret()]);
-    let rollback = |docs| {
-        let record = revision(3, docs).status("pending-rollback");
-        record.with("/info/description", "Rollback to 1").secret()
-    };
-    let because = "release record Secret shop/sh.helm.release.v1.web.v2 does not exist (--history-max deletes records), so what this rollback deletes was not checked";
-    let warning = format!("rollout-guard: {because}");
-    let verdict = judged(rollback(fine), &cluster);
-    assert_accepted(&verdict, &[&warning]);
-    assert_audit(&verdict, &[("release-not-compared", because)]);
-
-    let verdict = judged(rollback(lost), &cluster);
-    let Outcome::Reject { message, .. } = &verdict.outcome else {
-        panic!("{verdict:?}")
-    };
-    assert!(
-        message.starts_with("rollout-guard: helm rollback of release web in namespace shop, to revision 3, would lose"),
-        "{message}"
-    );
-    assert_eq!(verdict.warnings, [warning]);
 }
 
 /// Revision 2 has the ConfigMap as a regular resource, revision 1 as a hook that a rollback does not run.

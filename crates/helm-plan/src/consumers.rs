@@ -1,38 +1,38 @@
-//! Who needs an object: the pods of the target release.
+//! Who needs an object: the pods of the target release, and its claims for storage.
 //!
 //! In: the target release. Out: each [`Consumer`] with what it needs, in the order of the manifest, then
-//! the pods of hooks.
-//! Refuses: a workload of Kubernetes itself whose pod template has the wrong shape.
+//! those of hooks.
+//! Refuses: an object of Kubernetes itself whose pod template or claim has the wrong shape.
 
 use std::collections::BTreeSet;
 
-use pod_references::{Keys, Kind, Need, WrongShape};
+use pod_references::{Keys, Kind, Need, WrongShape, extra};
 use serde_json::Value;
 
 use crate::{
     declared::Declared,
-    kinds::{self, PodTemplate},
+    kinds::{self, Claims, PodTemplate},
     lifecycle::{Operation, Stage},
     manifest::{Object, ObjectId},
     release::{Hook, Release},
 };
 
-/// A workload whose pod template cannot be read.
+/// A workload or claim that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{object}: {source}")]
 pub struct Error {
-    /// The workload.
+    /// The workload or claim.
     pub object: Box<ObjectId>,
-    /// What is wrong with its pod template.
+    /// What is wrong with it.
     pub source: WrongShape,
 }
 
-/// A need of the pods of one object.
+/// A need of one object: of its pods, or of a claim.
 #[derive(Debug, Clone)]
 pub struct Consumer<'a> {
-    /// The object with the pod template.
+    /// The object with the pod template or the claim.
     pub object: &'a Object,
-    /// When its pods run.
+    /// When its pods run, or the claim is there.
     pub when: When,
     /// The hook that it is part of.
     pub hook: Option<&'a Hook>,
@@ -44,11 +44,13 @@ pub struct Consumer<'a> {
     pub optional: bool,
     /// Its manifest no longer names the ServiceAccount, and its pods keep it.
     pub kept_by_api_server: bool,
-    /// None of its pods runs now.
+    /// No pods of it may need the object now: it has no replicas, is suspended, or is a Job that may have
+    /// finished. Or its claims may be bound, and need their StorageClass no more. What is lost is missed
+    /// later, if ever.
     pub is_idle: bool,
 }
 
-/// When the pods run.
+/// When the pods run. A claim is a thing that stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// From the time at which the target's resources are applied.
@@ -82,7 +84,9 @@ pub(crate) fn consumers<'a>(
         .iter()
         .map(|object| (object, When::Workload, None));
     let runs = [Stage::Pre, Stage::Post].into_iter().flat_map(|stage| {
-        let hooks = target.hooks_at(operation, stage);
+        let mut hooks = target.hooks_at(operation, stage);
+        // A hook that lists the event again needs the same again.
+        hooks.dedup_by(|one, other| std::ptr::eq(*one, *other));
         hooks.into_iter().map(move |hook| (hook, When::Hook(stage)))
     });
     let later = target
@@ -99,26 +103,42 @@ pub(crate) fn consumers<'a>(
         objects.map(move |object| (object, when_of(object), Some(hook)))
     });
     let mut consumers = Vec::new();
+    let mut kept_of = BTreeSet::new();
     for (object, when, hook) in workloads.chain(hooks) {
-        let needs = match needs(object) {
+        let (of_pods, of_claims) = match (needs_of_pods(object), needs_of_claims(object)) {
+            (Ok(of_pods), Ok(of_claims)) => (of_pods, of_claims),
             // Whatever is wrong with it, this operation does not run it.
-            Err(_) if when == When::Later => continue,
-            needs => needs?,
+            _ if when == When::Later => continue,
+            (of_pods, of_claims) => (of_pods?, of_claims?),
         };
-        let kept = match when {
-            When::Workload => kept_by_api_server(current, object, &needs),
+        let before = match when {
+            When::Workload => current.resources(&object.id).first().copied(),
             _ => None,
         };
-        let needs = needs.into_iter().map(|need| (need, false));
-        let needs = needs.chain(kept.map(|need| (need, true)));
-        consumers.extend(needs.map(|(need, kept_by_api_server)| Consumer {
+        let kept = match before {
+            // A manifest may repeat an object any number of times: one look at what it was is enough.
+            Some(before) if keeps_account(object, &of_pods) && kept_of.insert(&object.id) => {
+                account(before)
+            }
+            _ => None,
+        };
+        let is_idle = is_idle(before, object);
+        let is_bound = is_idle || before.is_some_and(|before| has_its_claims(before, object));
+        let of_pods = of_pods.into_iter().map(|need| (need, false, is_idle));
+        let of_claims = of_claims.into_iter().map(|need| (need, false, is_bound));
+        let kept = kept.map(|need| (need, true, is_idle));
+        let needs = of_pods.chain(of_claims).chain(kept);
+        consumers.extend(needs.map(|(need, kept_by_api_server, is_idle)| Consumer {
             object,
             when,
             hook,
             needs: ObjectId {
-                group: String::new(),
+                group: need.kind.group().to_owned(),
                 kind: need.kind.to_string(),
-                namespace: object.id.namespace.clone(),
+                namespace: match need.kind.is_cluster_scoped() {
+                    true => String::new(),
+                    false => object.id.namespace.clone(),
+                },
                 name: need.name,
             },
             optional: need.optional,
@@ -127,47 +147,121 @@ pub(crate) fn consumers<'a>(
                 Keys::Only(keys) => Some(keys),
             },
             kept_by_api_server,
-            is_idle: false,
+            is_idle,
         }));
     }
     Ok(consumers)
 }
 
-/// The ServiceAccount that a workload had and has no more, by its manifest. The API server has copied
-/// its name to the deprecated field `serviceAccount`, which no client removes, and takes it from there
-/// (kubernetes/kubernetes#72519, helm/helm#5473).
-fn kept_by_api_server(current: &Declared<'_>, object: &Object, now: &[Need]) -> Option<Need> {
-    let is_account = |need: &Need| need.kind == Kind::ServiceAccount;
-    if now.iter().any(is_account) {
-        return None;
-    }
-    let in_current = current.resources(&object.id).first()?;
-    needs(in_current).ok()?.into_iter().find(is_account)
+fn is_account(need: &Need) -> bool {
+    need.kind == Kind::ServiceAccount
 }
 
-/// What the pods of an object need; nothing, when it has none.
-pub fn needs(object: &Object) -> Result<Vec<Need>, Error> {
-    let place = match kinds::pod_template(&object.id.group, &object.id.kind) {
-        PodTemplate::Object => "",
-        PodTemplate::SpecTemplate => "/spec/template",
-        PodTemplate::JobTemplate => "/spec/jobTemplate/spec/template",
-        // What other kinds have there is theirs to define: it counts where it reads as a pod template.
-        PodTemplate::Unknown => {
-            let template = object.body.pointer("/spec/template");
-            let template = template.unwrap_or(&Value::Null);
-            let has_pods = template.pointer("/spec/containers").is_some();
-            let needs = has_pods.then(|| pod_references::needs(template, "").ok());
-            return Ok(needs.flatten().unwrap_or_default());
+/// Whether an object that names no ServiceAccount keeps the one that it had. The API server has copied the
+/// name to the deprecated field `serviceAccount`, which no client removes, and takes it from there
+/// (kubernetes/kubernetes#72519, helm/helm#5473). It does so in the kinds of Kubernetes itself alone: in
+/// custom kinds a pod template is just data.
+fn keeps_account(object: &Object, now: &[Need]) -> bool {
+    let place = kinds::pod_template(&object.id.group, &object.id.kind);
+    place != PodTemplate::Unknown && !now.iter().any(is_account)
+}
+
+fn account(object: &Object) -> Option<Need> {
+    needs_of_pods(object).ok()?.into_iter().find(is_account)
+}
+
+/// Whether no pods of an object may run now. `before` is the same object in the current release.
+fn is_idle(before: Option<&Object>, object: &Object) -> bool {
+    let is = |field, value: Value| spec(object, field) == Some(&value);
+    // It ran when it was created, and its pods cannot be changed. If it is no longer there (its TTL has
+    // removed it), Helm creates it again: nothing is certain.
+    let has_run =
+        || before.is_some_and(|before| before.body.get("spec") == object.body.get("spec"));
+    match (object.id.group.as_str(), object.id.kind.as_str()) {
+        ("apps", "DaemonSet") => false,
+        ("batch", "CronJob") => is("suspend", true.into()),
+        ("batch", "Job") => is("suspend", true.into()) || has_run(),
+        ("", "Pod") => {
+            let runs_once = ["Never", "OnFailure"]
+                .into_iter()
+                .any(|policy| is("restartPolicy", policy.into()));
+            runs_once && has_run()
         }
+        _ => replicas(object) == Some(0),
+    }
+}
+
+/// Whether an object made its claims in the current release, and makes no more now. A claim that is bound
+/// needs its class no more.
+fn has_its_claims(before: &Object, object: &Object) -> bool {
+    replicas(object).unwrap_or(1) <= replicas(before).unwrap_or(1)
+}
+
+fn replicas(object: &Object) -> Option<i64> {
+    spec(object, "replicas")?.as_i64()
+}
+
+fn spec<'a>(object: &'a Object, field: &str) -> Option<&'a Value> {
+    object.body.get("spec")?.get(field)
+}
+
+/// What an object needs: its pods, by their template and by the annotations of the workload, and its claims
+/// for storage. Nothing, when it has none.
+pub fn needs(object: &Object) -> Result<Vec<Need>, Error> {
+    let mut needs = needs_of_pods(object)?;
+    needs.extend(needs_of_claims(object)?);
+    Ok(needs)
+}
+
+fn needs_of_pods(object: &Object) -> Result<Vec<Need>, Error> {
+    let kind = kinds::pod_template(&object.id.group, &object.id.kind);
+    let place = match kind {
+        PodTemplate::Object => "",
+        PodTemplate::JobTemplate => "/spec/jobTemplate/spec/template",
+        PodTemplate::Unknown if !has_pods(object) => return Ok(Vec::new()),
+        PodTemplate::SpecTemplate | PodTemplate::Unknown => "/spec/template",
     };
     let Some(template) = object.body.pointer(place) else {
         return Ok(Vec::new());
     };
     let path = place.trim_start_matches('/').replace('/', ".");
-    pod_references::needs(template, &path).map_err(|source| Error {
-        object: Box::new(object.id.clone()),
-        source,
-    })
+    let mut needs = match pod_references::needs(template, &path) {
+        // What other kinds have there is theirs to define.
+        Err(_) if kind == PodTemplate::Unknown => Vec::new(),
+        needs => needs.map_err(|source| Error::in_object(object, source))?,
+    };
+    // The config hash tells of names that no object can have. Nothing that leaves has one.
+    needs.extend(extra::needs(&object.body).filter_map(Result::ok));
+    Ok(needs)
+}
+
+fn needs_of_claims(object: &Object) -> Result<Vec<Need>, Error> {
+    let needs = match kinds::claims(&object.id.group, &object.id.kind) {
+        Claims::Object => pod_references::claim_needs(&object.body, ""),
+        Claims::Templates => pod_references::claim_template_needs(&object.body),
+        Claims::Unknown if has_pods(object) => {
+            let needs = pod_references::claim_template_needs(&object.body);
+            Ok(needs.unwrap_or_default())
+        }
+        Claims::Unknown | Claims::None => Ok(Vec::new()),
+    };
+    needs.map_err(|source| Error::in_object(object, source))
+}
+
+/// Whether `spec.template` of a kind that is not known reads as a pod template. In other kinds it may be
+/// the template of something else (a SealedSecret's Secret).
+fn has_pods(object: &Object) -> bool {
+    let containers = object.body.pointer("/spec/template/spec/containers");
+    containers.is_some()
+}
+
+impl Error {
+    fn in_object(object: &Object, source: WrongShape) -> Self {
+        Self {
+            object: Box::new(object.id.clone()),
+            source,
+        }
+    }
 }
 
 #[cfg(test)]

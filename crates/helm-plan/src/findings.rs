@@ -88,10 +88,15 @@ registry! {
     namespace_deleted: NamespaceDeleted,
     crd_deleted: CrdDeleted,
     dangling_reference: DanglingReference,
+    maker_deleted: MakerDeleted,
+    other_release: OtherRelease,
     hook_self_deleted: HookSelfDeleted,
+    hook_not_run: HookNotRun,
     hook_too_late: HookTooLate,
+    hook_waits: HookWaits,
     hook_conflict: HookConflict,
     hook_recreates_storage: HookRecreatesStorage,
+    hook_recreates_object: HookRecreatesObject,
     no_rollout: NoRollout,
 }
 

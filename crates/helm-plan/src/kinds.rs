@@ -1,5 +1,5 @@
 //! What is known about kinds: whether they live in a namespace, whether they run to completion, and where
-//! their pod template is.
+//! their pod template and their claims for storage are.
 //!
 //! In: a group and a kind. Out: the fact. Refuses: nothing; an unknown kind counts as a custom one.
 
@@ -54,6 +54,29 @@ pub(crate) fn pod_template(group: &str, kind: &str) -> PodTemplate {
         | ("batch", "Job")
         | ("", "ReplicationController") => PodTemplate::SpecTemplate,
         _ => PodTemplate::Unknown,
+    }
+}
+
+/// Where in an object claims for storage are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claims {
+    /// The object is a claim itself.
+    Object,
+    /// `spec.volumeClaimTemplates`, by the definition of the kind.
+    Templates,
+    /// Nowhere.
+    None,
+    /// `spec.volumeClaimTemplates` counts beside what can be read as a pod template.
+    Unknown,
+}
+
+/// Where in an object of a kind claims for storage are.
+pub(crate) fn claims(group: &str, kind: &str) -> Claims {
+    match (group, kind) {
+        ("", "PersistentVolumeClaim") => Claims::Object,
+        ("apps", "StatefulSet") => Claims::Templates,
+        _ if pod_template(group, kind) == PodTemplate::Unknown => Claims::Unknown,
+        _ => Claims::None,
     }
 }
 

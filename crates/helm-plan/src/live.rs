@@ -121,5 +121,20 @@ pub(crate) fn other_writer<'a>(object: &'a Value, key: &str) -> Option<&'a str> 
     writers.find(is_other)
 }
 
+/// Whether a live ConfigMap or Secret has a key. `None`: its field managers do not tell.
+pub(crate) fn has_key(object: &Value, key: &str) -> Option<bool> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let key = format!("f:{key}");
+    let owns = |entry: &Value, field: &str| {
+        let fields = entry.get("fieldsV1");
+        fields
+            .and_then(|fields| fields.get(field)?.get(&key))
+            .is_some()
+    };
+    let fields = ["f:data", "f:binaryData", "f:stringData"];
+    let has = |entry: &Value| fields.iter().any(|field| owns(entry, field));
+    (!entries.is_empty()).then(|| entries.iter().any(has))
+}
+
 #[cfg(test)]
 mod tests;

@@ -157,6 +157,60 @@ impl<'a> Makers<'a> {
     }
 }
 
+/// What a maker makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The Secret or ConfigMap.
+    pub(crate) id: ObjectId,
+    /// Kubernetes deletes it with its maker, which owns it. Otherwise it stays, or nobody knows.
+    pub(crate) is_owned: bool,
+}
+
+/// The objects that an object makes as a whole.
+pub(crate) fn made_by(object: &Object) -> Vec<Made> {
+    let made = known(object).unwrap_or_default().into_iter();
+    made.filter(|(_, _, makes)| *makes == Makes::Object)
+        .map(|(kind, name, _)| Made {
+            id: ObjectId {
+                group: String::new(),
+                kind: kind.to_owned(),
+                namespace: object.id.namespace.clone(),
+                name,
+            },
+            is_owned: owns(object),
+        })
+        .collect()
+}
+
+/// Whether a maker is the owner of what it makes. Those of the whole cluster choose their namespaces, so
+/// that it is not certain what they make.
+fn owns(object: &Object) -> bool {
+    let text = |path: &str| object.body.pointer(path).and_then(Value::as_str);
+    match (object.id.group.as_str(), object.id.kind.as_str()) {
+        ("external-secrets.io", "ExternalSecret") => {
+            matches!(text("/spec/target/creationPolicy"), None | Some("Owner"))
+        }
+        ("bitnami.com", "SealedSecret") => {
+            let template = object.body.pointer("/spec/template");
+            let skips = |template| {
+                let key = "sealedsecrets.bitnami.com/skip-set-owner-references";
+                metadata::annotation(template, key) == Some("true")
+            };
+            !template.is_some_and(skips)
+        }
+        ("secrets.infisical.com", _) => {
+            text("/spec/managedSecretReference/creationPolicy") == Some("Owner")
+        }
+        ("kubernetes-client.io", "ExternalSecret")
+        | ("onepassword.com", "OnePasswordItem")
+        | ("kafka.strimzi.io", "KafkaUser")
+        | ("ricoberger.de", "VaultSecret")
+        | ("isindir.github.com", "SopsSecret")
+        | ("secretgenerator.mittwald.de" | "secrets.hashicorp.com", _) => true,
+        _ => false,
+    }
+}
+
 fn is_default_account(id: &ObjectId) -> bool {
     id.group.is_empty() && id.kind == "ServiceAccount" && id.name == "default"
 }

@@ -9,7 +9,7 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::{
-    findings::{Change, Fact, report},
+    findings::{Change, Fact, Level, report},
     lifecycle::{Operation, Stage},
     live::LiveObjects,
     manifest::{self, ObjectId},
@@ -412,8 +412,63 @@ proptest! {
                     prop_assert!(!finding.consumers.is_empty());
                 }
                 Fact::HookTooLate(_) => prop_assert_ne!(plan.after_prune(id), Presence::Present),
-                _ => {}
+                Fact::NamespaceDeleted(_) | Fact::CrdDeleted(_) | Fact::MakerDeleted(_) | Fact::OtherRelease(_) => {
+                    prop_assert!(plan.actions(id).any(|action| action == Action::Prune), "{finding}");
+                }
+                Fact::HookNotRun(_) => {
+                    prop_assert!(!scenario.is_regular(id) && plan.actions(id).next().is_none(), "{finding}");
+                    prop_assert!(!finding.consumers.is_empty());
+                }
+                Fact::HookWaits(_) => {
+                    prop_assert!(!scenario.was_regular(id));
+                    prop_assert!(finding.consumers.iter().all(ObjectId::runs_to_completion), "{finding}");
+                }
+                Fact::HookRecreatesObject(_) => prop_assert_eq!(plan.at_end(id), Presence::Present, "{}", finding),
+                Fact::HookConflict(_) | Fact::HookRecreatesStorage(_) | Fact::NoRollout(_) => {}
             }
+        }
+    }
+
+    /// Nothing leaves, no hook comes or goes or deletes itself: only what objects hold differs.
+    #[test]
+    fn what_loses_nothing_is_never_rejected(
+        pieces in vec(piece(), 0..8),
+        is_rollback in any::<bool>(),
+        ssa in any::<(bool, bool)>(),
+        failed in any::<bool>(),
+        ran in any::<bool>(),
+        kept in subsequence(vec!["a", "b"], 0..3),
+    ) {
+        let deletes_itself = |piece: &Piece| {
+            let policies = piece.hook.iter().filter_map(|hook| hook.policies.as_ref());
+            policies.flatten().any(|policy| *policy == "hook-succeeded")
+        };
+        let stays: Vec<_> = pieces.into_iter().filter(|piece| !deletes_itself(piece)).collect();
+        let with = |number, value: &str, ssa| {
+            let texts: Vec<_> = stays.iter().map(|piece| piece.text().replace("key: value", &format!("key: {value}"))).collect();
+            let docs: Vec<&dyn std::fmt::Display> = texts.iter().map(|text| text as _).collect();
+            let revision = revision(number, &docs);
+            if ssa { revision.server_side() } else { revision }
+        };
+        let before = with(1, "one", ssa.0).status(if failed { "failed" } else { "deployed" });
+        let before = if ran { before.ran() } else { before };
+        let scenario = Scenario {
+            operation: if is_rollback { Operation::Rollback } else { Operation::Upgrade },
+            current: Some(before.release()),
+            target: with(2, "two", ssa.1).release(),
+            live: kept.into_iter().map(|name| (config_id(name), live(true))).collect(),
+        };
+        let plan = scenario.plan();
+        let change = Change {
+            operation: scenario.operation,
+            current: scenario.current.as_ref(),
+            target: &scenario.target,
+            plan: &plan,
+            live: &scenario.live,
+        };
+        for finding in report(change).unwrap().findings {
+            let level = finding.lint().default_level;
+            prop_assert!(level != Level::Reject || finding.is_uncertain(), "{finding}");
         }
     }
 }

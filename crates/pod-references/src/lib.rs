@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod extra;
 mod field;
 #[cfg(any(test, feature = "proptest"))]
 pub mod random;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use self::field::Field;
 pub use self::field::{Problem, WrongShape};
 
-/// The kinds of objects that a pod can need by name, in its own namespace.
+/// The kinds of objects that a pod, or a claim for storage, can need by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Read as files or environment.
@@ -23,6 +24,14 @@ pub enum Kind {
     ServiceAccount,
     /// Storage that the pods mount.
     PersistentVolumeClaim,
+    /// How urgent the pods are. Without it the API server refuses them.
+    PriorityClass,
+    /// What runs the containers. Without it the API server refuses the pods.
+    RuntimeClass,
+    /// Which secrets of an external store the Secrets Store CSI driver mounts.
+    SecretProviderClass,
+    /// How storage for a claim is made.
+    StorageClass,
 }
 
 impl Kind {
@@ -33,6 +42,35 @@ impl Kind {
             Self::Secret => "Secret",
             Self::ServiceAccount => "ServiceAccount",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::PriorityClass => "PriorityClass",
+            Self::RuntimeClass => "RuntimeClass",
+            Self::SecretProviderClass => "SecretProviderClass",
+            Self::StorageClass => "StorageClass",
+        }
+    }
+
+    /// The API group without the version; empty for the core group.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::ConfigMap | Self::Secret | Self::ServiceAccount | Self::PersistentVolumeClaim => {
+                ""
+            }
+            Self::PriorityClass => "scheduling.k8s.io",
+            Self::RuntimeClass => "node.k8s.io",
+            Self::SecretProviderClass => "secrets-store.csi.x-k8s.io",
+            Self::StorageClass => "storage.k8s.io",
+        }
+    }
+
+    /// Whether the object is in no namespace. All others are in the namespace of the pod or claim.
+    pub fn is_cluster_scoped(self) -> bool {
+        match self {
+            Self::ConfigMap
+            | Self::Secret
+            | Self::ServiceAccount
+            | Self::PersistentVolumeClaim
+            | Self::SecretProviderClass => false,
+            Self::PriorityClass | Self::RuntimeClass | Self::StorageClass => true,
         }
     }
 }
@@ -43,12 +81,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One place in a pod template that names an object.
+/// One place in a pod template or claim that names an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The kind of the object.
     pub kind: Kind,
-    /// The name of the object. It is in the namespace of the pod.
+    /// The name of the object. It is in the namespace of the pod, or in none: see
+    /// [`Kind::is_cluster_scoped`].
     pub name: String,
     /// Which of its keys the pods use.
     pub keys: Keys,
@@ -72,7 +111,7 @@ pub enum Keys {
 pub enum Purpose {
     /// The program reads it, as files or environment.
     Config,
-    /// The kubelet or a volume driver uses it to start the pod.
+    /// The API server, the kubelet or a volume driver uses it to start the pod.
     Start,
     /// Credentials of the image registry.
     ImagePull,
@@ -88,6 +127,54 @@ pub fn needs(template: &Value, path: &str) -> Result<Vec<Need>, WrongShape> {
     needs.retain(|need| !need.name.is_empty());
     Ok(needs)
 }
+
+/// Reads the StorageClass of a claim for storage: a PersistentVolumeClaim, or a template of one. `path` is
+/// its place in the object, for errors; empty for the object itself.
+pub fn claim_needs(claim: &Value, path: &str) -> Result<Vec<Need>, WrongShape> {
+    let mut needs = Vec::new();
+    collect_claim(Field::new(claim, path), &mut needs)?;
+    needs.retain(|need| !need.name.is_empty());
+    Ok(needs)
+}
+
+/// Reads the StorageClasses of the claims that a StatefulSet makes for its pods
+/// (`spec.volumeClaimTemplates`).
+pub fn claim_template_needs(workload: &Value) -> Result<Vec<Need>, WrongShape> {
+    let mut needs = Vec::new();
+    if let Some(spec) = Field::new(workload, "").get("spec")? {
+        spec.each("volumeClaimTemplates", &mut |claim| {
+            collect_claim(claim, &mut needs)
+        })?;
+    }
+    needs.retain(|need| !need.name.is_empty());
+    Ok(needs)
+}
+
+/// The annotation that was the name of the StorageClass before the field was. Where both are, Kubernetes
+/// takes the annotation (component-helpers `storage/volume/helpers.go`, GetPersistentVolumeClaimClass).
+const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+fn collect_claim(claim: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {
+    let mut class = None;
+    if let Some(metadata) = claim.get("metadata")?
+        && let Some(annotations) = metadata.get("annotations")?
+    {
+        class = annotations.text(BETA_STORAGE_CLASS)?;
+    }
+    if class.is_none()
+        && let Some(spec) = claim.get("spec")?
+    {
+        class = spec.text("storageClassName")?;
+    }
+    needs.push(need(Kind::StorageClass, class, Keys::All, Purpose::Start));
+    Ok(())
+}
+
+/// The API server makes these itself, and again when they are deleted (pkg/apis/scheduling/types.go).
+const BUILT_IN_PRIORITIES: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
+
+/// The drivers of the Secrets Store, as the project and as GKE install it.
+const SECRETS_STORES: [&str; 2] = ["secrets-store.csi.k8s.io", "secrets-store-gke.csi.k8s.io"];
 
 fn collect_pod(spec: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {
     spec.each("volumes", &mut |volume| collect_volume(volume, needs))?;
@@ -121,6 +208,16 @@ fn collect_pod(spec: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape>
         Keys::All,
         Purpose::Start,
     ));
+    let priority = spec.text("priorityClassName")?;
+    let priority = priority.filter(|name| !BUILT_IN_PRIORITIES.contains(&name.as_str()));
+    let runtime = spec.text("runtimeClassName")?;
+    needs.extend(
+        [
+            (Kind::PriorityClass, priority),
+            (Kind::RuntimeClass, runtime),
+        ]
+        .map(|(kind, name)| need(kind, name, Keys::All, Purpose::Start)),
+    );
     Ok(())
 }
 
@@ -161,6 +258,23 @@ fn collect_volume(volume: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongS
         needs.push(need(
             Kind::PersistentVolumeClaim,
             name,
+            Keys::All,
+            Purpose::Start,
+        ));
+    }
+    if let Some(ephemeral) = volume.get("ephemeral")?
+        && let Some(claim) = ephemeral.get("volumeClaimTemplate")?
+    {
+        collect_claim(claim, needs)?;
+    }
+    if let Some(csi) = volume.get("csi")?
+        && let Some(driver) = csi.text("driver")?
+        && SECRETS_STORES.contains(&driver.as_str())
+        && let Some(attributes) = csi.get("volumeAttributes")?
+    {
+        needs.push(need(
+            Kind::SecretProviderClass,
+            attributes.text("secretProviderClass")?,
             Keys::All,
             Purpose::Start,
         ));

@@ -16,21 +16,28 @@ pub fn pod_template() -> impl Strategy<Value = Value> {
 }
 
 fn pod_spec() -> impl Strategy<Value = Value> {
-    let account = option::of(name());
+    let names = (
+        option::of(name()),
+        option::of(prop_oneof![4 => name(), 1 => Just(json!("system-node-critical"))]),
+        option::of(name()),
+    );
     (
         list(volume(), 4),
         list(container(), 2),
         list(container(), 3),
         list(field("name", name()), 2),
-        account,
+        names,
     )
-        .prop_map(|(volumes, init, containers, pull, account)| {
+        .prop_map(|(volumes, init, containers, pull, names)| {
+            let (account, priority, runtime) = names;
             object([
                 ("volumes", volumes),
                 ("initContainers", init),
                 ("containers", containers.or(Some(json!([])))),
                 ("imagePullSecrets", pull),
                 ("serviceAccountName", account),
+                ("priorityClassName", priority),
+                ("runtimeClassName", runtime),
             ])
         })
 }
@@ -57,8 +64,37 @@ fn volume() -> impl Strategy<Value = Value> {
         1 => Union::new(drivers),
         1 => credentials("csi", "nodePublishSecretRef"),
         1 => field("azureFile", field("secretName", name())),
+        1 => secrets_store(),
+        1 => field("ephemeral", field("volumeClaimTemplate", claim())),
         1 => Just(json!({"emptyDir": {}})),
     ]
+}
+
+/// Of a driver of the Secrets Store, or of another one with the same attribute.
+fn secrets_store() -> impl Strategy<Value = Value> {
+    let drivers = vec![
+        "secrets-store.csi.k8s.io",
+        "secrets-store-gke.csi.k8s.io",
+        "csi.example.com",
+    ];
+    let attributes = option::of(field("secretProviderClass", name()));
+    let login = option::of(field("name", name()));
+    (select(drivers), attributes, login).prop_map(|(driver, attributes, login)| {
+        json!({"csi": object([
+            ("driver", Some(driver.into())),
+            ("volumeAttributes", attributes),
+            ("nodePublishSecretRef", login),
+        ])})
+    })
+}
+
+/// A claim, or a template of one: its StorageClass in the field, in the old annotation, in both or in none.
+fn claim() -> impl Strategy<Value = Value> {
+    let old = field("volume.beta.kubernetes.io/storage-class", name());
+    let metadata = option::weighted(0.2, field("annotations", old));
+    let spec = option::of(name()).prop_map(|class| object([("storageClassName", class)]));
+    (metadata, spec)
+        .prop_map(|(metadata, spec)| object([("metadata", metadata), ("spec", Some(spec))]))
 }
 
 fn projection() -> impl Strategy<Value = Value> {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn shown(need: &Need) -> String {
+pub(crate) fn shown(need: &Need) -> String {
     let keys = match &need.keys {
         Keys::All => String::new(),
         Keys::Only(keys) => format!(" {keys:?}"),
@@ -101,6 +101,21 @@ fn volumes() {
             json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": true}}),
             "PersistentVolumeClaim data to start",
         ),
+        (
+            "claim of an ephemeral volume",
+            json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}),
+            "StorageClass fast to start",
+        ),
+        (
+            "class of the Secrets Store",
+            json!({"csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}}),
+            "SecretProviderClass vault to start",
+        ),
+        (
+            "class of the Secrets Store on GKE",
+            json!({"csi": {"driver": "secrets-store-gke.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}}),
+            "SecretProviderClass vault to start",
+        ),
     ] {
         assert_needs(case, volume(source), &[expected]);
     }
@@ -117,6 +132,8 @@ fn volumes() {
         json!({"volumes": [
             {"name": "a", "emptyDir": {}}, {"name": "b", "hostPath": {"path": "/x"}}, {"name": "c"},
             {"name": "d", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+            {"name": "e", "csi": {"driver": "d", "volumeAttributes": {"secretProviderClass": "another driver's"}}},
+            {"name": "f", "csi": {"driver": "secrets-store.csi.k8s.io"}},
         ]}),
         &[],
     );
@@ -254,6 +271,123 @@ fn the_rest_of_the_pod() {
         json!({"serviceAccount": "old", "serviceAccountName": "web"}),
         &[account],
     );
+    assert_needs(
+        "classes",
+        json!({"runtimeClassName": "kata", "priorityClassName": "urgent"}),
+        &[
+            "PriorityClass urgent to start",
+            "RuntimeClass kata to start",
+        ],
+    );
+    for built_in in ["system-node-critical", "system-cluster-critical"] {
+        assert_needs(built_in, json!({"priorityClassName": built_in}), &[]);
+    }
+}
+
+#[test]
+fn claims() {
+    const OLD: &str = "volume.beta.kubernetes.io/storage-class";
+    let fast = "StorageClass fast to start";
+    for (case, claim, expected) in [
+        (
+            "by its field",
+            json!({"spec": {"storageClassName": "fast"}}),
+            &[fast][..],
+        ),
+        (
+            "by its annotation",
+            json!({"metadata": {"annotations": {OLD: "fast"}}, "spec": {}}),
+            &[fast],
+        ),
+        (
+            "the annotation wins",
+            json!({"metadata": {"annotations": {OLD: "fast"}}, "spec": {"storageClassName": "slow"}}),
+            &[fast],
+        ),
+        (
+            "an empty annotation, which means no class, wins too",
+            json!({"metadata": {"annotations": {OLD: ""}}, "spec": {"storageClassName": "slow"}}),
+            &[],
+        ),
+        (
+            "other annotations",
+            json!({"metadata": {"annotations": {"a": 1}}, "spec": {"storageClassName": "fast"}}),
+            &[fast],
+        ),
+        ("the default class", json!({"spec": {}}), &[]),
+        ("no class", json!({"spec": {"storageClassName": ""}}), &[]),
+        ("nothing", json!({"metadata": null, "spec": null}), &[]),
+        ("null", Value::Null, &[]),
+    ] {
+        let of = |needs: Result<Vec<Need>, WrongShape>| {
+            let needs = needs.unwrap();
+            needs.iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(of(claim_needs(&claim, "")), expected, "{case}");
+        let twice = json!({"spec": {"volumeClaimTemplates": [claim, claim]}});
+        let expected = [expected, expected].concat();
+        assert_eq!(of(claim_template_needs(&twice)), expected, "{case}, twice");
+    }
+    for none in [
+        json!({}),
+        json!({"spec": {}}),
+        json!({"spec": {"volumeClaimTemplates": null}}),
+    ] {
+        assert_eq!(claim_template_needs(&none), Ok(Vec::new()), "{none}");
+    }
+}
+
+#[test]
+fn a_claim_of_the_wrong_shape_is_an_error_with_its_path() {
+    let refused = |needs: Result<Vec<Need>, WrongShape>| needs.unwrap_err().to_string();
+    assert_eq!(
+        refused(claim_needs(&json!({"spec": {"storageClassName": 1}}), "")),
+        "spec.storageClassName: expected a string, not a number"
+    );
+    assert_eq!(
+        refused(claim_template_needs(
+            &json!({"spec": {"volumeClaimTemplates": [{}, {"spec": "fast"}]}})
+        )),
+        "spec.volumeClaimTemplates[1].spec: expected an object, not a string"
+    );
+    assert_eq!(
+        refused(claim_template_needs(
+            &json!({"spec": {"volumeClaimTemplates": {}}})
+        )),
+        "spec.volumeClaimTemplates: expected a list, not an object"
+    );
+}
+
+#[test]
+fn where_objects_of_a_kind_are() {
+    for (kind, name, group, is_cluster_scoped) in [
+        (Kind::ConfigMap, "ConfigMap", "", false),
+        (Kind::Secret, "Secret", "", false),
+        (Kind::ServiceAccount, "ServiceAccount", "", false),
+        (
+            Kind::PersistentVolumeClaim,
+            "PersistentVolumeClaim",
+            "",
+            false,
+        ),
+        (
+            Kind::PriorityClass,
+            "PriorityClass",
+            "scheduling.k8s.io",
+            true,
+        ),
+        (Kind::RuntimeClass, "RuntimeClass", "node.k8s.io", true),
+        (
+            Kind::SecretProviderClass,
+            "SecretProviderClass",
+            "secrets-store.csi.x-k8s.io",
+            false,
+        ),
+        (Kind::StorageClass, "StorageClass", "storage.k8s.io", true),
+    ] {
+        let found = (kind.name(), kind.group(), kind.is_cluster_scoped());
+        assert_eq!(found, (name, group, is_cluster_scoped));
+    }
 }
 
 #[test]
@@ -261,6 +395,7 @@ fn needs_are_in_the_order_of_the_template_each_place_once() {
     assert_needs(
         "all at once",
         json!({
+            "runtimeClassName": "kata",
             "serviceAccountName": "web",
             "imagePullSecrets": [{"name": "hub"}],
             "containers": [
@@ -281,6 +416,7 @@ fn needs_are_in_the_order_of_the_template_each_place_once() {
             "ConfigMap d",
             "Secret hub optional to pull",
             "ServiceAccount web to start",
+            "RuntimeClass kata to start",
         ],
     );
 }
@@ -302,7 +438,7 @@ fn what_is_not_there_is_not_needed() {
     for (case, spec) in [
         (
             "null fields",
-            json!({"volumes": null, "containers": null, "initContainers": null, "imagePullSecrets": null, "serviceAccountName": null, "serviceAccount": null}),
+            json!({"volumes": null, "containers": null, "initContainers": null, "imagePullSecrets": null, "serviceAccountName": null, "serviceAccount": null, "priorityClassName": null, "runtimeClassName": null}),
         ),
         (
             "null entries",
@@ -311,7 +447,7 @@ fn what_is_not_there_is_not_needed() {
         (
             "null sources",
             json!({
-                "volumes": [{"configMap": null, "secret": null, "projected": null, "persistentVolumeClaim": null, "csi": null, "azureFile": null}, {"projected": {"sources": null}}, {"projected": {"sources": [null, {"secret": null}]}}],
+                "volumes": [{"configMap": null, "secret": null, "projected": null, "persistentVolumeClaim": null, "csi": null, "ephemeral": null, "azureFile": null}, {"ephemeral": {"volumeClaimTemplate": null}}, {"csi": {"driver": null}}, {"projected": {"sources": null}}, {"projected": {"sources": [null, {"secret": null}]}}],
                 "containers": [{"env": null, "envFrom": null}, {"env": [null, {"valueFrom": null}, {"valueFrom": {"configMapKeyRef": null, "secretKeyRef": null}}], "envFrom": [null, {"configMapRef": null, "secretRef": null}]}],
             }),
         ),
@@ -321,7 +457,7 @@ fn what_is_not_there_is_not_needed() {
                 "volumes": [{"configMap": {"name": ""}}, {"secret": {"secretName": ""}}, {"secret": {}}, {"persistentVolumeClaim": {"claimName": ""}}, {"projected": {"sources": [{"secret": {"name": null}}]}}],
                 "containers": [{"envFrom": [{"configMapRef": {}}], "env": [{"valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}],
                 "imagePullSecrets": [{}, {"name": ""}],
-                "serviceAccountName": "",
+                "serviceAccountName": "", "priorityClassName": "", "runtimeClassName": "",
             }),
         ),
     ] {
@@ -386,6 +522,21 @@ fn a_wrong_shape_is_an_error_with_its_path() {
             "a claim that is a text",
             json!({"spec": {"volumes": [{"persistentVolumeClaim": "data"}]}}),
             "spec.template.spec.volumes[0].persistentVolumeClaim: expected an object, not a string",
+        ),
+        (
+            "a class that is a number",
+            json!({"spec": {"priorityClassName": 1}}),
+            "spec.template.spec.priorityClassName: expected a string, not a number",
+        ),
+        (
+            "a class of an ephemeral claim that is a number",
+            json!({"spec": {"volumes": [{"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": 1}}}}]}}),
+            "spec.template.spec.volumes[0].ephemeral.volumeClaimTemplate.spec.storageClassName: expected a string, not a number",
+        ),
+        (
+            "a class of the Secrets Store that is a number",
+            json!({"spec": {"volumes": [{"csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": 1}}}]}}),
+            "spec.template.spec.volumes[0].csi.volumeAttributes.secretProviderClass: expected a string, not a number",
         ),
     ] {
         assert_refused(case, template, expected);

@@ -6,7 +6,10 @@ mod typed;
 use serde_json::json;
 
 use super::*;
-use crate::settings::{ConfigHash, Ignore};
+use crate::{
+    annotations::{EXTRA_CONFIGMAPS, EXTRA_SECRETS},
+    settings::{ConfigHash, Ignore},
+};
 
 /// `ConfigMap app: required, all keys`, `Secret db: required, keys {"user"}, required {"user"}`, …
 fn shown((id, r#use): (&ConfigId, &Use)) -> String {
@@ -259,10 +262,17 @@ fn pull_secrets_count_when_set_but_only_the_keys_that_the_kubelet_reads() {
 #[test]
 fn objects_that_only_start_the_pod_are_not_config() {
     assert_references(
-        "service account, claim, credentials of a driver",
+        "service account, claim, classes, credentials of a driver",
         workload(
             Value::Null,
-            json!({"serviceAccountName": "web", "volumes": [{"persistentVolumeClaim": {"claimName": "data"}}, {"rbd": {"secretRef": {"name": "ceph"}}}]}),
+            json!({
+                "serviceAccountName": "web", "priorityClassName": "urgent", "runtimeClassName": "kata",
+                "volumes": [
+                    {"persistentVolumeClaim": {"claimName": "data"}}, {"rbd": {"secretRef": {"name": "ceph"}}},
+                    {"csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}},
+                    {"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}},
+                ],
+            }),
         ),
         &ConfigHash::default(),
         &[],

@@ -75,7 +75,8 @@ fn content_after<'a>(linter: &Linter<'a>, id: &ObjectId) -> Option<&'a Value> {
     Some(&object.body)
 }
 
-fn data(config: &Value) -> Data<'_> {
+/// What is in a ConfigMap or Secret by its manifest.
+pub(super) fn data(config: &Value) -> Data<'_> {
     fn text(value: &Value) -> &str {
         value.as_str().unwrap_or_default()
     }

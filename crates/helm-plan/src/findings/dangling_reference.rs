@@ -2,7 +2,9 @@
 //!
 //! ## Why
 //!
-//! A workload, or a hook that runs after Helm has deleted objects, names a ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim. The
+//! A workload, or a hook that runs after Helm has deleted objects, names a ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim, or a
+//! PriorityClass, RuntimeClass, SecretProviderClass or StorageClass. Names in the annotations `rollout-guard/extra-configmaps` and
+//! `rollout-guard/extra-secrets` of a workload count too. The
 //! object is in the current revision but not in the new one, so Helm deletes it, and the pods that need it cannot start. The same is true of a
 //! single key of a ConfigMap or Secret. Optional references do not count.
 //!
@@ -15,7 +17,8 @@
 //! - Something else makes the object again, or fills the key: an ExternalSecret, a SealedSecret or a Certificate of the release, an Ingress with an
 //!   annotation of cert-manager, a controller that owns the live object, or another field manager of the live key. A custom resource of a kind that
 //!   rollout-guard does not know counts if its `spec` names the object. Kinds that only use a Secret (ServiceMonitor, Gateway) do not count.
-//! - No pods of the workload run now: it has `replicas: 0`, is suspended, or is a Job that has run before.
+//! - No pods of the workload run now: it has `replicas: 0`, is suspended, or is a Job that has run before. A StorageClass is needed only
+//!   by claims that are new.
 //! - It is the ServiceAccount `default`, which Kubernetes makes again.
 //!
 //! ## Example

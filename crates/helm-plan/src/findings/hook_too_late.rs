@@ -54,7 +54,7 @@ use std::fmt;
 
 use super::{Finding, Level, Lint, Linter, linter::Fate};
 use crate::{
-    consumers::When,
+    consumers::{Consumer, When},
     lifecycle::{Operation, Stage},
     manifest::ObjectId,
     plan::{Action, Presence},
@@ -89,12 +89,12 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
         return None;
     }
     let starts_before = |when| matches!(when, When::Workload | When::LastingHook(Stage::Pre));
-    let consumers = linter.consumers_of(id, |consumer| {
-        !consumer.optional && starts_before(consumer.when)
-    });
+    let needs = |consumer: &Consumer<'_>| !consumer.optional && starts_before(consumer.when);
+    let consumers = linter.consumers_of(id, needs);
     let operation = linter.change.operation;
     (!consumers.is_empty()).then(|| Finding {
         consumers,
+        doubt: linter.doubt(None, id, needs),
         ..Finding::new(id, Fact { operation })
     })
 }

@@ -32,6 +32,9 @@ pub(super) enum Fate {
     Stays,
 }
 
+/// Kind, namespace and name of a role.
+type Role<'a> = (&'a str, &'a str, &'a str);
+
 /// A change, and what it declares by object.
 pub struct Linter<'a> {
     pub(super) change: Change<'a>,
@@ -43,8 +46,8 @@ pub struct Linter<'a> {
     consumers: BTreeMap<ObjectId, Vec<Consumer<'a>>>,
     /// What in the target makes Secrets and ConfigMaps.
     makers: OnceCell<Makers<'a>>,
-    /// The role bindings of the target, by kind, namespace and name of their role.
-    bindings: OnceCell<BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Object>>>,
+    /// The role bindings of the target, by their role.
+    bindings: OnceCell<BTreeMap<Role<'a>, Vec<&'a Object>>>,
     index: OnceCell<Index<'a>>,
     /// Whether only pods of hooks with these events run as an account.
     helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,

@@ -287,3 +287,30 @@ fn errors_are_values() {
         })
     );
 }
+
+#[test]
+fn no_name_is_longer_than_kubernetes_takes() {
+    let of = |group: usize, kind: usize, namespace: usize, name: usize| {
+        let text = |length: usize| "x".repeat(length);
+        let manifest = format!(
+            "apiVersion: {}/v1\nkind: {}\nmetadata: {{namespace: {}, name: {}}}",
+            text(group),
+            text(kind),
+            text(namespace),
+            text(name)
+        );
+        parse(&manifest, NAMESPACE)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(of(253, 253, 253, 253), Ok(()));
+    let refused = Err("document 1: a name of more than 253 characters".to_owned());
+    for (group, kind, namespace, name) in [
+        (254, 1, 1, 1),
+        (1, 254, 1, 1),
+        (1, 1, 254, 1),
+        (1, 1, 1, 254),
+    ] {
+        assert_eq!(of(group, kind, namespace, name), refused);
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
     (
         driver,
         web,
-        situation(helm),
+        situation(helm).boxed(),
         items,
         first_helm(helm),
         commands(helm),
@@ -70,7 +70,7 @@ fn first_helm(helm: HelmVersion) -> BoxedStrategy<Command> {
 }
 
 /// The commands after the installation. If a revision does not exist, Helm fails, which takes little time.
-fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
+fn commands(helm: HelmVersion) -> BoxedStrategy<Vec<Vec<Command>>> {
     let action = prop_oneof![
         5 => Just(Action::Upgrade(2)),
         3 => Just(Action::Upgrade(3)),
@@ -134,7 +134,7 @@ fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
                 commands.chain(freed.into_iter().flatten()).collect()
             },
         );
-    vec(commands, 1..4)
+    vec(commands.boxed(), 1..4).boxed()
 }
 
 fn command(version: HelmVersion, action: Action, flags: &[&str]) -> Command {
@@ -183,7 +183,7 @@ fn item(
         let regular = || look().prop_map(State::Regular);
         [regular().boxed(), regular().boxed(), regular().boxed()]
     } else {
-        [state().boxed(), state().boxed(), state().boxed()]
+        [state(), state(), state()]
     };
     let helpers = subsequence(vec![Kind::ConfigMap, Kind::ServiceAccount], 0..=2);
     (kind_and_name, vec(reference(), 0..4), helpers, charts).prop_map(
@@ -211,7 +211,7 @@ fn reference_to_helper(kind: Kind) -> Reference {
     }
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn state() -> BoxedStrategy<State> {
     prop_oneof![
         6 => Just(State::Absent),
         16 => look().prop_map(State::Regular),
@@ -219,6 +219,7 @@ fn state() -> impl Strategy<Value = State> {
         2 => (look(), hook()).prop_map(|(look, hook)| State::Both(look, hook)),
         1 => look().prop_map(State::Twice),
     ]
+    .boxed()
 }
 
 /// Objects and the first commands after the installation, which together are rare by chance.
@@ -228,47 +229,87 @@ struct Situation {
     commands: Vec<Command>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Motif {
+    None,
+    HelpersBecomeHooks,
+    ConfigChanges,
+    UpgradeFails,
+    RecordIsGone,
+    Interrupted,
+    AccountIsHook,
+    HookGoesBack,
+    JobWaits,
+    MakerLeaves,
+    MakerIsHook,
+    Namespace,
+    Definition,
+    OtherRelease,
+}
+
 fn situation(helm: HelmVersion) -> impl Strategy<Value = Situation> {
-    let of = |items| Situation {
-        items,
-        commands: Vec::new(),
-    };
-    let then = move |items, actions: &[(Action, &[&str])]| Situation {
-        items,
-        commands: actions
-            .iter()
-            .map(|(action, flags)| command(helm, *action, flags))
-            .collect(),
-    };
-    let limit = select(&["--history-max=1", "--history-max=2"][..]);
-    let upgrade = (Action::Upgrade(2), &[][..]);
-    let rollback = (Action::Rollback(1), &[][..]);
-    prop_oneof![
-        8 => Just(Situation::default()),
-        1 => hook().prop_map(helpers_become_hooks).prop_map(of),
-        1 => prop::bool::ANY.prop_map(config_changes).prop_map(of),
-        1 => hook().prop_map(upgrade_fails).prop_map(of),
-        1 => (hook(), limit).prop_map(move |(hook, limit)| {
-            then(upgrade_fails(hook), &[upgrade, (Action::Rollback(1), &[limit])])
-        }),
-        1 => hook().prop_map(move |hook| {
-            let mut interrupted = then(upgrade_fails(hook), &[upgrade, rollback]);
-            interrupted.commands.insert(1, Command::Interrupt);
-            interrupted
-        }),
-        1 => hook().prop_map(|hook| hook_in_all(Kind::ServiceAccount, hook)).prop_map(of),
-        1 => hook().prop_map(move |hook| {
-            then(hook_in_all(Kind::ConfigMap, hook), &[upgrade, rollback])
-        }),
-        1 => Just(then(job_waits(), &[upgrade])),
-        1 => Just(then(maker_leaves(), &[upgrade])),
-        1 => Just(of(vec![maker_is_hook()])),
-        1 => (select(&LIVE[..2]), Just(config_leaves())).prop_map(move |(object, items)| {
-            let mut given = then(items, &[upgrade]);
-            given.commands.insert(0, Command::Give(object.to_owned()));
-            given
-        }),
-    ]
+    let motif = select(
+        &[
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::HelpersBecomeHooks,
+            Motif::ConfigChanges,
+            Motif::UpgradeFails,
+            Motif::RecordIsGone,
+            Motif::Interrupted,
+            Motif::AccountIsHook,
+            Motif::HookGoesBack,
+            Motif::JobWaits,
+            Motif::MakerLeaves,
+            Motif::MakerIsHook,
+            Motif::Namespace,
+            Motif::Definition,
+            Motif::OtherRelease,
+        ][..],
+    );
+    let choice = prop::bool::ANY;
+    let states = (state(), state());
+    (motif, hook(), states, choice).prop_map(move |(motif, hook, states, choice)| {
+        let upgrade = command(helm, Action::Upgrade(2), &[]);
+        let rollback = |flags| command(helm, Action::Rollback(1), flags);
+        let limit = if choice {
+            "--history-max=1"
+        } else {
+            "--history-max=2"
+        };
+        let (items, commands) = match motif {
+            Motif::None => (vec![], vec![]),
+            Motif::HelpersBecomeHooks => (helpers_become_hooks(hook), vec![]),
+            Motif::ConfigChanges => (config_changes(choice), vec![]),
+            Motif::UpgradeFails => (upgrade_fails(hook), vec![]),
+            Motif::RecordIsGone => (upgrade_fails(hook), vec![upgrade, rollback(&[limit])]),
+            Motif::Interrupted => (
+                upgrade_fails(hook),
+                vec![upgrade, Command::Interrupt, rollback(&[])],
+            ),
+            Motif::AccountIsHook => (hook_in_all(Kind::ServiceAccount, hook), vec![upgrade]),
+            Motif::HookGoesBack => (
+                hook_in_all(Kind::ConfigMap, hook),
+                vec![upgrade, rollback(&[])],
+            ),
+            Motif::JobWaits => (job_waits(), vec![upgrade]),
+            Motif::MakerLeaves => (maker_leaves(), vec![upgrade]),
+            Motif::MakerIsHook => (vec![maker_is_hook()], vec![upgrade]),
+            Motif::Namespace => (namespace(states.into()), vec![upgrade]),
+            Motif::Definition => (vec![definition(states.0)], vec![upgrade]),
+            Motif::OtherRelease => (
+                config_leaves(),
+                vec![Command::Give("configmap/a".to_owned()), upgrade],
+            ),
+        };
+        Situation { items, commands }
+    })
 }
 
 /// An object that is a hook of installs and upgrades in all charts, and the workload that uses it.
@@ -376,6 +417,38 @@ fn maker_is_hook() -> Item {
     }
 }
 
+/// A namespace, and a config that is always in it. It stays at first, so that the config has a place.
+fn namespace([second, third]: [State; 2]) -> Vec<Item> {
+    let inside = || {
+        State::Regular(Look {
+            place: Place::Team,
+            ..Look::plain()
+        })
+    };
+    let item = |kind, name, charts| Item {
+        kind,
+        name,
+        references: Vec::new(),
+        charts,
+    };
+    let first = State::Regular(Look::plain());
+    vec![
+        item(Kind::Namespace, "team", [first, second, third]),
+        item(Kind::ConfigMap, "inside", [(); 3].map(|()| inside())),
+    ]
+}
+
+/// It may leave or become a hook, and comes back.
+fn definition(second: State) -> Item {
+    let regular = || State::Regular(Look::plain());
+    Item {
+        kind: Kind::CustomResourceDefinition,
+        name: "backups",
+        references: Vec::new(),
+        charts: [regular(), second, regular()],
+    }
+}
+
 /// Configs leave the chart.
 fn config_leaves() -> Vec<Item> {
     let config = |name| Item {
@@ -471,7 +544,8 @@ fn config_changes(one_key: bool) -> Vec<Item> {
     vec![config, workload_with(Kind::ConfigMap, Form::EnvFrom)]
 }
 
-fn look() -> impl Strategy<Value = Look> {
+// Boxed, like those below: a value of all choices does not fit on the stack of a thread.
+fn look() -> BoxedStrategy<Look> {
     let place = prop_oneof![
         14 => Just(Place::Unset),
         1 => Just(Place::Release),
@@ -503,9 +577,10 @@ fn look() -> impl Strategy<Value = Look> {
                 pods,
             },
         )
+        .boxed()
 }
 
-fn hook() -> impl Strategy<Value = Hook> {
+fn hook() -> BoxedStrategy<Hook> {
     let weight = prop_oneof![
         4 => Just(None),
         1 => Just(Some("-5")),
@@ -523,14 +598,16 @@ fn hook() -> impl Strategy<Value = Hook> {
         1 => Just(Some("hook-suceeded")),
         1 => Just(Some("")),
     ];
-    (events(), weight, delete_policy).prop_map(|(events, weight, delete_policy)| Hook {
-        events,
-        weight,
-        delete_policy,
-    })
+    (events(), weight, delete_policy)
+        .prop_map(|(events, weight, delete_policy)| Hook {
+            events,
+            weight,
+            delete_policy,
+        })
+        .boxed()
 }
 
-fn events() -> impl Strategy<Value = String> {
+fn events() -> BoxedStrategy<String> {
     let common = [
         "pre-upgrade",
         "pre-upgrade",
@@ -573,9 +650,10 @@ fn events() -> impl Strategy<Value = String> {
         1 => subsequence(all, 1..5).prop_map(|events| events.join(",")),
         1 => select(odd.to_vec()).prop_map(str::to_owned),
     ]
+    .boxed()
 }
 
-fn reference() -> impl Strategy<Value = Reference> {
+fn reference() -> BoxedStrategy<Reference> {
     let target = prop_oneof![
         5 => select(&["a", "b"][..]).prop_map(|name| (Kind::ConfigMap, name)),
         4 => select(&["a", "b"][..]).prop_map(|name| (Kind::Secret, name)),
@@ -588,12 +666,12 @@ fn reference() -> impl Strategy<Value = Reference> {
         2 => Just(Form::Volume),
         1 => Just(Form::Projected),
     ];
-    (target, form, prop::bool::weighted(0.15)).prop_map(|((kind, name), form, optional)| {
-        Reference {
+    (target, form, prop::bool::weighted(0.15))
+        .prop_map(|((kind, name), form, optional)| Reference {
             kind,
             name,
             form,
             optional,
-        }
-    })
+        })
+        .boxed()
 }

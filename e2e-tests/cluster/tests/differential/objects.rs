@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Job,
     /// A custom kind, whose operator would create the Secret with the same name.
     Certificate,
+    Namespace,
+    CustomResourceDefinition,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +91,8 @@ pub(crate) enum Place {
     Unset,
     Release,
     Other,
+    /// The [`Kind::Namespace`] of the chart.
+    Team,
 }
 
 #[derive(Debug, Clone)]
@@ -130,7 +134,17 @@ impl Look {
     }
 }
 
+/// Each case has its own custom kind.
+const GROUP: &str = "{{ .Release.Namespace }}.example.com";
+
 impl Kind {
+    fn is_cluster_wide(self) -> bool {
+        matches!(
+            self,
+            Kind::ClusterRole | Kind::Namespace | Kind::CustomResourceDefinition
+        )
+    }
+
     fn api_version(self, content: u8) -> &'static str {
         match self {
             Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount | Kind::PersistentVolumeClaim => {
@@ -143,6 +157,8 @@ impl Kind {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
             Kind::CronJob | Kind::Job => "batch/v1",
             Kind::Certificate => "cert-manager.io/v1",
+            Kind::Namespace => "v1",
+            Kind::CustomResourceDefinition => "apiextensions.k8s.io/v1",
         }
     }
 }
@@ -216,8 +232,10 @@ impl Item {
 
     fn object(&self, look: &Look) -> Value {
         let name = match self.kind {
-            // It is cluster-wide, and all cases share one cluster.
+            // They are cluster-wide, and all cases share one cluster.
             Kind::ClusterRole => format!("{{{{ .Release.Namespace }}}}.{}", self.name),
+            Kind::Namespace => format!("{{{{ .Release.Namespace }}}}-{}", self.name),
+            Kind::CustomResourceDefinition => format!("{}.{GROUP}", self.name),
             _ => self.name.to_owned(),
         };
         let mut metadata = json!({"name": name});
@@ -225,11 +243,12 @@ impl Item {
             Place::Unset => None,
             Place::Release => Some("{{ .Release.Namespace }}"),
             Place::Other => Some("{{ .Release.Namespace }}-other"),
+            Place::Team => Some("{{ .Release.Namespace }}-team"),
         };
         if let (Some(place), Some(fields)) = (place, metadata.as_object_mut()) {
             fields.insert("namespace".to_owned(), place.into());
         }
-        if self.kind == Kind::ClusterRole
+        if self.kind.is_cluster_wide()
             && let Some(fields) = metadata.as_object_mut()
         {
             fields.insert(
@@ -310,6 +329,18 @@ impl Item {
                 "jobTemplate": {"spec": {"template": self.pods(look.extra.as_ref(), "Never")}},
             }}),
             Kind::Job => json!({"spec": {"template": self.pods(None, "Never")}}),
+            Kind::Namespace => json!({}),
+            Kind::CustomResourceDefinition => json!({"spec": {
+                "group": GROUP,
+                "scope": "Namespaced",
+                "names": {"kind": "Backup", "plural": self.name},
+                "versions": [{
+                    "name": "v1",
+                    "served": true,
+                    "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "description": content}},
+                }],
+            }}),
             Kind::Certificate => json!({"spec": {"secretName": self.name, "dnsNames": [content]}}),
         }
     }

@@ -158,7 +158,13 @@ fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> R
     let output = helm(case, driver, command, charts)?;
 
     let trail = case.cluster.audit_since(mark)?.by_agent("Helm/");
-    let (after, _) = snapshot(case)?;
+    // Helm does not wait for what goes with a namespace.
+    let limit = Duration::from_secs(60);
+    let (after, _) = wait_until("deletions are done", limit, || {
+        let (objects, records) = snapshot(case)?;
+        let is_done = !objects.values().any(is_being_deleted);
+        Ok(is_done.then_some((objects, records)))
+    })?;
     let mut recorded = Recorded {
         command: command.clone(),
         driver,
@@ -175,13 +181,23 @@ fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> R
     Ok(recorded)
 }
 
+fn is_being_deleted(state: &ObjectState) -> bool {
+    let deletion = state.content.pointer("/metadata/deletionTimestamp");
+    deletion.is_some_and(|deletion| !deletion.is_null())
+}
+
 fn snapshot(case: &Case) -> Result<(Objects, BTreeMap<String, Value>)> {
     let mut objects = Objects::new();
     let mut records = BTreeMap::new();
     let of_cluster = format!("case={}", case.namespace);
-    let Snapshot { objects: roles } = case.cluster.snapshot_of_cluster_roles(&of_cluster)?;
-    objects.extend(roles.into_iter().map(|(id, state)| (plan_id(id), state)));
-    for namespace in [&case.namespace, &other_namespace(case)] {
+    let Snapshot { objects: wide } = case.cluster.snapshot_of_cluster(&of_cluster)?;
+    objects.extend(wide.into_iter().map(|(id, state)| (plan_id(id), state)));
+    let namespace = &case.namespace;
+    for namespace in [
+        namespace,
+        &other_namespace(case),
+        &format!("{namespace}-team"),
+    ] {
         let custom = case.cluster.snapshot_of(namespace, &[certificates()])?;
         let regular = case.cluster.snapshot(namespace)?.objects;
         for (id, state) in regular.into_iter().chain(custom.objects) {
@@ -228,14 +244,12 @@ impl Recorded {
     fn sort_events(&mut self, trail: &AuditTrail) -> Result<()> {
         for event in trail.events() {
             let Some(step) = event.step() else { continue };
-            let object = step.object;
-            let is_mine = if object.namespace.is_empty() {
-                object.name.starts_with(&format!("{}.", self.namespace))
-            } else {
-                object.namespace == self.namespace
-                    || object.namespace == format!("{}-other", self.namespace)
-            };
-            if !is_mine {
+            let mut object = step.object;
+            if object.resource == "namespaces" {
+                // The audit log shows a namespace as being in itself.
+                object.namespace.clear();
+            }
+            if !self.is_mine(&object) {
                 continue;
             }
             if is_record(&object.name) {
@@ -257,6 +271,19 @@ impl Recorded {
             });
         }
         Ok(())
+    }
+
+    /// Cases run at the same time, and their cluster-wide objects have names of their own.
+    fn is_mine(&self, object: &cluster_tests::ObjectRef) -> bool {
+        let own = &self.namespace;
+        let team = format!("{own}-team");
+        if object.namespace.is_empty() {
+            object.name == team
+                || object.name.starts_with(&format!("{own}."))
+                || object.name.ends_with(&format!(".{own}.example.com"))
+        } else {
+            [own, &format!("{own}-other"), &team].contains(&&object.namespace)
+        }
     }
 
     fn note_record(&mut self, event: &AuditEvent, verb: Verb, name: String) {
@@ -305,6 +332,8 @@ fn kind_of(resource: &str) -> Option<&'static str> {
         "cronjobs" => "CronJob",
         "jobs" => "Job",
         "certificates" => "Certificate",
+        "namespaces" => "Namespace",
+        "customresourcedefinitions" => "CustomResourceDefinition",
         _ => return None,
     })
 }

@@ -1,5 +1,6 @@
 //! `rollout-guard-check` on live releases, by itself and as a Helm plugin.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
         suite.case(
             format!("{helm}: rollout-guard-check reports a rollback that loses config"),
             move |case| rollback(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check looks at live objects"),
+            move |case| live_objects(case, helm),
         );
         suite.case(
             format!("{helm}: rollout-guard-check runs as a Helm plugin"),
@@ -43,6 +48,7 @@ fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str], flags: &[&str])
                 .filter_map(|(key, value)| Some((key, value?))),
         )
         .env("HELM_BIN", helm.get_program())
+        .env("KUBECTL", kubectl(case))
         .args(arguments)
         .args(["--namespace", &case.namespace]);
     if !flags.is_empty() {
@@ -51,9 +57,18 @@ fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str], flags: &[&str])
     case.cluster.run(&mut command)
 }
 
+/// The kubectl of the tests, which is in no `PATH`.
+fn kubectl(case: &Case<'_>) -> OsString {
+    let command = case.cluster.kubectl_command(User::Admin);
+    command.get_program().to_owned()
+}
+
 fn upgrade(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let chart = example("charts/hook-trap");
     let chart = chart.to_str().context("not UTF-8")?;
+    let install = check(case, helm, &["upgrade", "yahoo", chart], &[])?.success()?;
+    let title = "helm install of release yahoo in namespace";
+    ensure!(install.stdout.starts_with(title), "{install}");
     case.helm(helm, &["install", "yahoo", chart])?.success()?;
     let before = case.cluster.snapshot(&case.namespace)?;
 
@@ -106,6 +121,34 @@ fn rollback(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     Ok(())
 }
 
+/// Somebody has annotated or deleted the object that leaves the release: nothing is lost that a manifest could tell of.
+fn live_objects(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let all = chart("", "one");
+    let with = case.chart("1.0.0", &[("all.yaml", &all)])?;
+    case.helm(helm, &["install", "app", &with])?.success()?;
+    let web: Vec<_> = all
+        .split("---\n")
+        .filter(|document| document.contains("kind: Deployment"))
+        .collect();
+    let without = case.chart("2.0.0", &[("all.yaml", &web.join("---\n"))])?;
+    let report = || check(case, helm, &["upgrade", "app", &without], &[]);
+
+    let lost = report()?.failure()?;
+    let expected = "reject dangling-reference: ConfigMap app-config";
+    ensure!(lost.stdout.contains(expected), "{lost}");
+    let annotation = "helm.sh/resource-policy=keep";
+    case.kubectl(&["annotate", "configmap", "app-config", annotation])?
+        .success()?;
+    let kept = report()?.success()?;
+    ensure!(kept.stdout.contains("keep ConfigMap app-config"), "{kept}");
+    ensure!(kept.stderr.is_empty(), "{kept}");
+    case.kubectl(&["delete", "configmap", "app-config"])?
+        .success()?;
+    let gone = report()?.success()?;
+    ensure!(gone.stdout.contains("No findings"), "{gone}");
+    Ok(())
+}
+
 fn plugin(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let plugin = folder.path().join("rollout-guard");
@@ -120,6 +163,7 @@ fn plugin(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let mut command = case.cluster.helm_command(helm, User::Admin);
     command
         .env("HELM_PLUGINS", folder.path())
+        .env("KUBECTL", kubectl(case))
         .args(["rollout-guard", "upgrade", "yahoo", chart])
         .args(["--namespace", &case.namespace, "--", "--set", "hook=true"]);
     let report = case.cluster.run(&mut command)?.failure()?;

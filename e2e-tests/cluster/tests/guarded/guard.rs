@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use cluster_tests::k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use cluster_tests::{Case, RegisteredWebhook, User};
 use serde_json::Value;
 use testbed::Policy;
@@ -28,22 +27,20 @@ enum PolicyHost {
 }
 
 impl<'a> Guard<'a> {
-    /// The policy in mode `enforce`, with these settings.
+    /// The policy in mode `enforce`, with these settings. With `releaseGuard.hookRequests`, it also has the rules for hooks.
     pub(crate) fn new(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
-        let mut example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
+        let hook_requests = settings.pointer("/releaseGuard/hookRequests");
+        let mut example = match hook_requests {
+            Some(Value::Bool(true)) => ExamplePolicy::with_second_line()?,
+            _ => ExamplePolicy::read("cluster-admission-policy.yaml")?,
+        };
         example.settings = settings;
         Guard::of(case, &example)
     }
 
-    /// The policy receives no request for new release records, as if it had been down or newly installed.
-    pub(crate) fn second_line(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
-        let mut example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
-        example.match_conditions.push(MatchCondition {
-            name: "no-records".to_owned(),
-            expression: "!request.name.startsWith('sh.helm.release.v1.')".to_owned(),
-        });
-        example.settings = settings;
-        Guard::of(case, &example)
+    /// The second line alone, as if the main policy had been down or newly installed when the release began.
+    pub(crate) fn second_line(case: &Case<'a>) -> Result<Guard<'a>> {
+        Guard::of(case, &ExamplePolicy::read("second-line-policy.yaml")?)
     }
 
     /// A policy as an example installs it.

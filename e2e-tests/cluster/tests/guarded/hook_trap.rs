@@ -36,7 +36,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
             way_out(case, helm, json!({}), KEPT, &[])
         });
         suite.case(format!("{helm}: way out, rescue"), move |case| {
-            let settings = json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}});
+            let settings = json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": "rescue"}}});
             way_out(case, helm, settings, PRE_UPGRADE, &[])
         });
         suite.case(
@@ -157,7 +157,7 @@ fn no_hooks(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
 
 /// The policy starts after Helm has written its record. The first further request of Helm is rejected.
 fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
-    let _guard = Guard::second_line(case, json!({}))?;
+    let _guard = Guard::second_line(case)?;
     let regular = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
     case.helm(helm, &["install", "app", &regular])?.success()?;
     let hook = case.chart("2.0.0", &[("all.yaml", &chart(PRE_UPGRADE, "two"))])?;

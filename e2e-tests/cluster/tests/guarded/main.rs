@@ -19,6 +19,7 @@ mod guard;
 mod histories;
 mod hook_trap;
 mod lifecycle;
+mod match_conditions;
 mod policy_server;
 mod right_operations;
 mod rollouts;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     check::add_to(&mut suite);
     config_change::add_to(&mut suite);
     examples::add_to(&mut suite);
+    match_conditions::add_to(&mut suite);
     histories::add_to(&mut suite);
     right_operations::add_to(&mut suite);
     suite.run()

@@ -118,7 +118,9 @@ fn pending_for_ever(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     upgrade(case, helm, "2.0.0", &chart(hook, "two"))?.success()?;
     for record in [first, created_record(case, mark)?] {
         let record = record.to_string();
-        let replaced = case.cluster.kubectl_with(&case.namespace, &["replace"], &record)?;
+        let replaced = case
+            .cluster
+            .kubectl_with(&case.namespace, &["replace"], &record)?;
         replaced.success()?;
     }
     let guard = Guard::new(case, json!({}))?;
@@ -129,7 +131,8 @@ fn pending_for_ever(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let mended = format!("{hook}, helm.sh/resource-policy: keep");
     upgrade(case, helm, "4.0.0", &chart(&mended, "four"))?.success()?;
     assert_config(case, "four")?;
-    case.kubectl(&["delete", "configmap", "app-config"])?.success()?;
+    case.kubectl(&["delete", "configmap", "app-config"])?
+        .success()?;
     case.helm(helm, &["uninstall", "app"])?.success()?;
     ensure!(guard.rejected_nothing());
     Ok(())
@@ -193,8 +196,11 @@ fn filled_by_operator(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         "--force-conflicts",
         "--field-manager=operator",
     ];
-    let filled = "{apiVersion: v1, kind: Secret, metadata: {name: db}, data: {password: cm90YXRlZA==}}";
-    case.cluster.kubectl_with(&case.namespace, &apply, filled)?.success()?;
+    let filled =
+        "{apiVersion: v1, kind: Secret, metadata: {name: db}, data: {password: cm90YXRlZA==}}";
+    case.cluster
+        .kubectl_with(&case.namespace, &apply, filled)?
+        .success()?;
 
     let without = [secret("user: admin"), web].concat();
     let upgraded = upgrade(case, helm, "2.0.0", &without)?;
@@ -233,7 +239,8 @@ fn owned_by_controller(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         "controller": true,
     });
     let patch = json!({"metadata": {"ownerReferences": [owner]}}).to_string();
-    case.kubectl(&["patch", "secret", "db", "--patch", &patch])?.success()?;
+    case.kubectl(&["patch", "secret", "db", "--patch", &patch])?
+        .success()?;
 
     let upgraded = upgrade(case, helm, "2.0.0", &web)?;
 
@@ -273,7 +280,9 @@ spec:
     let after = [
         config(hook, "two"),
         web,
-        job(&format!("{hook}, helm.sh/hook-delete-policy: hook-succeeded")),
+        job(&format!(
+            "{hook}, helm.sh/hook-delete-policy: hook-succeeded"
+        )),
     ]
     .concat();
     let rejected = upgrade_with(case, helm, "2.0.0", &after, flags)?.failure()?;

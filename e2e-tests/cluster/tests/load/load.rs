@@ -31,7 +31,8 @@ const MAX_GROWTH: u64 = 3 << 20;
 
 pub(crate) fn load(case: &Case<'_>, duration: Duration) -> Result<()> {
     let known = questions(case)?;
-    let example = ExamplePolicy::read("cluster-admission-policy.yaml")?;
+    let mut example = ExamplePolicy::with_second_line()?;
+    example.settings = json!({"releaseGuard": {"hookRequests": true}});
     let mut program = Program::start(case.cluster, &example)?;
     let cluster = case.cluster;
 

@@ -19,7 +19,7 @@ use testbed::Kind;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExamplePolicy {
-    rules: Vec<RuleWithOperations>,
+    pub(crate) rules: Vec<RuleWithOperations>,
     #[serde(default)]
     pub(crate) match_conditions: Vec<MatchCondition>,
     context_aware_resources: Vec<ContextAwareResource>,
@@ -40,6 +40,24 @@ impl ExamplePolicy {
         let manifest = yaml::parse(&text).with_context(|| name.to_owned())?;
         let spec = manifest.get("spec").cloned().unwrap_or_default();
         serde_json::from_value(spec).with_context(|| name.to_owned())
+    }
+
+    /// The main policy with the rules of the second line, as docs/operations.md describes it for the level `rescue`.
+    pub(crate) fn with_second_line() -> Result<ExamplePolicy> {
+        let mut policy = ExamplePolicy::read("cluster-admission-policy.yaml")?;
+        let second_line = ExamplePolicy::read("second-line-policy.yaml")?;
+        policy.rules.extend(second_line.rules);
+        let conditions = policy.match_conditions.iter();
+        let conditions = conditions.chain(&second_line.match_conditions);
+        let either: Vec<_> = conditions
+            .map(|condition| format!("({})", condition.expression))
+            .collect();
+        // All conditions of a webhook must be true, so the two become one.
+        policy.match_conditions = vec![MatchCondition {
+            name: "either".to_owned(),
+            expression: either.join(" || "),
+        }];
+        Ok(policy)
     }
 
     pub(crate) fn grants(&self) -> Vec<Kind> {

@@ -11,9 +11,32 @@ fn start_needs(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
     let mut found = BTreeSet::new();
     let account = spec.service_account_name.clone().unwrap_or_default();
     found.insert((Kind::ServiceAccount, account));
+    let priority = spec.priority_class_name.clone().unwrap_or_default();
+    if !priority.starts_with("system-") {
+        found.insert((Kind::PriorityClass, priority));
+    }
+    let runtime = spec.runtime_class_name.clone().unwrap_or_default();
+    found.insert((Kind::RuntimeClass, runtime));
     for volume in spec.volumes.iter().flatten() {
         if let Some(claim) = &volume.persistent_volume_claim {
             found.insert((Kind::PersistentVolumeClaim, claim.claim_name.clone()));
+        }
+        let ephemeral = volume.ephemeral.as_ref();
+        if let Some(claim) = ephemeral.and_then(|it| it.volume_claim_template.as_ref()) {
+            let annotations = claim
+                .metadata
+                .as_ref()
+                .and_then(|it| it.annotations.as_ref());
+            let old = annotations.and_then(|it| it.get("volume.beta.kubernetes.io/storage-class"));
+            let class = old.or(claim.spec.storage_class_name.as_ref());
+            found.insert((Kind::StorageClass, class.cloned().unwrap_or_default()));
+        }
+        if let Some(csi) = &volume.csi
+            && csi.driver.starts_with("secrets-store")
+            && let Some(attributes) = &csi.volume_attributes
+            && let Some(class) = attributes.get("secretProviderClass")
+        {
+            found.insert((Kind::SecretProviderClass, class.clone()));
         }
         let references = [
             volume.cephfs.as_ref().and_then(|it| it.secret_ref.as_ref()),

@@ -541,3 +541,85 @@ fn the_default_account_is_made_again() {
         &["dangling-reference? ServiceAccount default < Deployment web"],
     );
 }
+
+#[test]
+fn nobody_misses_it_while_no_pods_run() {
+    let workload = |more: &str| {
+        let template = "template: {spec: {containers: [{envFrom: [{configMapRef: {name: a}}]}]}}";
+        doc("apps/v1", "Deployment", "web").fields(&format!("spec: {{{template}, {more}}}"))
+    };
+    let busy = mounts("api", "a");
+    for (case, web, more, expected) in [
+        (
+            "it runs",
+            workload("replicas: 1"),
+            &config("b"),
+            "dangling-reference ConfigMap a < Deployment web",
+        ),
+        (
+            "no replicas",
+            workload("replicas: 0"),
+            &config("b"),
+            "dangling-reference? ConfigMap a < Deployment web",
+        ),
+        (
+            "another one runs",
+            workload("replicas: 0"),
+            &busy,
+            "dangling-reference ConfigMap a < Deployment web, Deployment api",
+        ),
+    ] {
+        let found = upgrade(&[&config("a"), &web, more], &[&web, more]);
+        assert_found(case, &found, &[expected]);
+    }
+}
+
+#[test]
+fn classes_and_extra_configs_are_needed_too() {
+    let class = |api: &str, kind: &str| doc(api, kind, "x");
+    let csi = "volumes: [{csi: {driver: secrets-store.csi.k8s.io, volumeAttributes: {secretProviderClass: x}}}]";
+    for (what, web) in [
+        (
+            class("scheduling.k8s.io/v1", "PriorityClass"),
+            deployment("web", "priorityClassName: x"),
+        ),
+        (
+            class("node.k8s.io/v1", "RuntimeClass"),
+            deployment("web", "runtimeClassName: x"),
+        ),
+        (
+            class("secrets-store.csi.x-k8s.io/v1", "SecretProviderClass"),
+            deployment("web", csi),
+        ),
+        (
+            config("x"),
+            deployment("web", "").annotation("rollout-guard/extra-configmaps", "y, x"),
+        ),
+        (
+            secret("x"),
+            deployment("web", "").annotation("rollout-guard/extra-secrets", "x"),
+        ),
+    ] {
+        let found = upgrade(&[&what, &web], &[&web]);
+        let [finding] = &found[..] else {
+            panic!("{what}: {found:?}")
+        };
+        assert_eq!(*finding.lint(), LINT, "{what}");
+        assert!(!finding.is_uncertain(), "{what}");
+    }
+    // The claims that are there are bound.
+    let claim = |name: &str| claim(name).fields("spec: {storageClassName: x}");
+    let storage = class("storage.k8s.io/v1", "StorageClass");
+    assert_found(
+        "claims",
+        &upgrade(&[&storage, &claim("old")], &[&claim("old")]),
+        &["dangling-reference? StorageClass x < PersistentVolumeClaim old"],
+    );
+    assert_found(
+        "a new claim",
+        &upgrade(&[&storage, &claim("old")], &[&claim("old"), &claim("new")]),
+        &[
+            "dangling-reference StorageClass x < PersistentVolumeClaim old, PersistentVolumeClaim new",
+        ],
+    );
+}

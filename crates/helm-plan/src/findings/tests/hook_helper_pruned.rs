@@ -110,7 +110,10 @@ fn roles_of_helpers_are_helpers() {
     );
     assert_found(
         "the account stays",
-        &upgrade(before, &[&r, &b, &account("m"), &migration(PRE, "m")]),
+        &upgrade(
+            &[&account("m"), &role("r"), &binding("b", "r", &["m"])],
+            &[&r, &b, &account("m"), &migration(PRE, "m")],
+        ),
         &[
             "hook-helper-pruned Role r",
             "hook-helper-pruned RoleBinding b",

@@ -35,9 +35,9 @@ fn hooks_that_delete_themselves_are_gone_when_pods_start() {
             &[],
         ),
         (
-            "Not: at another time",
+            "Not: at another time, so that nothing creates it",
             &[&hook("pre-rollback"), &web()],
-            &[],
+            &["hook-not-run? ConfigMap a < Deployment web"],
         ),
         (
             "Not: only after a failure",
