@@ -1,7 +1,7 @@
 //! The only module that makes host calls: reads objects of the cluster.
 //!
 //! In: which object. Out: the object, its absence, or a [`LookupError`]; every caller treats these three
-//! differently. The host answers with texts, so the texts that tell the three apart are here, with their
+//! differently. Also, whether a user may read a kind of objects. The host answers with texts, so the texts that tell the three apart are here, with their
 //! source.
 
 #[cfg(any(test, feature = "fake-cluster"))]
@@ -9,11 +9,9 @@ pub mod fake;
 
 use std::{collections::BTreeSet, fmt};
 
-use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListResourcesByNamespaceRequest,
-};
+use kubewarden_policy_sdk::host_capabilities::kubernetes::GetResourceRequest;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An object of the cluster, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +55,31 @@ pub trait Cluster {
         label_selector: &str,
         fields: &[&str],
     ) -> Result<Vec<Value>, LookupError>;
+
+    /// The same for all namespaces. It is served from one watch for the whole cluster.
+    fn list_all(
+        &self,
+        api_version: &str,
+        kind: &str,
+        label_selector: &str,
+        fields: &[&str],
+    ) -> Result<Vec<Value>, LookupError>;
+
+    /// Whether a user may read objects. If nobody can tell, he may not.
+    fn may_read(&self, review: &Review<'_>) -> bool;
+}
+
+/// May this user read the objects of a resource in a namespace?
+#[derive(Debug, Clone)]
+pub struct Review<'a> {
+    pub user: &'a str,
+    pub groups: Vec<&'a str>,
+    /// Empty for the core group.
+    pub group: &'a str,
+    /// `secrets`
+    pub resource: &'a str,
+    /// Empty for cluster-scoped objects.
+    pub namespace: &'a str,
 }
 
 /// A failed look-up. It does not tell whether the object exists.
@@ -109,6 +132,46 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Host<F> {
         Self { call }
     }
 
+    /// One list, for a namespace or for all.
+    fn items(
+        &self,
+        namespace: Option<&str>,
+        api_version: &str,
+        kind: &str,
+        label_selector: &str,
+        fields: &[&str],
+    ) -> Result<Vec<Value>, LookupError> {
+        // As JSON by hand: the types of the SDK, one for each operation, would add to the size of the policy.
+        let mut request = json!({
+            "api_version": api_version,
+            "kind": kind,
+            "label_selector": Some(label_selector).filter(|selector| !selector.is_empty()),
+            "field_selector": null,
+            "field_masks": fields,
+        });
+        let (operation, within) = match namespace {
+            None => ("list_resources_all", String::new()),
+            Some(namespace) => {
+                if let Value::Object(fields) = &mut request {
+                    fields.insert("namespace".to_owned(), namespace.into());
+                }
+                (
+                    "list_resources_by_namespace",
+                    format!(" in namespace {namespace}"),
+                )
+            }
+        };
+        let failed = |text: String| {
+            let list = format!("the list of {kind}s{within}");
+            lookup_error(list, api_version, kind, &text)
+        };
+        let mut answer = self.call(operation, &request).map_err(failed)?;
+        match answer.get_mut("items") {
+            Some(Value::Array(items)) => Ok(std::mem::take(items)),
+            _ => Err(failed("the answer has no items".to_owned())),
+        }
+    }
+
     fn call(&self, operation: &str, request: &impl Serialize) -> Result<Value, String> {
         let payload = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         let answer = (self.call)(operation, &payload)?;
@@ -155,25 +218,39 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
         label_selector: &str,
         fields: &[&str],
     ) -> Result<Vec<Value>, LookupError> {
-        let request = ListResourcesByNamespaceRequest {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: namespace.to_owned(),
-            label_selector: Some(label_selector.to_owned()).filter(|selector| !selector.is_empty()),
-            field_selector: None,
-            field_masks: field_masks(fields),
-        };
-        let failed = |text: String| {
-            let list = format!("the list of {kind}s in namespace {namespace}");
-            lookup_error(list, api_version, kind, &text)
-        };
-        let mut answer = self
-            .call("list_resources_by_namespace", &request)
-            .map_err(failed)?;
-        match answer.get_mut("items") {
-            Some(Value::Array(items)) => Ok(std::mem::take(items)),
-            _ => Err(failed("the answer has no items".to_owned())),
+        self.items(Some(namespace), api_version, kind, label_selector, fields)
+    }
+
+    fn list_all(
+        &self,
+        api_version: &str,
+        kind: &str,
+        label_selector: &str,
+        fields: &[&str],
+    ) -> Result<Vec<Value>, LookupError> {
+        self.items(None, api_version, kind, label_selector, fields)
+    }
+
+    fn may_read(&self, review: &Review<'_>) -> bool {
+        // A SubjectAccessReview needs a user.
+        if review.user.is_empty() {
+            return false;
         }
+        let request = json!({
+            "subject_access_review": {
+                "user": review.user,
+                "groups": review.groups,
+                "resource_attributes": {
+                    "group": review.group,
+                    "resource": review.resource,
+                    "namespace": review.namespace,
+                    "verb": "get",
+                },
+            },
+            "disable_cache": false,
+        });
+        let answer = self.call("can_i", &request).unwrap_or_default();
+        answer.get("allowed").and_then(Value::as_bool) == Some(true)
     }
 }
 
@@ -303,6 +380,70 @@ mod tests {
                 Err("the list of ConfigMaps in namespace shop cannot be read: the answer has no items".to_owned())
             );
         }
+    }
+
+    /// A list of all namespaces, of an API server that answers so.
+    #[test]
+    fn lists_of_all_namespaces_fail_as_others_do() {
+        let host = Host::new(|operation: &str, _: &[u8]| match operation {
+            "list_resources_all" => Err("Host error: Callback evaluation failure: away".to_owned()),
+            _ => Ok(Vec::new()),
+        });
+        let listed = host.list_all("v1", "Secret", "", &[]);
+        assert_eq!(
+            listed.map_err(|error| error.to_string()),
+            Err("the list of Secrets cannot be read: away".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_a_clear_yes_lets_a_user_read() {
+        let may = |user, answer: Result<&str, &str>| {
+            let answer = answer
+                .map(|text| text.as_bytes().to_vec())
+                .map_err(str::to_owned);
+            let host = Host::new(|_: &str, _: &[u8]| answer.clone());
+            host.may_read(&Review {
+                user,
+                groups: vec!["ci"],
+                group: "",
+                resource: "secrets",
+                namespace: "bank",
+            })
+        };
+        assert!(may("jenkins", Ok(r#"{"allowed": true}"#)));
+        for answer in [
+            Ok(r#"{"allowed": false}"#),
+            Ok(r#"{"allowed": "true"}"#),
+            Ok("{}"),
+            Ok("null"),
+            Ok("{"),
+            Err("Host error: the policy has no capability"),
+        ] {
+            assert!(!may("jenkins", answer), "{answer:?}");
+        }
+        assert!(!may("", Ok(r#"{"allowed": true}"#)));
+    }
+
+    /// The testbed reads it with the type of the SDK.
+    #[test]
+    fn a_review_has_the_shape_of_the_sdk() {
+        let host = |cluster: testbed::Objects| {
+            Host::new(move |operation: &str, payload: &[u8]| {
+                testbed::answer(&cluster, operation, payload).map_err(|error| error.to_string())
+            })
+        };
+        let review = Review {
+            user: "jenkins",
+            groups: vec![],
+            group: "",
+            resource: "secrets",
+            namespace: "bank",
+        };
+        let objects = testbed::Objects::default;
+        assert!(host(objects()).may_read(&review));
+        let forbidding = objects().forbidding("secrets", "bank");
+        assert!(!host(forbidding).may_read(&review));
     }
 
     #[test]

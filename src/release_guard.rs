@@ -10,6 +10,7 @@
 //!
 //! Plan and findings are the crate `helm-plan`; here are the look-ups and the answer.
 
+mod access;
 mod assess;
 mod bypass;
 mod history;
@@ -18,13 +19,15 @@ pub mod second_line;
 
 use helm_plan::{
     lifecycle::{Operation, Status},
+    manifest::ObjectId,
     metadata::label,
     record::Driver,
 };
 use serde_json::Value;
 
 use self::{
-    assess::{Record, assess},
+    access::Access,
+    assess::{Record, Target, assess},
     bypass::{Bypass, is_bypassed},
 };
 use crate::{
@@ -48,6 +51,16 @@ fn pending_operation(record: &Value) -> Option<Operation> {
     Operation::pending(Status::from_name(label(record, "status")?))
 }
 
+/// Whether the second line makes Helm keep such an object. Only these kinds: the rules name them, workloads that
+/// are hooks are stamped instead, and what else a release needs is no config.
+fn is_rescuable(id: &ObjectId) -> bool {
+    id.group.is_empty()
+        && matches!(
+            id.kind.as_str(),
+            "ConfigMap" | "Secret" | "ServiceAccount" | "PersistentVolumeClaim"
+        )
+}
+
 /// Judges a pending release.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let Some(driver) = Driver::of_record(&request.kind.kind, &request.object) else {
@@ -60,7 +73,10 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
     };
     let guard = &settings.release_guard;
     let bypassed = guard.bypass && is_bypassed(&request.object);
-    match assess(record, guard, cluster) {
+    let access = Access::new(cluster, request);
+    let assessed = Target::read(record, guard)
+        .and_then(|target| assess(record, target, guard, cluster, &access));
+    match assessed {
         Ok(assessed) => message::verdict(&assessed, guard, bypassed),
         Err(error) => {
             let accepts = bypassed || settings.lookup_failure == LookupFailure::Warn;

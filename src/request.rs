@@ -40,6 +40,9 @@ pub struct Request {
     /// Present on UPDATE and DELETE.
     #[serde(default, alias = "old_object")]
     pub old_object: Value,
+    /// Who sends the request.
+    #[serde(default, alias = "user_info")]
+    pub user_info: Value,
 }
 
 /// What the client does to the object.
@@ -65,6 +68,22 @@ pub struct Kind {
 }
 
 impl Request {
+    /// The name of the requesting user; empty if it is not given.
+    pub fn user(&self) -> &str {
+        let name = self.user_info.get("username").and_then(Value::as_str);
+        name.unwrap_or_default()
+    }
+
+    /// The groups of the requesting user.
+    pub fn groups(&self) -> Vec<&str> {
+        let groups = self.user_info.get("groups").and_then(Value::as_array);
+        groups
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
     /// `Deployment/web`, for messages. An object that the API server will name is shown with the prefix
     /// of its name: `Deployment/web-*`.
     pub fn subject(&self) -> String {
@@ -103,6 +122,36 @@ mod tests {
             ("", "")
         );
         assert_eq!(request.old_object, json!({"a": 1}));
+    }
+
+    #[test]
+    fn the_user_is_read_where_it_is_given() {
+        for (user_info, user, groups) in [
+            (
+                json!({"userInfo": {"username": "ann", "groups": ["a", "b"]}}),
+                "ann",
+                vec!["a", "b"],
+            ),
+            (json!({"user_info": {"username": "ann"}}), "ann", vec![]),
+            (
+                json!({"userInfo": {"username": null, "groups": null, "uid": null, "extra": null}}),
+                "",
+                vec![],
+            ),
+            (
+                json!({"userInfo": {"groups": [null, "a", 1]}}),
+                "",
+                vec!["a"],
+            ),
+            (json!({"userInfo": null}), "", vec![]),
+            (json!({}), "", vec![]),
+        ] {
+            let mut request = user_info.clone();
+            request["operation"] = "CREATE".into();
+            let request: Request = serde_json::from_value(request).unwrap();
+            assert_eq!(request.user(), user, "{user_info}");
+            assert_eq!(request.groups(), groups, "{user_info}");
+        }
     }
 
     #[test]

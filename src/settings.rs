@@ -206,8 +206,9 @@ pub struct ReleaseGuard {
     pub enabled: bool,
 
     /// Whether the hooks that Helm creates, and the release objects that it deletes, are checked too while a release
-    /// is pending. This catches releases that were pending before the policy was installed. It needs the
-    /// permissions `list` and `watch` on Secrets. The level `rescue` needs this setting.
+    /// is pending. This catches releases that were pending before the policy was installed. It is meant for a policy of
+    /// its own, examples/second-line-policy.yaml, which needs the permissions `list` and `watch` on Secrets of the
+    /// whole cluster; without this setting, `get` is enough. The level `rescue` needs this setting in both policies.
     #[cfg_attr(feature = "schema", schemars(title = "Hook requests"))]
     pub hook_requests: bool,
 
@@ -222,8 +223,9 @@ pub struct ReleaseGuard {
 
     /// What happens for each finding. `reject` rejects the release. `warn` accepts it with a warning. `ignore`
     /// accepts it without a warning. `rescue`, which only `hook-pruned` can have, accepts the release and adds
-    /// `helm.sh/resource-policy: keep` to the hook, so that Helm keeps the object. It cannot be used with
-    /// `mode: verify`. A finding that is not certain is at most a warning: something else may recreate the object,
+    /// `helm.sh/resource-policy: keep` to the hook, so that Helm keeps the object. It needs `hookRequests`, and it
+    /// cannot be used with `mode: verify`. Only ConfigMaps, Secrets, ServiceAccounts and PersistentVolumeClaims are
+    /// rescued; other objects are rejected. A finding that is not certain is at most a warning: something else may recreate the object,
     /// or no record tells whether the object still exists.
     #[cfg_attr(
         feature = "schema",
@@ -236,7 +238,7 @@ impl Default for ReleaseGuard {
     fn default() -> Self {
         Self {
             enabled: true,
-            hook_requests: true,
+            hook_requests: false,
             bypass: true,
             max_record_bytes: 64 * 1024 * 1024,
             findings: Levels::default(),
@@ -315,10 +317,13 @@ impl Settings {
                 }
             }
         }
-        if self.mode == Mode::Verify
-            && self.release_guard.findings.of(&hook_pruned::LINT) == Level::Rescue
-        {
-            return Err(Error::RescueInVerify);
+        if self.release_guard.findings.of(&hook_pruned::LINT) == Level::Rescue {
+            if self.mode == Mode::Verify {
+                return Err(Error::RescueInVerify);
+            }
+            if !self.release_guard.hook_requests {
+                return Err(Error::RescueWithoutHooks);
+            }
         }
         if self.release_guard.max_record_bytes == 0 {
             return Err(Error::NoRecordFits);

@@ -88,19 +88,39 @@ impl Verdict {
     }
 }
 
+/// The text without control characters, which names in records can have: no answer moves the cursor of a terminal,
+/// or adds a line to a log.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
+/// The same, but the lines of a message stay.
+fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(one_line).collect();
+    lines.join("\n")
+}
+
 impl From<Verdict> for ValidationResponse {
     fn from(verdict: Verdict) -> Self {
         let (accepted, code, message, mutated_object) = match verdict.outcome {
             Outcome::Accept => (true, None, None, None),
             Outcome::Mutate(object) => (true, None, None, Some(object)),
             Outcome::Reject { code, message } => {
-                (false, Some(code), Some(shorten(message, MAX_MESSAGE)), None)
+                let message = shorten(lines(&message), MAX_MESSAGE);
+                (false, Some(code), Some(message), None)
             }
         };
         let audit: HashMap<_, _> = verdict
             .audit
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), shorten(value, MAX_MESSAGE)))
+            .map(|(key, value)| (key.to_owned(), shorten(one_line(&value), MAX_MESSAGE)))
             .collect();
         Self {
             accepted,
@@ -121,7 +141,7 @@ fn within_limits(mut warnings: Vec<String>) -> Vec<String> {
     }
     warnings
         .into_iter()
-        .map(|warning| shorten(warning, MAX_WARNING))
+        .map(|warning| shorten(one_line(&warning), MAX_WARNING))
         .collect()
 }
 
@@ -174,6 +194,25 @@ mod tests {
         assert!(message.ends_with("ä…"));
         let audit = response.audit_annotations.unwrap_or_default();
         assert_eq!(audit.get("key"), Some(&long));
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let text = "a\u{1b}[2J\tb\nc\r\u{7f}\u{9b}d";
+        let response =
+            ValidationResponse::from(Verdict::reject(text).warn(text).audit("key", text));
+        let line = |newline| format!("a\\u{{1b}}[2J\\tb{newline}c\\r\\u{{7f}}\\u{{9b}}d");
+        assert_eq!(
+            response.message,
+            Some(format!("rollout-guard: {}", line("\n")))
+        );
+        let shown = line("\\n");
+        assert_eq!(
+            response.warnings,
+            Some(vec![format!("rollout-guard: {shown}")])
+        );
+        let audit = [("key".to_owned(), shown)].into();
+        assert_eq!(response.audit_annotations, Some(audit));
     }
 
     #[test]

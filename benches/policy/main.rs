@@ -21,7 +21,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rollout_guard::{
-    cluster::{Cluster, LookupError, ObjectRef},
+    cluster::{Cluster, LookupError, ObjectRef, Review},
     request::Request,
     settings::Settings,
 };
@@ -358,6 +358,20 @@ fn run_natively(upgrade: &Upgrade) {
             _: &[&str],
         ) -> Result<Vec<Value>, LookupError> {
             Ok(Vec::new())
+        }
+
+        fn list_all(
+            &self,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
+            Ok(Vec::new())
+        }
+
+        fn may_read(&self, _: &Review<'_>) -> bool {
+            true
         }
     }
 

@@ -5,8 +5,12 @@
 
 use std::{convert::Infallible, env, process};
 
-use anyhow::{Context, Result};
-use helm_plan::{Operation, Record, Release, Status, history, record::Info};
+use anyhow::{Context, Result, bail};
+use helm_plan::{
+    Operation, Record, Release, Status,
+    history::{self, Current},
+    record::Info,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::connection::Connection;
@@ -135,9 +139,12 @@ impl Helm {
             let revision = revisions.find(|revision| revision.revision == number);
             Ok::<_, Infallible>(revision.map(|revision| revision.status))
         };
-        let current = history::current(operation, next, status);
-        let current = current.with_context(|| format!("release {}", self.release))?;
-        Ok(current.map(|current| self.revision(current)).transpose()?)
+        let Ok(current) = history::current(operation, next, status);
+        match current {
+            Current::None => Ok(None),
+            Current::Revision(revision) => Ok(Some(self.revision(revision)?)),
+            Current::Unknown(reason) => bail!("release {}: {reason}", self.release),
+        }
     }
 
     fn history(&self) -> Result<Vec<Revision>, Error> {

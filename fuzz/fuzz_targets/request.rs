@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use rollout_guard::{
     settings::Settings,
-    cluster::{Cause, Cluster, LookupError, ObjectRef},
+    cluster::{Cause, Cluster, LookupError, ObjectRef, Review},
     judge,
     request::Payload,
     verdict::Outcome,
@@ -42,6 +42,20 @@ impl Cluster for Mirror {
         _: &[&str],
     ) -> Result<Vec<Value>, LookupError> {
         Ok(vec![self.0.clone()])
+    }
+
+    fn list_all(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &[&str],
+    ) -> Result<Vec<Value>, LookupError> {
+        Ok(vec![self.0.clone()])
+    }
+
+    fn may_read(&self, review: &Review<'_>) -> bool {
+        review.namespace.len() % 2 == 0
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::{Cluster, Host, LookupError, ObjectRef};
+use super::{Cluster, Host, LookupError, ObjectRef, Review};
 
 /// What the host answers, or its text of refusal.
 type HostAnswer = Result<Vec<u8>, String>;
@@ -19,11 +19,14 @@ pub struct Objects {
     pub objects: Vec<Value>,
     /// Older versions of some objects, which lists still show: a watch cache may lag behind.
     pub outdated: Vec<Value>,
-    /// The look-ups that fail: `Secret shop/db`, or `Secret shop/*` for a list.
+    /// The look-ups that fail: `Secret shop/db`, `Secret shop/*` or `Secret */*` for a list.
     pub failing: Vec<String>,
     /// The kinds that the policy was not granted: `v1/Secret`.
     pub denied: Vec<String>,
-    /// What was looked up, in order: `Kind namespace/name [fields]`, or `Kind namespace/* [selector]`.
+    /// What users may not read, as resource and namespace: `secrets bank`.
+    pub forbidden: Vec<String>,
+    /// What was looked up, in order: `Kind namespace/name [fields]`, `Kind namespace/* [selector]`, or `may user of
+    /// groups get resource namespace?`.
     pub asked: RefCell<Vec<String>>,
 }
 
@@ -92,5 +95,34 @@ impl Cluster for Objects {
         let objects = [self.objects.as_slice(), &self.outdated].concat();
         let host = self.host(api_version, kind, &target, objects);
         host.list(api_version, kind, namespace, label_selector, fields)
+    }
+
+    fn list_all(
+        &self,
+        api_version: &str,
+        kind: &str,
+        label_selector: &str,
+        fields: &[&str],
+    ) -> Result<Vec<Value>, LookupError> {
+        let target = format!("{kind} */*");
+        self.note(&target, label_selector);
+        let objects = [self.objects.as_slice(), &self.outdated].concat();
+        let host = self.host(api_version, kind, &target, objects);
+        host.list_all(api_version, kind, label_selector, fields)
+    }
+
+    fn may_read(&self, review: &Review<'_>) -> bool {
+        let Review {
+            user,
+            groups,
+            group,
+            resource,
+            namespace,
+        } = review;
+        let dot = if group.is_empty() { "" } else { "." };
+        let groups = groups.join(", ");
+        let question = format!("may {user} of {groups} get {resource}{dot}{group} {namespace}?");
+        self.asked.borrow_mut().push(question);
+        !self.forbidden.contains(&format!("{resource} {namespace}"))
     }
 }

@@ -1,10 +1,10 @@
 //! Reads what a pending record is judged by: itself, the current release, and live objects.
 //!
-//! In: a pending record, and the cluster. Out: an [`Assessed`] release. Refuses: a record that cannot be
-//! read, a history without a current revision, a look-up that failed.
+//! In: a pending record, and the cluster. Out: a [`Target`], and an [`Assessed`] release. Refuses: a record that cannot be
+//! read, a look-up that failed.
 
 use helm_plan::{
-    Assessment, Live, assess,
+    Assessment, Live,
     lifecycle::Operation,
     manifest::ObjectId,
     record::{self, Driver},
@@ -12,7 +12,10 @@ use helm_plan::{
 };
 use serde_json::Value;
 
-use super::history::{self, History};
+use super::{
+    access::Access,
+    history::{self, Current, History},
+};
 use crate::{
     cluster::{Cause, Cluster, LookupError, ObjectRef},
     settings::ReleaseGuard,
@@ -27,11 +30,19 @@ pub(super) struct Record<'a> {
     pub(super) object: &'a Value,
 }
 
+/// The release of a pending record.
+pub(super) struct Target {
+    operation: Operation,
+    pub(super) release: Release,
+    rollback_target: Option<u64>,
+}
+
 /// A pending release, and what was found.
-pub(super) struct Assessed {
+pub(super) struct Assessed<'a> {
+    pub(super) record: Record<'a>,
     pub(super) assessment: Assessment,
-    /// How Helm stores this release.
-    pub(super) driver: Driver,
+    /// Why the target was not compared with the current revision.
+    pub(super) not_compared: Option<String>,
     /// The revision that a rollback goes back to, where the record tells.
     pub(super) rollback_target: Option<u64>,
 }
@@ -48,33 +59,55 @@ pub(super) enum Error {
     #[error(transparent)]
     Manifest(#[from] release::Error),
     #[error(transparent)]
-    Assess(#[from] assess::Error<LookupError>),
-    /// Of the pending records of a namespace.
+    Assess(#[from] helm_plan::assess::Error<LookupError>),
+    /// Of a pending record.
     #[error(transparent)]
     Lookup(#[from] LookupError),
 }
 
-pub(super) fn assess(
-    record: Record<'_>,
+impl Target {
+    pub(super) fn read(record: Record<'_>, guard: &ReleaseGuard) -> Result<Self, Error> {
+        let target = record::decode(record.object, record.driver, guard.max_record_bytes)?;
+        Ok(Self {
+            operation: Operation::pending(target.info.status).ok_or(Error::NotPending)?,
+            rollback_target: target.info.rollback_target(),
+            release: Release::parse(target)?,
+        })
+    }
+}
+
+pub(super) fn assess<'a>(
+    record: Record<'a>,
+    target: Target,
     guard: &ReleaseGuard,
     cluster: &dyn Cluster,
-) -> Result<Assessed, Error> {
-    let target = record::decode(record.object, record.driver, guard.max_record_bytes)?;
-    let operation = Operation::pending(target.info.status).ok_or(Error::NotPending)?;
+    access: &Access<'_>,
+) -> Result<Assessed<'a>, Error> {
+    let Target {
+        operation,
+        release,
+        rollback_target,
+    } = target;
     let history = History {
         cluster,
         driver: record.driver,
         namespace: record.namespace,
         max_record_bytes: guard.max_record_bytes,
     };
-    let current = history.current(operation, &target)?;
-    let current = current.map(Release::parse).transpose()?;
-    let rollback_target = target.info.rollback_target();
-    let target = Release::parse(target)?;
-    let live = |api_version: &str, id: &ObjectId| look_at(api_version, id, cluster);
+    let current = history.current(operation, &release.name, release.revision)?;
+    let (current, not_compared) = match current {
+        Current::None => (None, None),
+        Current::Record(record) => (Some(Release::parse(record)?), None),
+        Current::Unknown(why) => (None, Some(why)),
+    };
+    let live = |api_version: &str, id: &ObjectId| match access.may_look_at(id) {
+        Ok(()) => look_at(api_version, id, cluster),
+        Err(denied) => Ok(Live::Denied(denied)),
+    };
     Ok(Assessed {
-        assessment: helm_plan::assess(operation, current.as_ref(), target, live)?,
-        driver: record.driver,
+        record,
+        assessment: helm_plan::assess(operation, current.as_ref(), release, live)?,
+        not_compared,
         rollback_target,
     })
 }

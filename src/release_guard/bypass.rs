@@ -23,10 +23,10 @@ pub(super) fn is_bypassed(record: &Value) -> bool {
 pub(super) struct Bypass<'a> {
     pub(super) operation: Operation,
     pub(super) driver: Driver,
-    /// The namespace of the record.
+    /// The namespace of the record. It need not be that of the release: Flux can keep records elsewhere.
     pub(super) namespace: &'a str,
     pub(super) release: &'a str,
-    pub(super) revision: String,
+    pub(super) revision: u64,
     /// The revision that a rollback goes back to, where the record tells.
     pub(super) rollback_target: Option<u64>,
 }
@@ -40,38 +40,51 @@ impl<'a> Bypass<'a> {
             driver: record.driver,
             namespace: record.namespace,
             release: label("name")?,
-            revision: label("version")?.to_owned(),
+            revision: label("version")?.parse().ok()?,
             rollback_target: None,
         })
+    }
+
+    /// `kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite`
+    fn label(&self, record: &str) -> String {
+        let (namespace, revision) = (self.namespace, self.revision);
+        let kind = self.driver.kind().to_lowercase();
+        format!(
+            "kubectl label -n {namespace} {kind} {record} {ALLOW_REVISION}={revision} --overwrite"
+        )
     }
 }
 
 impl fmt::Display for Bypass<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            namespace,
-            release,
-            revision,
-            ..
-        } = self;
-        if self.operation != Operation::Rollback {
-            let operation = self.operation.name();
-            return write!(f, "helm {operation} --labels {ALLOW_REVISION}={revision} …");
+        let (release, revision) = (self.release, self.revision);
+        match (self.operation, self.rollback_target) {
+            (Operation::Install, _) => {
+                write!(f, "helm install --labels {ALLOW_REVISION}={revision} …")
+            }
+            // Flux and other users of Helm's library have no `--labels`; the new record has the labels of
+            // the last one as well.
+            (Operation::Upgrade, _) => {
+                let last = record_name(release, revision.saturating_sub(1));
+                let label = self.label(&last);
+                write!(
+                    f,
+                    "helm upgrade --labels {ALLOW_REVISION}={revision} …\n\
+                     Where no labels can be passed (Flux): {label}, and try again"
+                )
+            }
+            // `helm rollback` takes no labels; the new record has those of the record that it goes back to.
+            (Operation::Rollback, Some(target)) => {
+                let label = self.label(&record_name(release, target));
+                write!(f, "{label}, and roll back again")
+            }
+            (Operation::Rollback, None) => {
+                let label = self.label(&format!("sh.helm.release.v1.{release}.vN"));
+                write!(
+                    f,
+                    "{label} (N is the revision to roll back to), and roll back again"
+                )
+            }
         }
-        // `helm rollback` takes no labels; the new record has those of the record that it goes back to.
-        let kind = self.driver.kind().to_lowercase();
-        let target = self.rollback_target;
-        let record = match target {
-            Some(target) => record_name(release, target),
-            None => format!("sh.helm.release.v1.{release}.vN"),
-        };
-        let hint = match target {
-            Some(_) => "",
-            None => " (N is the revision to roll back to)",
-        };
-        write!(
-            f,
-            "kubectl label -n {namespace} {kind} {record} {ALLOW_REVISION}={revision} --overwrite{hint}, and roll back again"
-        )
     }
 }

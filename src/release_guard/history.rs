@@ -1,12 +1,13 @@
 //! The record of the current revision.
 //!
 //! In: the pending record, and the cluster. Out: the current [`Record`], by Helm's own rule
-//! ([`helm_plan::history`]). Refuses: a history in which it cannot be found, a record that cannot be read.
+//! ([`helm_plan::history`]), or why it is not known. Refuses: a record that cannot be read, a look-up that
+//! failed.
 //!
 //! Records are read by name: a list would come from a cache that may not know the last one yet.
 
 use helm_plan::{
-    history,
+    history::{self, Reason},
     lifecycle::{Operation, Status},
     metadata::label,
     record::{self, Driver, Record, record_name},
@@ -25,20 +26,19 @@ pub(super) struct History<'a> {
     pub(super) max_record_bytes: u64,
 }
 
-/// Why the current revision is not known.
+/// What the pending release replaces.
+pub(super) enum Current {
+    /// Nothing: it is an install.
+    None,
+    /// This revision.
+    Record(Record),
+    /// No record tells: what this operation deletes cannot be checked. In words, with the record.
+    Unknown(String),
+}
+
+/// Why a record of the history cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("release {release} in namespace {namespace} has no revision to upgrade from")]
-    NoRevision { release: String, namespace: String },
-    #[error(
-        "none of the last {} revisions of release {release} in namespace {namespace} is deployed",
-        history::MAX_REVISIONS
-    )]
-    NoneDeployed { release: String, namespace: String },
-    #[error("{record} does not exist")]
-    Missing { record: String },
-    #[error("{record} has just been deleted")]
-    JustDeleted { record: String },
     #[error("{record} cannot be read: {source}")]
     Unreadable {
         record: String,
@@ -49,16 +49,16 @@ pub(super) enum Error {
 }
 
 impl History<'_> {
-    /// The revision that `target` replaces. `None` for an install.
+    /// What revision `next` of a release replaces.
     pub(super) fn current(
         &self,
         operation: Operation,
-        target: &Record,
-    ) -> Result<Option<Record>, Error> {
-        let name = &target.name;
-        let last = target.version.saturating_sub(1);
+        name: &str,
+        next: u64,
+    ) -> Result<Current, Error> {
+        let last = next.saturating_sub(1);
         let mut last_record = None;
-        let current = history::current(operation, target.version, |revision| {
+        let current = history::current(operation, next, |revision| {
             if revision != last {
                 let labels = self.read(name, revision, &["metadata.labels"])?;
                 return Ok(labels.as_ref().map(status_label));
@@ -75,34 +75,44 @@ impl History<'_> {
                 .map(Some)
                 .map_err(|source| self.unreadable(name, last, source))
         });
-        let current = current.map_err(|error| match error {
-            history::Error::Status(error) => error,
-            history::Error::NoneDeployed => Error::NoneDeployed {
-                release: name.clone(),
-                namespace: self.namespace.to_owned(),
-            },
-            history::Error::NoRevision => Error::NoRevision {
-                release: name.clone(),
-                namespace: self.namespace.to_owned(),
-            },
-        })?;
-        let Some(current) = current else {
-            return Ok(None);
+        let current = match current? {
+            history::Current::None => return Ok(Current::None),
+            history::Current::Revision(revision) => revision,
+            history::Current::Unknown(reason) => {
+                return Ok(self.unknown(operation, name, reason));
+            }
         };
         let record = match last_record {
-            Some(record) if current == last => record,
-            _ => self.read(name, current, &DATA)?.ok_or_else(|| {
-                let record = self.record(name, current);
-                match operation {
-                    Operation::Upgrade => Error::JustDeleted { record },
-                    Operation::Install | Operation::Rollback => Error::Missing { record },
-                }
-            })?,
+            Some(record) if current == last => Some(record),
+            _ => self.read(name, current, &DATA)?,
+        };
+        let Some(record) = record else {
+            // Of a rollback, the last revision is not asked for before; or it has just been deleted.
+            return Ok(self.unknown(operation, name, Reason::Gone(current)));
         };
         let record = record::decode(&record, self.driver, self.max_record_bytes);
         record
-            .map(Some)
+            .map(Current::Record)
             .map_err(|source| self.unreadable(name, current, source))
+    }
+
+    /// That the current revision is not known, and what follows.
+    fn unknown(&self, operation: Operation, name: &str, reason: Reason) -> Current {
+        let because = match reason {
+            Reason::Gone(revision) => format!("{} does not exist", self.record(name, revision)),
+            Reason::NotDeployed(revision, status) => format!(
+                "{} is {status}, and no older one is deployed",
+                self.record(name, revision)
+            ),
+            Reason::Beyond { oldest, last } => format!(
+                "no {} to v{last} is deployed, and older ones are not read",
+                self.record(name, oldest)
+            ),
+        };
+        let operation = operation.name();
+        Current::Unknown(format!(
+            "{because} (--history-max deletes records), so what this {operation} deletes was not checked"
+        ))
     }
 
     fn read(&self, name: &str, revision: u64, fields: &[&str]) -> Result<Option<Value>, Error> {

@@ -5,6 +5,7 @@
 
 use helm_plan::{
     findings::{Finding, Level, Lint},
+    lifecycle::Operation,
     manifest::ObjectId,
     record,
 };
@@ -12,19 +13,20 @@ use helm_plan::{
 use super::{
     assess::{Assessed, Error},
     bypass::Bypass,
+    is_rescuable, pending_operation,
 };
 use crate::{
     annotations::ALLOW_REVISION,
     request::Request,
     settings::ReleaseGuard,
-    verdict::{Verdict, WARNING_CHARS},
+    verdict::{Verdict, WARNING_CHARS, one_line},
 };
 
 /// How many findings a message spells out.
 const MAX_SHOWN: usize = 10;
 
 /// The answer to a pending record. `bypassed`: its label allows it, whatever is found.
-pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool) -> Verdict {
+pub(super) fn verdict(assessed: &Assessed<'_>, guard: &ReleaseGuard, bypassed: bool) -> Verdict {
     let rejected = of_level(Level::Reject, assessed, guard);
     let mut verdict = match (rejected.is_empty(), bypassed) {
         (true, _) => Verdict::accept(),
@@ -32,7 +34,7 @@ pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool)
             &rejected,
             assessed,
             guard,
-            "Nothing was changed.",
+            so_far(assessed.assessment.operation),
         ))
         .audit("release-findings", summary(&rejected)),
         (false, true) => {
@@ -44,6 +46,14 @@ pub(super) fn verdict(assessed: &Assessed, guard: &ReleaseGuard, bypassed: bool)
             })
         }
     };
+    if let Some(why) = &assessed.not_compared {
+        verdict = verdict.warn(why).audit("release-not-compared", why);
+    }
+    if let more @ 1.. = assessed.assessment.not_looked_at {
+        verdict = verdict.warn(format!(
+            "{more} more live objects were not looked at, so their manifests decide"
+        ));
+    }
     for finding in of_level(Level::Rescue, assessed, guard) {
         verdict = verdict.warn(warning(
             "kept by this policy (not with --no-hooks): ",
@@ -72,7 +82,8 @@ pub(super) fn not_judged(
             .warn(&text)
             .audit("release-not-judged", text);
     }
-    let mut lines = vec![format!("{text}. Nothing was changed.")];
+    let operation = pending_operation(&request.object).unwrap_or(Operation::Upgrade);
+    let mut lines = vec![format!("{}. {}", one_line(&text), so_far(operation))];
     lines.extend(bypass.map(|bypass| {
         format!(
             "To allow revision {} without checking it: {bypass}",
@@ -92,38 +103,70 @@ pub(super) fn not_judged(
     Verdict::undecided(lines.join("\n"))
 }
 
+/// What a rejected record has changed. Before it is written, an install has created `crds/` and, with
+/// `--create-namespace`, the namespace.
+fn so_far(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Install => "Nothing of its manifest was created.",
+        Operation::Upgrade | Operation::Rollback => "Nothing was changed.",
+    }
+}
+
+/// What follows from a finding: what will not be annotated cannot be rescued, and is rejected.
+fn level_of(finding: &Finding, guard: &ReleaseGuard) -> Level {
+    match guard.findings.of_finding(finding) {
+        Level::Rescue
+            if finding.rescuable && is_rescuable(&finding.object) && guard.hook_requests =>
+        {
+            Level::Rescue
+        }
+        Level::Rescue | Level::Reject => match finding.is_uncertain() {
+            true => Level::Warn,
+            false => Level::Reject,
+        },
+        level => level,
+    }
+}
+
 /// The findings of a level, in order.
 pub(super) fn of_level<'a>(
     level: Level,
-    assessed: &'a Assessed,
+    assessed: &'a Assessed<'_>,
     guard: &ReleaseGuard,
 ) -> Vec<&'a Finding> {
     let findings = assessed.assessment.findings.iter();
     findings
-        .filter(|finding| guard.findings.of_finding(finding) == level)
+        .filter(|finding| level_of(finding, guard) == level)
         .collect()
 }
 
 /// The text of a rejection for these findings. `so_far` says what has happened to the cluster.
 pub(super) fn rejection(
     rejected: &[&Finding],
-    assessed: &Assessed,
+    assessed: &Assessed<'_>,
     guard: &ReleaseGuard,
     so_far: &str,
 ) -> String {
     let assessment = &assessed.assessment;
     let (operation, target) = (assessment.operation.name(), &assessment.target);
     let (name, namespace, revision) = (&target.name, &target.namespace, target.revision);
+    let name = &one_line(name);
     let step = match assessment.current {
         Some(current) => format!("from revision {current} to {revision}"),
+        None if assessed.not_compared.is_some() => format!("to revision {revision}"),
         None => format!("as revision {revision}"),
     };
-    let outcome = match rejected.iter().any(|finding| finding.lint().is_loss) {
-        true => "would lose what its pods need",
-        false => "is rejected by this policy's settings",
+    let losses = || rejected.iter().filter(|finding| finding.lint().is_loss);
+    let outcome = if losses().any(|finding| !finding.consumers.is_empty()) {
+        "would lose what its pods need"
+    } else if losses().next().is_some() {
+        "would delete objects of the release"
+    } else {
+        "is rejected by this policy's settings"
     };
     let mut paragraphs = vec![format!(
-        "helm {operation} of release {name} in namespace {namespace}, {step}, {outcome}. {so_far}"
+        "helm {operation} of release {name} in namespace {}, {step}, {outcome}. {so_far}",
+        one_line(namespace)
     )];
     let shown = rejected.get(..MAX_SHOWN).unwrap_or(rejected);
     paragraphs.extend(by_ways_out(shown).into_iter().map(paragraph));
@@ -135,10 +178,10 @@ pub(super) fn rejection(
     if guard.bypass {
         let bypass = Bypass {
             operation: assessment.operation,
-            driver: assessed.driver,
-            namespace,
+            driver: assessed.record.driver,
+            namespace: assessed.record.namespace,
             release: name,
-            revision: revision.to_string(),
+            revision,
             rollback_target: assessed.rollback_target,
         };
         paragraphs.push(format!("To allow revision {revision} anyway: {bypass}"));
@@ -163,8 +206,10 @@ fn by_ways_out<'a>(findings: &[&'a Finding]) -> Vec<(Vec<String>, Vec<&'a Findin
 fn paragraph((ways_out, alike): (Vec<String>, Vec<&Finding>)) -> String {
     let mut lines = Vec::new();
     for finding in &alike {
-        lines.push(format!("{finding}."));
-        lines.extend(needed_by(&finding.consumers).map(|needed_by| format!("{needed_by}.")));
+        lines.push(format!("{}.", one_line(&finding.to_string())));
+        lines.extend(
+            needed_by(&finding.consumers).map(|needed_by| format!("{}.", one_line(&needed_by))),
+        );
     }
     lines.push(match (alike.len(), ways_out.len()) {
         (1, 1) => "How to fix it:".to_owned(),
@@ -172,7 +217,7 @@ fn paragraph((ways_out, alike): (Vec<String>, Vec<&Finding>)) -> String {
         (_, 1) => "How to fix each:".to_owned(),
         (_, _) => "Fix each in one of these ways:".to_owned(),
     });
-    lines.extend(ways_out.iter().map(|way| format!("- {way}")));
+    lines.extend(ways_out.iter().map(|way| format!("- {}", one_line(way))));
     lines.join("\n")
 }
 

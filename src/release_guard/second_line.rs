@@ -6,30 +6,40 @@
 //! looked up passes with a warning.
 //!
 //! It is best effort. The pending record is found through a list that may lag behind, and only in the
-//! Secret driver: two permanent watches would be a high price for a second line.
+//! Secret driver: two permanent watches would be a high price for a second line. The list is of the whole
+//! cluster, since records need not be in the namespace of their release, and since it takes one watch
+//! instead of one for each namespace.
+
+use std::fmt;
 
 use helm_plan::{
     findings::{Level, hook_pruned},
     lifecycle::Event,
     manifest::ObjectId,
     metadata::{HOOK, RELEASE_NAME, RELEASE_NAMESPACE, RESOURCE_POLICY, annotation, label, words},
-    record::Driver,
+    record::{Driver, record_name},
 };
 use k8s_openapi::{Resource, api::core::v1::Secret};
 use serde_json::Value;
 
 use super::{
-    assess::{Error, Record, assess},
+    access::Access,
+    assess::{Error, Record, Target, assess},
     bypass::is_bypassed,
-    message, pending_operation,
+    is_rescuable, message, pending_operation,
 };
 use crate::{
     annotations::{self, OBJECT},
     cluster::{Cluster, LookupError, ObjectRef},
     request::{Operation, Request},
-    settings::{Mode, Settings},
+    settings::{Mode, ReleaseGuard, Settings},
     verdict::{Outcome, Verdict},
 };
+
+/// How many pending records are read, and how many are looked at to tell whether they are stale. More are pending
+/// at once only where many clients were killed.
+const MAX_READ: usize = 16;
+const MAX_SEEN: usize = 64;
 
 /// What the request says about the release.
 enum Part<'a> {
@@ -68,21 +78,26 @@ fn part(request: &Request) -> Option<Part<'_>> {
 /// Judges a hook or a deletion.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let guard = &settings.release_guard;
-    let is_hook = matches!(part(request), Some(Part::Hook));
-    if is_hook
+    let Some(part) = part(request) else {
+        return Verdict::accept();
+    };
+    if matches!(part, Part::Hook)
+        && is_rescuable(&id(request))
         && settings.mode == Mode::Enforce
         && guard.findings.of(&hook_pruned::LINT) == Level::Rescue
     {
         return rescue(request);
     }
-    match lost_by(request, settings, cluster) {
-        Ok(Some(message)) => Verdict::reject(message),
-        Ok(None) => Verdict::accept(),
-        // The record was judged already; a hook is no place to insist.
-        Err(error) => {
-            Verdict::accept().warn(format!("{} was not judged: {error}", request.subject()))
-        }
-    }
+    let access = Access::new(cluster, request);
+    let line = SecondLine {
+        request,
+        part,
+        id: id(request),
+        guard,
+        cluster,
+        access: &access,
+    };
+    line.judge()
 }
 
 /// Makes Helm keep the object when it prunes. No look-up, since a pending record that the list
@@ -97,7 +112,7 @@ fn rescue(request: &Request) -> Verdict {
             Event::PreUpgrade | Event::PreRollback
         )
     });
-    if !runs_before_the_prune || id(request).runs_to_completion() {
+    if !runs_before_the_prune {
         return Verdict::accept();
     }
     let mut object = request.object.clone();
@@ -117,75 +132,172 @@ fn rescue(request: &Request) -> Verdict {
     }
 }
 
-/// The text of the rejection, when a pending release loses the object.
-fn lost_by(
-    request: &Request,
-    settings: &Settings,
-    cluster: &dyn Cluster,
-) -> Result<Option<String>, Error> {
-    let (release, namespace) = match part(request) {
-        Some(Part::Resource { release, namespace }) => (Some(release), namespace),
-        Some(Part::Hook) | None => (None, request.namespace.as_str()),
-    };
-    let guard = &settings.release_guard;
-    let id = id(request);
-    for object in pending(release, namespace, cluster)? {
-        if guard.bypass && is_bypassed(&object) {
-            continue;
+/// One request, and what it is judged by.
+struct SecondLine<'a> {
+    request: &'a Request,
+    part: Part<'a>,
+    id: ObjectId,
+    guard: &'a ReleaseGuard,
+    cluster: &'a dyn Cluster,
+    access: &'a Access<'a>,
+}
+
+/// A pending record in the list.
+struct Listed<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    labels: &'a Value,
+}
+
+impl SecondLine<'_> {
+    fn judge(&self) -> Verdict {
+        let not_judged = |why: &dyn fmt::Display| {
+            Verdict::accept().warn(format!("{} was not judged: {why}", self.request.subject()))
+        };
+        let selector = "owner=helm,status in (pending-upgrade,pending-rollback)";
+        let (api_version, kind) = (Secret::API_VERSION, Secret::KIND);
+        let listed = self
+            .cluster
+            .list_all(api_version, kind, selector, &["metadata.labels"]);
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => return not_judged(&error),
+        };
+        let candidates = self.candidates(&listed);
+        let mut read = 0;
+        let mut failed = None;
+        for (seen, record) in candidates.iter().enumerate() {
+            if seen == MAX_SEEN || read == MAX_READ {
+                let pending = candidates.len();
+                failed.get_or_insert_with(|| {
+                    not_judged(&format_args!(
+                        "not all of the {pending} releases that are pending were read"
+                    ))
+                });
+                break;
+            }
+            match self.lost_by(record, &mut read) {
+                Ok(Some(message)) => return Verdict::reject(message),
+                Ok(None) => {}
+                // The record was judged already; a hook is no place to insist.
+                Err(error) => {
+                    failed.get_or_insert_with(|| not_judged(&error));
+                }
+            }
         }
+        failed.unwrap_or_default()
+    }
+
+    /// The records that may be of the release, in a fixed order: those in the namespace of the request first.
+    fn candidates<'l>(&self, listed: &'l [Value]) -> Vec<Listed<'l>> {
+        let text = |record: &'l Value, path| record.pointer(path).and_then(Value::as_str);
+        let place = |record: &Listed<'l>| {
+            let elsewhere = record.namespace != self.request.namespace;
+            (elsewhere, record.namespace, record.name)
+        };
+        let mut records = Vec::new();
+        for object in listed {
+            let (Some(namespace), Some(name)) = (
+                text(object, "/metadata/namespace"),
+                text(object, "/metadata/name"),
+            ) else {
+                continue;
+            };
+            let record = Listed {
+                namespace,
+                name,
+                labels: object,
+            };
+            if let Part::Resource { release, .. } = self.part
+                && label(object, "name") != Some(release)
+            {
+                continue;
+            }
+            // The standard library's sort would add to the size of the policy.
+            let at = records.partition_point(|other| place(other) < place(&record));
+            records.insert(at, record);
+        }
+        records
+    }
+
+    /// The text of the rejection, when the release of a pending record loses the object.
+    fn lost_by(&self, listed: &Listed<'_>, read: &mut usize) -> Result<Option<String>, Error> {
+        let (guard, namespace) = (self.guard, listed.namespace);
+        // Somebody who writes records into his own namespace stops nobody elsewhere.
+        if !self.access.may_read("", Secret::KIND, namespace) || self.is_stale(listed)? {
+            return Ok(None);
+        }
+        *read += 1;
+        let object = self.get(namespace, listed.name, &["metadata.labels", "data"])?;
+        // The list may be of a moment ago, when another release was still pending.
+        let object = object.filter(|record| pending_operation(record).is_some());
+        let Some(object) = object.filter(|record| !(guard.bypass && is_bypassed(record))) else {
+            return Ok(None);
+        };
         let record = Record {
             driver: Driver::Secret,
             namespace,
             object: &object,
         };
-        let assessed = assess(record, guard, cluster)?;
+        let target = match Target::read(record, guard) {
+            Ok(target) if self.concerns(&target) => target,
+            Ok(_) => return Ok(None),
+            // Nothing tells that the record concerns this namespace.
+            Err(_) if namespace != self.request.namespace => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let assessed = assess(record, target, guard, self.cluster, self.access)?;
         let mut lost = message::of_level(Level::Reject, &assessed, guard);
-        lost.retain(|finding| finding.object == id);
-        if !lost.is_empty() {
-            let so_far = format!(
-                "The {} is already running; only this request was stopped.",
-                assessed.assessment.operation.name()
-            );
-            return Ok(Some(message::rejection(&lost, &assessed, guard, &so_far)));
+        lost.retain(|finding| finding.object == self.id);
+        if lost.is_empty() {
+            return Ok(None);
+        }
+        let so_far = format!(
+            "The {} is already running; only this request was stopped.",
+            assessed.assessment.operation.name()
+        );
+        Ok(Some(message::rejection(&lost, &assessed, guard, &so_far)))
+    }
+
+    /// Whether the client was killed and a newer revision freed the release: Helm leaves such a record pending for
+    /// ever.
+    fn is_stale(&self, listed: &Listed<'_>) -> Result<bool, LookupError> {
+        let label = |key| label(listed.labels, key);
+        let version = label("version").and_then(|version| version.parse::<u64>().ok());
+        let (Some(release), Some(version)) = (label("name"), version) else {
+            return Ok(false);
+        };
+        let next = record_name(release, version.saturating_add(1));
+        let next = self.get(listed.namespace, &next, &["metadata.labels"])?;
+        Ok(next.is_some())
+    }
+
+    /// Whether the request may be a part of the pending operation.
+    fn concerns(&self, target: &Target) -> bool {
+        let release = &target.release;
+        match self.part {
+            Part::Hook => {
+                let mut objects = release.hooks.iter().flat_map(|hook| &hook.objects);
+                objects.any(|object| object.id == self.id)
+            }
+            Part::Resource { namespace, .. } => release.namespace == namespace,
         }
     }
-    Ok(None)
-}
 
-/// The pending records of the namespace, in full.
-fn pending(
-    release: Option<&str>,
-    namespace: &str,
-    cluster: &dyn Cluster,
-) -> Result<Vec<Value>, LookupError> {
-    let selector = "owner=helm,status in (pending-upgrade,pending-rollback)";
-    let listed = cluster.list(
-        Secret::API_VERSION,
-        Secret::KIND,
-        namespace,
-        selector,
-        &["metadata.labels"],
-    )?;
-    let is_of =
-        |record: &&Value| release.is_none_or(|release| label(record, "name") == Some(release));
-    // The list may be of a moment ago, when another release was still pending.
-    let is_pending = |record: &Value| pending_operation(record).is_some();
-    let mut records = Vec::new();
-    for listed in listed.iter().filter(is_of) {
-        let name = listed
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    fn get(
+        &self,
+        namespace: &str,
+        name: &str,
+        fields: &[&str],
+    ) -> Result<Option<Value>, LookupError> {
         let object = ObjectRef {
             api_version: Secret::API_VERSION,
             kind: Secret::KIND,
             namespace,
             name,
         };
-        let record = cluster.get(object, &["metadata.labels", "data"])?;
-        records.extend(record.filter(is_pending));
+        self.cluster.get(object, fields)
     }
-    Ok(records)
 }
 
 fn id(request: &Request) -> ObjectId {

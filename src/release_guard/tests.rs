@@ -174,6 +174,7 @@ Fix it in one of these ways:
 - make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook
 
 To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 
 More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned",
     );
@@ -212,6 +213,7 @@ Fix it in one of these ways:
 - keep the live object: kubectl annotate -n shop secret db helm.sh/resource-policy=keep
 
 To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 
 More about dangling-reference: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#dangling-reference",
     );
@@ -230,7 +232,7 @@ fn hooks_that_delete_themselves_are_rejected() {
         &judged(install, &Objects::default()),
         403,
         "\
-rollout-guard: helm install of release web in namespace shop, as revision 1, would lose what its pods need. Nothing was changed.
+rollout-guard: helm install of release web in namespace shop, as revision 1, would lose what its pods need. Nothing of its manifest was created.
 
 hook-self-deleted: ConfigMap a is a pre-install hook with the delete policy hook-succeeded, so Helm deletes it before the pods that need it start.
 Needed by: Deployment web.
@@ -285,7 +287,9 @@ fn hooks_that_fail_are_a_warning() {
     );
     assert_eq!(
         cluster.asked.borrow().last().map(String::as_str),
-        Some("ConfigMap shop/a [metadata.annotations]")
+        Some(
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]"
+        )
     );
 }
 
@@ -314,8 +318,8 @@ fn a_conflict_that_somebody_has_deleted_away_is_the_trap() {
         *cluster.asked.borrow(),
         [
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
-            "ConfigMap shop/a [metadata.annotations]",
-            "ConfigMap shop/b [metadata.annotations]",
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
+            "ConfigMap shop/b [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
         ]
     );
 }
@@ -366,7 +370,7 @@ fn what_may_be_made_anew_is_a_warning() {
     assert_accepted(
         &judged(record, &cluster),
         &[
-            "rollout-guard: dangling-reference: Secret web-tls is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start, unless Certificate web recreates it. Needed by: Deployment web",
+            "rollout-guard: dangling-reference: Secret web-tls is in revision 1 but not in revision 2, so Helm deletes it; the pods that need it could not start, unless Certificate web restores it. Needed by: Deployment web",
         ],
     );
 }
@@ -391,7 +395,7 @@ fn keep_on_the_live_object_is_seen() {
         *cluster.asked.borrow(),
         [
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
-            "ConfigMap shop/a [metadata.annotations]",
+            "ConfigMap shop/a [metadata.annotations, metadata.ownerReferences, metadata.managedFields]",
         ]
     );
 
@@ -409,6 +413,7 @@ fn keep_on_the_live_object_is_seen() {
         "\
 rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: ConfigMap shop/a cannot be read: the API server is away. Nothing was changed.
 To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
 }
@@ -444,6 +449,10 @@ fn look_ups_of_live_objects_are_bounded() {
     );
     let verdict = judged(record, &cluster);
     assert_eq!(cluster.asked.borrow().len(), 1 + 32);
+    assert_eq!(
+        verdict.warnings,
+        ["rollout-guard: 8 more live objects were not looked at, so their manifests decide"]
+    );
     let expected: Vec<_> = names[32..]
         .iter()
         .map(|name| format!("hook-pruned: ConfigMap {name}"))
@@ -502,6 +511,7 @@ Fix it in one of these ways:
 - keep the live object: kubectl annotate -n shop configmap d helm.sh/resource-policy=keep
 
 To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 
 More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned
 More about dangling-reference: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#dangling-reference",
@@ -598,7 +608,7 @@ fn levels_come_from_the_settings() {
         &[],
     );
     assert_accepted(
-        &judge(&request, &level("hook-pruned", "rescue"), &cluster),
+        &judge(&request, &rescue(), &cluster),
         &[
             "rollout-guard: kept by this policy (not with --no-hooks): hook-pruned: ConfigMap app-config is a regular resource in revision 1 and a hook (pre-install, pre-upgrade) in revision 2. Needed by: Deployment web",
         ],
@@ -618,10 +628,69 @@ fn levels_come_from_the_settings() {
     );
 }
 
+fn rescue() -> Settings {
+    let guard = json!({"hookRequests": true, "findings": {"hook-pruned": "rescue"}});
+    settings(json!({"releaseGuard": guard}))
+}
+
+/// What will not be annotated is rejected.
+#[test]
+fn only_some_kinds_are_rescued() {
+    let gateway = || doc("example.com/v1", "Gateway", "a");
+    let uses = |volume: &str| deployment("web", &volumes(&[volume]));
+    let runs_as = deployment("web", "serviceAccountName: a");
+    let api = || deployment("a", "");
+    for (kind, v1, v2, user, expected) in [
+        (
+            "ConfigMap",
+            config("a"),
+            config("a"),
+            uses("configMap: {name: a}"),
+            true,
+        ),
+        (
+            "Secret",
+            secret("a"),
+            secret("a"),
+            uses("secret: {secretName: a}"),
+            true,
+        ),
+        ("ServiceAccount", account("a"), account("a"), runs_as, true),
+        (
+            "PersistentVolumeClaim",
+            doc("v1", "PersistentVolumeClaim", "a"),
+            doc("v1", "PersistentVolumeClaim", "a"),
+            uses("persistentVolumeClaim: {claimName: a}"),
+            true,
+        ),
+        ("Deployment", api(), api(), config("b"), false),
+        ("Gateway", gateway(), gateway(), config("b"), false),
+    ] {
+        let (cluster, record) = upgrade(&[&v1, &user], &[&v2.hook(PRE), &user]);
+        let request = create(record);
+        let verdict = judge(&request, &rescue(), &cluster);
+        assert_eq!(!verdict.is_rejected(), expected, "{kind}: {verdict:?}");
+        let kept = "rollout-guard: kept by this policy";
+        let is_kept = verdict
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with(kept));
+        assert_eq!(is_kept, expected, "{kind}: {verdict:?}");
+
+        // Settings that nobody has checked.
+        let guard = json!({"findings": {"hook-pruned": "rescue"}});
+        let unchecked = Settings::read(&json!({"releaseGuard": guard})).unwrap();
+        assert!(
+            judge(&request, &unchecked, &cluster).is_rejected(),
+            "{kind}"
+        );
+    }
+}
+
 /// A hook that does not run cannot be rescued.
 #[test]
 fn what_cannot_be_rescued_is_rejected() {
-    let rescue = settings(json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}));
+    let rescue = rescue();
     let web = || mounts("web", "a");
     let (mut cluster, record) = upgrade(
         &[&config("a"), &web()],
@@ -655,9 +724,107 @@ How to fix it:
 - add an annotation with {{ .Release.Revision }} to the metadata of the workload (not of its pod template)
 
 To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 
 More about no-rollout: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#no-rollout",
     );
+}
+
+#[test]
+fn the_words_tell_whether_somebody_needs_what_is_lost() {
+    let begins = |v2: Docs<'_>, expected: &str| {
+        let Outcome::Reject { message, .. } = judged_upgrade(&[&config("a")], v2).outcome else {
+            panic!("rejected")
+        };
+        let begin =
+            "rollout-guard: helm upgrade of release web in namespace shop, from revision 1 to 2, ";
+        let rest = message.strip_prefix(begin).unwrap();
+        assert!(rest.starts_with(expected), "{message}");
+    };
+    begins(
+        &[&config("a").hook(PRE)],
+        "would delete objects of the release. Nothing was changed.",
+    );
+    begins(
+        &[&config("a").hook(PRE), &mounts("web", "a")],
+        "would lose what its pods need. Nothing was changed.",
+    );
+}
+
+/// A name in YAML can have any character; the lines of a message are those of this policy.
+#[test]
+fn names_add_no_lines_to_a_message() {
+    let name = r#""a\e[2J\nb""#;
+    let verdict = judged_upgrade(
+        &[&config(name), &mounts("web", name)],
+        &[&config(name).hook(PRE), &mounts("web", name)],
+    );
+    let Outcome::Reject { message, .. } = &verdict.outcome else {
+        panic!("{verdict:?}")
+    };
+    assert!(
+        message.contains(r"hook-pruned: ConfigMap a\u{1b}[2J\nb is a regular resource"),
+        "{message}"
+    );
+    assert!(!message.contains("a\u{1b}[2J\nb"), "{message}");
+}
+
+/// Flux can keep the records in the namespace of its HelmRelease.
+#[test]
+fn the_label_is_for_the_record_wherever_it_is() {
+    let moved = |mut record: Value| {
+        record["metadata"]["namespace"] = "flux".into();
+        record
+    };
+    let (_, pending) = trap();
+    let v1: Docs<'_> = &[&config("app-config"), &mounts("web", "app-config")];
+    let cluster = Objects::new([moved(revision(1, v1).secret())]);
+    let mut request = create(moved(pending));
+    request.namespace = "flux".to_owned();
+    let Outcome::Reject { message, .. } = judge(&request, &Settings::default(), &cluster).outcome
+    else {
+        panic!("rejected")
+    };
+    for expected in [
+        "helm upgrade of release web in namespace shop, from revision 1 to 2, would lose",
+        "(Flux): kubectl label -n flux secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again",
+    ] {
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// The answer does not tell somebody who may not read an object whether it exists.
+#[test]
+fn objects_of_other_namespaces_are_looked_up_for_those_who_may_read_them() {
+    let lost = || config("a").namespace("bank");
+    let web = || mounts("web", "a").namespace("bank");
+    let exists = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "bank"},
+    });
+    let asked = "may jenkins of ci get configmaps bank?";
+    for (name, object, forbidden, rejected, look_ups) in [
+        ("may read, absent", None, false, false, 2),
+        ("may read, present", Some(&exists), false, true, 2),
+        ("may not, absent", None, true, true, 1),
+        ("may not, present", Some(&exists), true, true, 1),
+    ] {
+        let (mut cluster, record) = upgrade(&[&lost(), &web()], &[&web()]);
+        cluster.objects.extend(object.cloned());
+        if forbidden {
+            cluster.forbidden = vec!["configmaps bank".to_owned()];
+        }
+        let mut request = create(record);
+        request.user_info = json!({"username": "jenkins", "groups": ["ci"]});
+        let verdict = judge(&request, &Settings::default(), &cluster);
+        assert_eq!(verdict.is_rejected(), rejected, "{name}: {verdict:?}");
+        let (reviews, objects): (Vec<_>, Vec<_>) = cluster
+            .asked
+            .take()
+            .into_iter()
+            .partition(|asked| asked.starts_with("may "));
+        assert_eq!(reviews, [asked], "{name}");
+        assert_eq!(objects.len(), look_ups, "{name}: {objects:?}");
+    }
 }
 
 #[test]
@@ -718,6 +885,7 @@ fn records_that_cannot_be_read_are_rejected() {
         "\
 rollout-guard: release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0. Nothing was changed.
 To allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 To allow all such releases: set `lookupFailure: warn` in this policy's settings",
     );
     let request = create(broken());
@@ -745,6 +913,16 @@ To allow all such releases: set `lookupFailure: warn` in this policy's settings"
         judge(&create(allowed), &off, &cluster).outcome,
         Outcome::Reject { code: 500, .. }
     ));
+
+    let mut install = broken();
+    install["metadata"]["labels"]["status"] = "pending-install".into();
+    let Outcome::Reject { message, .. } = judged(install, &cluster).outcome else {
+        panic!("rejected")
+    };
+    assert!(
+        message.contains(" at byte 0. Nothing of its manifest was created.\nTo allow revision 2 without checking it: helm install --labels rollout-guard/allow-revision=2 …\nTo allow all"),
+        "{message}"
+    );
 
     let mut rollback = broken();
     rollback["metadata"]["labels"]["status"] = "pending-rollback".into();
@@ -786,12 +964,6 @@ fn what_else_keeps_a_release_from_being_judged() {
             "the label says pending, but the status inside the record does not",
         ),
         (
-            "no revision before",
-            record.clone(),
-            &Objects::default(),
-            "release web in namespace shop has no revision to upgrade from",
-        ),
-        (
             "a failed look-up",
             record,
             &away,
@@ -820,9 +992,39 @@ fn what_else_keeps_a_release_from_being_judged() {
         panic!("rejected")
     };
     assert!(
-        message.contains("data.release: the decoded record is larger than 10 bytes. Nothing was changed.\nTo allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …\nTo read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings\nTo allow all such releases: "),
+        message.contains("data.release: the decoded record is larger than 10 bytes. Nothing was changed.\nTo allow revision 2 without checking it: helm upgrade --labels rollout-guard/allow-revision=2 …\nWhere no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again\nTo read larger records: raise `releaseGuard.maxRecordBytes` in this policy's settings\nTo allow all such releases: "),
         "{message}"
     );
+}
+
+/// `--history-max` has deleted the record of the revision that Helm began with.
+#[test]
+fn what_cannot_be_compared_passes_with_a_warning() {
+    let hook = config("a")
+        .hook("pre-install,pre-rollback")
+        .policy("hook-succeeded");
+    let lost: Docs<'_> = &[&hook, &mounts("web", "a")];
+    let fine: Docs<'_> = &[&config("a"), &mounts("web", "a")];
+    let cluster = Objects::new([revision(1, fine).secret()]);
+    let rollback = |docs| {
+        let record = revision(3, docs).status("pending-rollback");
+        record.with("/info/description", "Rollback to 1").secret()
+    };
+    let because = "release record Secret shop/sh.helm.release.v1.web.v2 does not exist (--history-max deletes records), so what this rollback deletes was not checked";
+    let warning = format!("rollout-guard: {because}");
+    let verdict = judged(rollback(fine), &cluster);
+    assert_accepted(&verdict, &[&warning]);
+    assert_audit(&verdict, &[("release-not-compared", because)]);
+
+    let verdict = judged(rollback(lost), &cluster);
+    let Outcome::Reject { message, .. } = &verdict.outcome else {
+        panic!("{verdict:?}")
+    };
+    assert!(
+        message.starts_with("rollout-guard: helm rollback of release web in namespace shop, to revision 3, would lose"),
+        "{message}"
+    );
+    assert_eq!(verdict.warnings, [warning]);
 }
 
 /// Revision 2 has the ConfigMap as a regular resource, revision 1 as a hook that a rollback does not run.

@@ -52,6 +52,12 @@ pub enum Error {
     )]
     RescueInVerify,
 
+    #[error(
+        "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which needs `releaseGuard.hookRequests: true` \
+         and rules that match hooks; set it, or use `reject`, `warn` or `ignore`"
+    )]
+    RescueWithoutHooks,
+
     #[error("releaseGuard.maxRecordBytes is 0: no release could be read")]
     NoRecordFits,
 }

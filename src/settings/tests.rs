@@ -120,6 +120,15 @@ fn values_that_cannot_work_are_refused() {
         json!({"mode": "verify", "releaseGuard": {"findings": {"hook-pruned": "rescue"}}}),
         "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which `mode: verify` never does; use `reject`, `warn` or `ignore`",
     );
+    for guard in [
+        json!({"findings": {"hook-pruned": "rescue"}}),
+        json!({"findings": {"hook-pruned": "rescue"}, "hookRequests": false}),
+    ] {
+        assert_refused(
+            json!({"releaseGuard": guard}),
+            "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which needs `releaseGuard.hookRequests: true` and rules that match hooks; set it, or use `reject`, `warn` or `ignore`",
+        );
+    }
     assert_refused(
         json!({"configHash": {"ignore": {"secrets": ["ok-*", "Db"]}}}),
         "configHash.ignore.secrets[1]: `Db` matches nothing: names have no `D` (lower case letters, digits, `-`, `.`, and `*` for any of them)",
@@ -157,7 +166,7 @@ fn the_reader_of_serde_json_accepts_the_same() {
         json!({"configHash": {"strategy": {"version": null}}}),
         json!({"configHash": {"key": {"namespace": "kubewarden", "name": "hash-key", "key": "key"}}}),
         json!({"configHash": {"key": null, "ignore": {"secrets": ["db", "cache-*"]}}}),
-        json!({"releaseGuard": {"findings": {"hook-pruned": {"rescue": null}, "no-rollout": "warn"}}}),
+        json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": {"rescue": null}, "no-rollout": "warn"}}}),
     ] {
         let expected: Settings = serde_json::from_value(settings.clone()).unwrap();
         assert_ne!(expected, Settings::default(), "{settings}");

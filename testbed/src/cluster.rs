@@ -9,8 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewStatus;
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+    CanIRequest, GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde_json::Value;
 
@@ -34,6 +35,14 @@ pub trait Cluster: Send + Sync {
         &self,
         request: &ListAllResourcesRequest,
     ) -> Result<Vec<Value>, HostError>;
+
+    /// Whether a user may do something. Everybody may do everything, unless a cluster knows better.
+    fn can_i(&self, _request: &CanIRequest) -> Result<SubjectAccessReviewStatus, HostError> {
+        Ok(SubjectAccessReviewStatus {
+            allowed: true,
+            ..SubjectAccessReviewStatus::default()
+        })
+    }
 }
 
 /// A kind of objects, as in a look-up: `v1/ConfigMap`, `apps/v1/Deployment`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+    CanIRequest, GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -17,8 +17,8 @@ use crate::{Cluster, HostError, field_mask};
 /// [`Evaluation::logs`](crate::Evaluation::logs).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostCall {
-    /// `get_resource`, `list_resources_by_namespace`, `list_resources_all`, or the name of one that
-    /// the testbed does not offer.
+    /// `get_resource`, `list_resources_by_namespace`, `list_resources_all`, `can_i`, or the name of one
+    /// that the testbed does not offer.
     pub operation: String,
     /// The request as the policy sent it, for example
     /// `{"api_version": "v1", "kind": "ConfigMap", "name": "app", "namespace": "shop",
@@ -153,6 +153,11 @@ fn look_up(cluster: &dyn Cluster, operation: &str, request: &Value) -> Result<Va
                 objects,
                 request.field_masks.as_ref(),
             ))
+        }
+        "can_i" => {
+            let request: CanIRequest = read(request)?;
+            let status = cluster.can_i(&request)?;
+            Ok(json!({"allowed": status.allowed}))
         }
         _ => Err(not_offered(&format!("kubewarden/kubernetes/{operation}"))),
     }
@@ -292,13 +297,36 @@ mod tests {
     }
 
     #[test]
+    fn users_may_do_what_is_not_forbidden() {
+        let cluster = Objects::default().forbidding("secrets", "bank");
+        let host = Host::new(Arc::new(cluster));
+        for (resource, namespace, allowed) in [
+            ("secrets", Some("bank"), false),
+            ("secrets", Some("shop"), true),
+            ("configmaps", Some("bank"), true),
+            ("secrets", None, true),
+        ] {
+            let attributes = json!({"resource": resource, "namespace": namespace, "verb": "get"});
+            let request = json!({
+                "subject_access_review": {"user": "jenkins", "resource_attributes": attributes},
+                "disable_cache": false,
+            });
+            assert_eq!(
+                ask(&host, "can_i", &request),
+                Ok(json!({"allowed": allowed})),
+                "{request}"
+            );
+        }
+    }
+
+    #[test]
     fn refusals_are_recorded_in_order() {
         let host = host();
         let absent = json!({"api_version": "v1", "kind": "Secret", "name": "x", "namespace": null,
                             "disable_cache": true, "field_masks": null});
         ask(&host, "get_resource", &absent).unwrap_err();
         ask(&host, "get_resource", &json!({"api_version": "v1"})).unwrap_err();
-        ask(&host, "can_i", &json!({})).unwrap_err();
+        ask(&host, "is_pod_running", &json!({})).unwrap_err();
         host.answer("kubewarden", "net", "v1/dns_lookup_host", b"\"host\"")
             .unwrap_err();
 
@@ -313,7 +341,7 @@ mod tests {
             [
                 "Callback evaluation failure: Cannot find v1/Secret named 'x' inside of namespace 'None'",
                 "missing field `kind`",
-                "the testbed does not offer the host capability kubewarden/kubernetes/can_i",
+                "the testbed does not offer the host capability kubewarden/kubernetes/is_pod_running",
                 "the testbed does not offer the host capability kubewarden/net/v1/dns_lookup_host",
             ]
         );

@@ -1,7 +1,8 @@
 //! Which revision of a release is current, by Helm's own rule.
 //!
 //! In: the operation, the revision that it makes, and a closure that tells the status of an earlier
-//! revision. Out: the number of the current revision. Refuses: a history in which it cannot be found.
+//! revision. Out: the number of the current revision, or why it is not known. Refuses: what the closure
+//! refuses.
 //!
 //! For a rollback, current is the last revision. For an upgrade it is the last one if that is
 //! `deployed`, else the newest `deployed` one, else the last one when it is `failed` or `superseded`
@@ -16,59 +17,76 @@ use crate::lifecycle::{Operation, Status};
 /// look-up in a cluster.
 pub const MAX_REVISIONS: u64 = 64;
 
-/// Why no revision is current.
-#[derive(Debug, thiserror::Error)]
-pub enum Error<E> {
-    /// The closure failed.
-    #[error(transparent)]
-    Status(E),
-    /// None of the newest revisions is deployed, and not all were looked at.
-    #[error("none of the last {MAX_REVISIONS} revisions is deployed")]
-    NoneDeployed,
-    /// Helm would refuse the operation as well.
-    #[error("there is no revision to upgrade from")]
-    NoRevision,
+/// What an operation starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Current {
+    /// Nothing: it is an install.
+    None,
+    /// This revision.
+    Revision(u64),
+    /// A revision that no record tells. Helm keeps to `--history-max` before it writes the new record
+    /// (`pkg/storage/storage.go`, Create), and spares only the deployed revision.
+    Unknown(Reason),
 }
 
-/// The revision that is current when an operation makes revision `next`; `None` for an install.
+/// Why the current revision is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The last revision has no record, and no older one is deployed.
+    #[error("revision {0} has no record, and no older one is deployed")]
+    Gone(u64),
+    /// Helm upgrades from no revision in such a state, and no older one is deployed.
+    #[error("revision {0} is {1}, and no older one is deployed")]
+    NotDeployed(u64, Status),
+    /// None of these revisions is deployed, and older ones were not looked at.
+    #[error("none of the revisions {oldest} to {last} is deployed")]
+    Beyond {
+        /// The oldest one that was looked at.
+        oldest: u64,
+        /// The last one.
+        last: u64,
+    },
+}
+
+/// What an operation that makes revision `next` starts from.
 ///
 /// `status` is asked for the last revision first, then for older ones, newest first. It answers `None` for
-/// a revision that does not exist.
+/// a revision that does not exist. For a rollback it is not asked.
 pub fn current<E>(
     operation: Operation,
     next: u64,
     mut status: impl FnMut(u64) -> Result<Option<Status>, E>,
-) -> Result<Option<u64>, Error<E>> {
+) -> Result<Current, E> {
     let last = next.saturating_sub(1);
     match operation {
-        Operation::Install => return Ok(None),
-        Operation::Rollback => return Ok(Some(last)),
+        Operation::Install => return Ok(Current::None),
+        Operation::Rollback => return Ok(Current::Revision(last)),
         Operation::Upgrade => {}
     }
-    let status_of_last = status(last).map_err(Error::Status)?;
+    let status_of_last = status(last)?;
     if status_of_last == Some(Status::Deployed) {
-        return Ok(Some(last));
+        return Ok(Current::Revision(last));
     }
     let oldest = last.saturating_sub(MAX_REVISIONS - 1).max(1);
     for revision in (oldest..last).rev() {
-        if status(revision).map_err(Error::Status)? == Some(Status::Deployed) {
-            return Ok(Some(revision));
+        if status(revision)? == Some(Status::Deployed) {
+            return Ok(Current::Revision(revision));
         }
     }
-    match status_of_last {
-        _ if oldest > 1 => Err(Error::NoneDeployed),
-        Some(Status::Failed | Status::Superseded) => Ok(Some(last)),
+    Ok(match status_of_last {
+        _ if oldest > 1 => Current::Unknown(Reason::Beyond { oldest, last }),
+        Some(Status::Failed | Status::Superseded) => Current::Revision(last),
         Some(
-            Status::Deployed
+            status @ (Status::Deployed
             | Status::Uninstalled
             | Status::Uninstalling
             | Status::PendingInstall
             | Status::PendingUpgrade
             | Status::PendingRollback
-            | Status::Unknown,
-        )
-        | None => Err(Error::NoRevision),
-    }
+            | Status::Unknown),
+        ) => Current::Unknown(Reason::NotDeployed(last, status)),
+        None => Current::Unknown(Reason::Gone(last)),
+    })
 }
 
 #[cfg(test)]

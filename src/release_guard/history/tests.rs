@@ -3,7 +3,7 @@ use serde_json::json;
 use helm_plan::testing::revision;
 
 use super::*;
-use crate::cluster::fake::Objects;
+use crate::cluster::{Review, fake::Objects};
 
 /// The records `(revision, status)` of `web` in the cluster.
 fn cluster(records: &[(u64, &str)]) -> Objects {
@@ -11,13 +11,14 @@ fn cluster(records: &[(u64, &str)]) -> Objects {
     Objects::new(records.iter().map(record))
 }
 
-fn current(cluster: &Objects, operation: Operation, new: u64) -> Result<Option<u64>, String> {
+/// What cannot be told is an error that begins with `unknown: `.
+fn current(cluster: &dyn Cluster, operation: Operation, new: u64) -> Result<Option<u64>, String> {
     current_of_driver(Driver::Secret, cluster, operation, new)
 }
 
 fn current_of_driver(
     driver: Driver,
-    cluster: &Objects,
+    cluster: &dyn Cluster,
     operation: Operation,
     new: u64,
 ) -> Result<Option<u64>, String> {
@@ -27,12 +28,14 @@ fn current_of_driver(
         namespace: "shop",
         max_record_bytes: 1 << 20,
     };
-    let target = revision(new, &[]).content;
-    let target: Record = serde_json::from_value(target).unwrap();
     let current = history
-        .current(operation, &target)
+        .current(operation, "web", new)
         .map_err(|error| error.to_string())?;
-    Ok(current.map(|release| release.version))
+    match current {
+        Current::None => Ok(None),
+        Current::Record(record) => Ok(Some(record.version)),
+        Current::Unknown(why) => Err(format!("unknown: {why}")),
+    }
 }
 
 /// Look-ups: `v3` for a whole record, `v2 labels` for its labels.
@@ -123,14 +126,100 @@ fn current_of_an_upgrade_is_what_helm_takes() {
     );
 }
 
+const UNCHECKED: &str =
+    "(--history-max deletes records), so what this upgrade deletes was not checked";
+
+/// `--history-max` deletes records before the new one is written, and spares only the deployed one.
 #[test]
-fn histories_from_which_helm_does_not_upgrade() {
-    let nothing = Err("release web in namespace shop has no revision to upgrade from");
-    assert_current("nothing is there", &[], 2, nothing, &["v1"]);
-    assert_current("uninstalled", &[(1, "uninstalled")], 2, nothing, &["v1"]);
-    assert_current("pending", &[(1, "pending-install")], 2, nothing, &["v1"]);
-    assert_current("revision 1", &[], 1, nothing, &["v0"]);
-    assert_current("revision 0", &[], 0, nothing, &["v0"]);
+fn a_hole_in_the_history_is_unknown() {
+    let record = "unknown: release record Secret shop/sh.helm.release.v1.web";
+    let gone = |last| format!("{record}.v{last} does not exist {UNCHECKED}");
+    let is = |status| format!("{record}.v1 is {status}, and no older one is deployed {UNCHECKED}");
+    for (name, records, new, expected, looked_up) in [
+        ("the install has failed", &[][..], 2, gone(1), vec!["v1"]),
+        (
+            "two have failed",
+            &[(1, "failed")],
+            3,
+            gone(2),
+            vec!["v2", "v1 labels"],
+        ),
+        ("revision 1", &[], 1, gone(0), vec!["v0"]),
+        ("revision 0", &[], 0, gone(0), vec!["v0"]),
+        (
+            "uninstalled",
+            &[(1, "uninstalled")],
+            2,
+            is("uninstalled"),
+            vec!["v1"],
+        ),
+        (
+            "pending",
+            &[(1, "pending-install")],
+            2,
+            is("pending-install"),
+            vec!["v1"],
+        ),
+    ] {
+        assert_current(name, records, new, Err(&expected), &looked_up);
+    }
+    assert_current(
+        "the failed revision is gone, the deployed one is not",
+        &[(1, "deployed")],
+        3,
+        Ok(1),
+        &["v2", "v1 labels", "v1"],
+    );
+}
+
+/// Between the look-up of its labels and that of its content.
+#[test]
+fn a_record_that_has_just_been_deleted_is_a_hole() {
+    struct Vanishing(Objects);
+    impl Cluster for Vanishing {
+        fn get(
+            &self,
+            object: ObjectRef<'_>,
+            fields: &[&str],
+        ) -> Result<Option<Value>, LookupError> {
+            let found = self.0.get(object, fields)?;
+            Ok(found.filter(|_| !object.name.ends_with(".v1") || fields.len() == 1))
+        }
+
+        fn list(
+            &self,
+            api_version: &str,
+            kind: &str,
+            namespace: &str,
+            label_selector: &str,
+            fields: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
+            let Self(objects) = self;
+            objects.list(api_version, kind, namespace, label_selector, fields)
+        }
+
+        fn list_all(
+            &self,
+            api_version: &str,
+            kind: &str,
+            label_selector: &str,
+            fields: &[&str],
+        ) -> Result<Vec<Value>, LookupError> {
+            let Self(objects) = self;
+            objects.list_all(api_version, kind, label_selector, fields)
+        }
+
+        fn may_read(&self, review: &Review<'_>) -> bool {
+            self.0.may_read(review)
+        }
+    }
+    let cluster = Vanishing(cluster(&[(1, "deployed"), (2, "failed")]));
+    assert_eq!(
+        current(&cluster, Operation::Upgrade, 3),
+        Err(format!(
+            "unknown: release record Secret shop/sh.helm.release.v1.web.v1 does not exist {UNCHECKED}"
+        ))
+    );
 }
 
 /// Helm reads the status of the last revision from its content, and looks for deployed ones by label.
@@ -192,7 +281,11 @@ fn current_of_a_rollback_is_the_last_whatever_it_is() {
     let missing = cluster(&[(1, "deployed")]);
     assert_eq!(
         current(&missing, Operation::Rollback, 3),
-        Err("release record Secret shop/sh.helm.release.v1.web.v2 does not exist".to_owned())
+        Err(
+            "unknown: release record Secret shop/sh.helm.release.v1.web.v2 does not exist \
+             (--history-max deletes records), so what this rollback deletes was not checked"
+                .to_owned()
+        )
     );
 }
 
@@ -214,24 +307,26 @@ fn look_ups_are_bounded() {
     let beyond = cluster(&records);
     assert_eq!(
         current(&beyond, Operation::Upgrade, 66),
-        Err(
-            "none of the last 64 revisions of release web in namespace shop is deployed".to_owned()
-        )
+        Err(format!(
+            "unknown: no release record Secret shop/sh.helm.release.v1.web.v2 to v65 is deployed, \
+             and older ones are not read {UNCHECKED}"
+        ))
     );
     assert_eq!(beyond.asked.borrow().len(), 64);
 }
 
 #[test]
-fn absurd_revisions_end_in_an_error() {
+fn absurd_revisions_are_unknown() {
     for number in [u64::MAX, u64::MAX - 1, 1 << 63] {
         let cluster = cluster(&[]);
         let error = current(&cluster, Operation::Upgrade, number).unwrap_err();
-        assert!(
-            error.starts_with("none of the last 64 revisions"),
-            "{error}"
-        );
+        assert!(error.starts_with("unknown: no release record"), "{error}");
         assert_eq!(cluster.asked.borrow().len(), 64);
-        assert!(current(&cluster, Operation::Rollback, number).is_err());
+        let rollback = current(&cluster, Operation::Rollback, number).unwrap_err();
+        assert!(
+            rollback.starts_with("unknown: release record"),
+            "{rollback}"
+        );
     }
 }
 

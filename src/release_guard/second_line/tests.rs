@@ -6,7 +6,7 @@ use super::*;
 use crate::{annotations::ALLOW_REVISION, cluster::fake::Objects, request};
 
 const PRE: &str = "pre-install,pre-upgrade";
-const SELECTOR: &str = "Secret shop/* [owner=helm,status in (pending-upgrade,pending-rollback)]";
+const SELECTOR: &str = "Secret */* [owner=helm,status in (pending-upgrade,pending-rollback)]";
 
 fn request(operation: Operation, kind: &str, name: &str, annotations: Value) -> Request {
     let object = json!({
@@ -137,6 +137,7 @@ Fix it in one of these ways:
 - make Helm keep it: add the annotation helm.sh/resource-policy: keep to the hook
 
 To allow revision 2 anyway: helm upgrade --labels rollout-guard/allow-revision=2 …
+Where no labels can be passed (Flux): kubectl label -n shop secret sh.helm.release.v1.web.v1 rollout-guard/allow-revision=2 --overwrite, and try again
 
 More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main/docs/findings.md#hook-pruned"
     );
@@ -144,11 +145,25 @@ More about hook-pruned: https://github.com/rollout-guard/rollout-guard/blob/main
         *cluster.asked.borrow(),
         [
             SELECTOR,
-            "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
+            "Secret shop/sh.helm.release.v1.web.v2 [metadata.labels]",
+            "Secret shop/sh.helm.release.v1.web.v3 [metadata.labels]",
             "Secret shop/sh.helm.release.v1.web.v2 [metadata.labels, data]",
             "Secret shop/sh.helm.release.v1.web.v1 [metadata.labels, data]",
         ]
     );
+}
+
+/// The main policy needs no list.
+#[test]
+fn the_second_line_is_off_by_default() {
+    for request in [hook("a", PRE), deletion("a")] {
+        let cluster = trap();
+        let verdict = crate::judge(&request, &Settings::default(), &cluster);
+        assert_eq!(verdict, Verdict::accept());
+        assert_eq!(*cluster.asked.borrow(), [""; 0]);
+        let on = Settings::parse(&json!({"releaseGuard": {"hookRequests": true}})).unwrap();
+        assert!(crate::judge(&request, &on, &cluster).is_rejected());
+    }
 }
 
 #[test]
@@ -217,7 +232,8 @@ fn what_cannot_be_judged_passes_with_a_warning() {
 }
 
 fn rescued(request: &Request) -> Verdict {
-    let rescue = Settings::parse(&json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}));
+    let guard = json!({"hookRequests": true, "findings": {"hook-pruned": "rescue"}});
+    let rescue = Settings::parse(&json!({"releaseGuard": guard}));
     judge(request, &rescue.unwrap(), &Objects::default())
 }
 
@@ -281,4 +297,177 @@ fn pods_and_jobs_of_hooks_pass() {
         kind: "Job".to_owned(),
     };
     assert_accepted(&request, &cluster);
+}
+
+fn is_rejected(request: &Request, cluster: &Objects) -> bool {
+    answer(request, cluster).is_rejected()
+}
+
+/// The client of revision 2 was killed. Revision 3, the rollback that freed the release, makes it meaningless.
+#[test]
+fn a_pending_record_that_was_passed_over_means_nothing() {
+    for status in ["deployed", "failed", "pending-rollback", "pending-upgrade"] {
+        let mut cluster = trap();
+        assert!(is_rejected(&hook("a", PRE), &cluster));
+        assert!(is_rejected(&deletion("a"), &cluster));
+        let regular: Docs<'_> = &[&config("a"), &mounts("web", "a")];
+        let third = revision(3, regular).status(status).secret();
+        cluster.objects.push(third);
+        assert_accepted(&hook("a", PRE), &cluster);
+        assert_accepted(&deletion("a"), &cluster);
+    }
+}
+
+/// The same records in another namespace.
+fn stored_in(namespace: &str, mut cluster: Objects) -> Objects {
+    for object in cluster.objects.iter_mut().chain(&mut cluster.outdated) {
+        object["metadata"]["namespace"] = namespace.into();
+    }
+    cluster
+}
+
+#[test]
+fn records_are_found_wherever_they_are() {
+    for request in [hook("a", PRE), deletion("a")] {
+        let mut cluster = stored_in("flux", trap());
+        let Outcome::Reject { message, .. } = answer(&request, &cluster).outcome else {
+            panic!("rejected")
+        };
+        assert!(
+            message.contains("of release web in namespace shop, from revision 1 to 2, "),
+            "{message}"
+        );
+        assert!(
+            message.contains(" kubectl label -n flux secret sh.helm.release.v1.web.v1 "),
+            "{message}"
+        );
+
+        // Otherwise anybody who may create Secrets anywhere could stop requests everywhere.
+        cluster.forbidden = vec!["secrets flux".to_owned()];
+        cluster.asked.take();
+        assert_accepted(&request, &cluster);
+        assert_eq!(
+            *cluster.asked.borrow(),
+            [SELECTOR, "may  of  get secrets flux?"]
+        );
+    }
+}
+
+/// A release of the same name in another namespace, whose records are in one place.
+#[test]
+fn a_deletion_is_of_the_release_that_it_names() {
+    let regular: Docs<'_> = &[&config("a"), &mounts("web", "a")];
+    let hooked: Docs<'_> = &[&config("a").hook(PRE), &mounts("web", "a")];
+    let of_bank = |number, docs| revision(number, docs).with("/namespace", "bank");
+    let cluster = Objects::new([
+        of_bank(1, regular).secret(),
+        of_bank(2, hooked).status("pending-upgrade").secret(),
+    ]);
+    assert_accepted(&deletion("a"), &cluster);
+    let mut of_bank = deletion("a");
+    of_bank.old_object["metadata"]["annotations"][RELEASE_NAMESPACE] = "bank".into();
+    of_bank.namespace = "bank".to_owned();
+    assert!(is_rejected(&of_bank, &cluster));
+}
+
+#[test]
+fn only_releases_with_the_hook_are_assessed() {
+    let cluster = trap();
+    assert_accepted(&hook("b", PRE), &cluster);
+    assert!(
+        !cluster
+            .asked
+            .borrow()
+            .iter()
+            .any(|asked| asked.contains("web.v1 [metadata.labels, data]"))
+    );
+}
+
+/// Records of other releases, `r00`, `r01`, …
+fn releases(count: usize, number: u64, status: &str) -> Vec<Value> {
+    let named = |n: usize| {
+        let name = format!("r{n:02}");
+        let record = revision(number, &[]).status(status);
+        let mut record = record.with("/name", name.as_str()).secret();
+        record["metadata"]["name"] = format!("sh.helm.release.v1.{name}.v{number}").into();
+        record
+    };
+    (0..count).map(named).collect()
+}
+
+#[test]
+fn the_pending_records_that_are_read_are_bounded() {
+    for (name, records, look_ups, warning) in [
+        (
+            "as many as are read",
+            releases(16, 2, "pending-upgrade"),
+            1 + 16 * 2,
+            None,
+        ),
+        (
+            "one more",
+            releases(17, 2, "pending-upgrade"),
+            1 + 16 * 2,
+            Some("not all of the 17 releases that are pending were read"),
+        ),
+        (
+            "stale ones",
+            [
+                releases(65, 2, "pending-upgrade"),
+                releases(65, 3, "deployed"),
+            ]
+            .concat(),
+            1 + 64,
+            Some("not all of the 65 releases that are pending were read"),
+        ),
+    ] {
+        let cluster = Objects::new(records);
+        let verdict = answer(&hook("a", PRE), &cluster);
+        assert_eq!(verdict.outcome, Outcome::Accept, "{name}");
+        let expected =
+            warning.map(|warning| format!("rollout-guard: ConfigMap/a was not judged: {warning}"));
+        assert_eq!(verdict.warnings, Vec::from_iter(expected), "{name}");
+        assert_eq!(cluster.asked.borrow().len(), look_ups, "{name}");
+    }
+
+    // Those of the own namespace come first, and the record of a deletion is found by its label.
+    let mut cluster = stored_in("bank", Objects::new(releases(20, 2, "pending-upgrade")));
+    cluster.objects.extend(trap().objects);
+    assert!(is_rejected(&hook("a", PRE), &cluster));
+    let mut elsewhere = Objects::new(releases(20, 2, "pending-upgrade"));
+    elsewhere.objects.extend(stored_in("z", trap()).objects);
+    assert!(is_rejected(&deletion("a"), &elsewhere));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_no_other() {
+    let mut broken = releases(1, 2, "pending-upgrade").remove(0);
+    broken["data"]["release"] = "*".into();
+    let alone = Objects::new([broken.clone()]);
+    let verdict = answer(&hook("a", PRE), &alone);
+    assert_eq!(
+        verdict.warnings,
+        [
+            "rollout-guard: ConfigMap/a was not judged: data.release: Kubernetes' base64 layer has an invalid character at byte 0"
+        ]
+    );
+    let mut cluster = trap();
+    cluster.objects.push(broken);
+    assert!(is_rejected(&hook("a", PRE), &cluster));
+    // Nothing tells that a record of another namespace has the hook.
+    assert_accepted(&hook("a", PRE), &stored_in("bank", alone));
+}
+
+#[test]
+fn a_list_that_fails_is_a_warning() {
+    let mut cluster = trap();
+    cluster.failing = vec!["Secret */*".to_owned()];
+    let verdict = answer(&hook("a", PRE), &cluster);
+    assert_eq!(verdict.outcome, Outcome::Accept);
+    assert_eq!(
+        verdict.warnings,
+        [
+            "rollout-guard: ConfigMap/a was not judged: the list of Secrets cannot be read: the API server is away"
+        ]
+    );
 }

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use futures::StreamExt;
 use futures::future::ready;
-use kube::api::{Api, ApiResource, DynamicObject};
+use k8s_openapi::api::authorization::v1::{
+    SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+};
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config};
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+    CanIRequest, GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -34,9 +37,10 @@ const LIST_LIMIT: Duration = Duration::from_millis(1500);
 ///
 /// | | |
 /// | --- | --- |
-/// | any look-up | only for granted kinds; discovers the API resource of a kind once |
+/// | a look-up of objects | only for granted kinds; discovers the API resource of a kind once |
 /// | `get_resource` with `disable_cache` | a GET each time |
 /// | `get_resource` | a GET, or the last answer for this kind, namespace and name for five seconds; failures are not cached |
+/// | `can_i` | a SubjectAccessReview each time; policy-server may answer with one of the last five seconds |
 /// | lists | a watch for each kind, namespace and selectors; it starts with the first call and never ends; unordered |
 ///
 /// An object that does not exist is [`HostError::Absent`], a kind that is not granted is [`HostError::Denied`], and
@@ -322,6 +326,18 @@ impl Cluster for LiveCluster {
             labels: request.label_selector.clone(),
             fields: request.field_selector.clone(),
         })
+    }
+
+    fn can_i(&self, request: &CanIRequest) -> Result<SubjectAccessReviewStatus, HostError> {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec::from(request.subject_access_review.clone()),
+            ..SubjectAccessReview::default()
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let parameters = PostParams::default();
+        let answer = self.runtime.block_on(reviews.create(&parameters, &review));
+        let answer = answer.map_err(|error| failed(error.into()))?;
+        Ok(answer.status.unwrap_or_default())
     }
 }
 

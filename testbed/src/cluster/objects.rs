@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReviewStatus;
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+    CanIRequest, GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ pub struct Objects {
     objects: BTreeMap<Identity, Value>,
     denied: BTreeSet<Kind>,
     failures: Vec<Failure>,
+    /// Resources and namespaces.
+    forbidden: BTreeSet<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +77,14 @@ impl Objects {
             name: name.into().map(str::to_owned),
             text: text.to_owned(),
         });
+        self
+    }
+
+    /// Forbids all users this resource (`secrets`) in a namespace. An empty namespace stands for cluster-scoped objects.
+    #[must_use]
+    pub fn forbidding(mut self, resource: &str, namespace: &str) -> Self {
+        self.forbidden
+            .insert((resource.to_owned(), namespace.to_owned()));
         self
     }
 
@@ -144,6 +155,17 @@ impl Cluster for Objects {
             request.label_selector.as_deref(),
             request.field_selector.as_deref(),
         )
+    }
+
+    fn can_i(&self, request: &CanIRequest) -> Result<SubjectAccessReviewStatus, HostError> {
+        let asked = &request.subject_access_review.resource_attributes;
+        let namespace = asked.namespace.clone().unwrap_or_default();
+        Ok(SubjectAccessReviewStatus {
+            allowed: !self
+                .forbidden
+                .contains(&(asked.resource.clone(), namespace)),
+            ..SubjectAccessReviewStatus::default()
+        })
     }
 }
 

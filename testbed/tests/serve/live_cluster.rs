@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kubewarden_policy_sdk::host_capabilities::kubernetes::{
-    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+    CanIRequest, GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
 };
 use serde_json::{Value, json};
 use testbed::{Cluster, HostError, Kind, LiveCluster};
@@ -68,6 +68,33 @@ fn an_object_is_read_whole() {
 
     assert_eq!(cluster.get_resource(&get_app()), Ok(config_map("blue")));
     assert_eq!(api.requests(), [APP]);
+}
+
+#[test]
+fn users_are_reviewed_by_the_api_server() {
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let api = ApiServer::start();
+    let (_runtime, cluster) = connect(&api);
+    let request: CanIRequest = serde_json::from_value(json!({
+        "subject_access_review": {
+            "user": "jenkins",
+            "resource_attributes": {"resource": "secrets", "namespace": "bank", "verb": "get"},
+        },
+        "disable_cache": false,
+    }))
+    .unwrap();
+    let review = |status: Value| {
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+               "spec": {}, "status": status})
+    };
+    for allowed in [true, false] {
+        api.answer(REVIEWS, 201, review(json!({"allowed": allowed})));
+        let status = cluster.can_i(&request).unwrap();
+        assert_eq!(status.allowed, allowed);
+    }
+    api.answer(REVIEWS, 403, status(403, "Forbidden", "not allowed"));
+    assert!(matches!(cluster.can_i(&request), Err(HostError::Failed(_))));
+    assert!(api.requests().iter().all(|path| path.starts_with(REVIEWS)));
 }
 
 #[test]

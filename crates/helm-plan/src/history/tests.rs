@@ -3,18 +3,14 @@ use std::convert::Infallible;
 use super::*;
 
 /// The current revision by these statuses, and the revisions that were asked for.
-fn current_of(
-    operation: Operation,
-    statuses: &[(u64, Status)],
-    next: u64,
-) -> (Result<Option<u64>, String>, Vec<u64>) {
+fn current_of(operation: Operation, statuses: &[(u64, Status)], next: u64) -> (Current, Vec<u64>) {
     let mut asked = Vec::new();
-    let current = current(operation, next, |revision| {
+    let Ok(current) = current(operation, next, |revision| {
         asked.push(revision);
         let found = statuses.iter().find(|(number, _)| *number == revision);
         Ok::<_, Infallible>(found.map(|(_, status)| *status))
     });
-    (current.map_err(|error| error.to_string()), asked)
+    (current, asked)
 }
 
 #[test]
@@ -59,7 +55,7 @@ fn current_of_an_upgrade_is_what_helm_takes() {
         ),
     ] {
         let (current, asked) = current_of(Operation::Upgrade, &statuses, 4);
-        assert_eq!(current, Ok(Some(expected)), "{name}");
+        assert_eq!(current, Current::Revision(expected), "{name}");
         assert_eq!(asked, expected_asked, "{name}");
     }
 }
@@ -69,45 +65,56 @@ fn of_a_rollback_it_is_the_last_and_of_an_install_none() {
     let statuses = [(1, Status::Deployed), (2, Status::Failed)];
     assert_eq!(
         current_of(Operation::Rollback, &statuses, 3),
-        (Ok(Some(2)), vec![])
+        (Current::Revision(2), vec![])
     );
     assert_eq!(
         current_of(Operation::Install, &statuses, 3),
-        (Ok(None), vec![])
+        (Current::None, vec![])
     );
 }
 
+#[track_caller]
+fn assert_unknown(statuses: &[(u64, Status)], next: u64, expected: &str) -> Vec<u64> {
+    let (current, asked) = current_of(Operation::Upgrade, statuses, next);
+    let Current::Unknown(reason) = current else {
+        panic!("{current:?}")
+    };
+    assert_eq!(reason.to_string(), expected);
+    asked
+}
+
+/// `helm install` with `--history-max 1` fails, and the upgrade deletes its record before it writes its own.
 #[test]
-fn helm_does_not_upgrade_from_any_history() {
-    use Status::{PendingInstall, Uninstalled, Uninstalling, Unknown};
-    for status in [PendingInstall, Uninstalled, Uninstalling, Unknown] {
-        let (current, _) = current_of(Operation::Upgrade, &[(1, status)], 2);
-        assert_eq!(
-            current,
-            Err("there is no revision to upgrade from".to_owned()),
-            "{status}"
-        );
+fn what_no_record_tells_is_unknown() {
+    use Status::{Failed, PendingInstall, Superseded, Uninstalled, Uninstalling, Unknown};
+    for (status, name) in [
+        (PendingInstall, "pending-install"),
+        (Uninstalled, "uninstalled"),
+        (Uninstalling, "uninstalling"),
+        (Unknown, "unknown"),
+    ] {
+        let expected = format!("revision 1 is {name}, and no older one is deployed");
+        assert_unknown(&[(1, status)], 2, &expected);
     }
-    for next in [0, 1, 2] {
-        let (current, _) = current_of(Operation::Upgrade, &[], next);
-        assert_eq!(
-            current,
-            Err("there is no revision to upgrade from".to_owned()),
-            "{next}"
-        );
+    for (next, statuses, gone) in [
+        (2, vec![], 1),
+        (1, vec![], 0),
+        (0, vec![], 0),
+        (4, vec![(1, Superseded), (2, Failed)], 3),
+    ] {
+        let expected = format!("revision {gone} has no record, and no older one is deployed");
+        assert_unknown(&statuses, next, &expected);
     }
 }
 
 #[test]
 fn a_long_history_is_not_read_to_its_beginning() {
-    let failed: Vec<_> = (2..=100)
+    let mut statuses: Vec<_> = (97..=100)
         .map(|revision| (revision, Status::Failed))
         .collect();
-    let (current, asked) = current_of(Operation::Upgrade, &failed, 101);
-    assert_eq!(
-        current,
-        Err("none of the last 64 revisions is deployed".to_owned())
-    );
+    statuses.push((10, Status::Deployed));
+    let expected = "none of the revisions 37 to 100 is deployed";
+    let asked = assert_unknown(&statuses, 101, expected);
     assert_eq!(asked.len() as u64, MAX_REVISIONS);
     assert_eq!((asked.first(), asked.last()), (Some(&100), Some(&37)));
 }

@@ -84,7 +84,7 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
     let needed = || needs(id);
     if finding.doubt == Some(Doubt::NobodyRuns) {
         consumers().try_for_each(|(consumer, state)| {
-            ensure(is_idle(state), &format!("{consumer} has pods"))
+            ensure(is_idle(consumer, state), &format!("{consumer} has pods"))
         })?;
     }
     match &finding.fact {
@@ -234,8 +234,9 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 show(&object)
             );
             let mut of_object = found.iter().filter(|finding| finding.object == object);
-            let counts =
-                |finding: &&Finding| is_idle(state) || finding.doubt != Some(Doubt::NobodyRuns);
+            let counts = |finding: &&Finding| {
+                is_idle(workload, state) || finding.doubt != Some(Doubt::NobodyRuns)
+            };
             if !of_object.any(counts) {
                 return Err(format!("{loss}, but there is no finding"));
             }
@@ -272,10 +273,11 @@ fn is_of_an_older_revision(
 }
 
 /// Whether a workload has no pods now: it has no replicas, is suspended, or has run.
-fn is_idle(state: &ObjectState) -> bool {
+fn is_idle(workload: &ObjectId, state: &ObjectState) -> bool {
     let spec = |field: &str| state.content.get("spec")?.get(field);
-    let is_job = state.content.get("kind").and_then(Value::as_str) == Some("Job");
-    is_job || spec("replicas") == Some(&0.into()) || spec("suspend") == Some(&true.into())
+    workload.kind == "Job"
+        || spec("replicas") == Some(&0.into())
+        || spec("suspend") == Some(&true.into())
 }
 
 /// Rejected because of this object, or a warning if something else may recreate it.
