@@ -269,6 +269,7 @@ fn situation(helm: HelmVersion) -> impl Strategy<Value = Situation> {
             Motif::MakerLeaves,
             Motif::MakerIsHook,
             Motif::Namespace,
+            Motif::Namespace,
             Motif::Definition,
             Motif::OtherRelease,
         ][..],
@@ -301,8 +302,14 @@ fn situation(helm: HelmVersion) -> impl Strategy<Value = Situation> {
             Motif::JobWaits => (job_waits(), vec![upgrade]),
             Motif::MakerLeaves => (maker_leaves(), vec![upgrade]),
             Motif::MakerIsHook => (vec![maker_is_hook()], vec![upgrade]),
-            Motif::Namespace => (namespace(states.into()), vec![upgrade]),
-            Motif::Definition => (vec![definition(states.0)], vec![upgrade]),
+            Motif::Namespace => {
+                let second = if choice { State::Absent } else { states.0 };
+                (namespace([second, states.1]), vec![upgrade])
+            }
+            Motif::Definition => {
+                let second = if choice { State::Absent } else { states.0 };
+                (vec![definition(second)], vec![upgrade])
+            }
             Motif::OtherRelease => (
                 config_leaves(),
                 vec![Command::Give("configmap/a".to_owned()), upgrade],
