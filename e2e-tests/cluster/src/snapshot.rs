@@ -8,8 +8,11 @@ use futures::future;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Secret, ServiceAccount,
+};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use serde_json::Value;
 
@@ -93,14 +96,16 @@ impl Cluster {
         })
     }
 
-    /// The ClusterRoles and ClusterRoleBindings that a label selector selects.
+    /// The cluster-wide objects that a label selector selects, of the kinds that charts contain.
     ///
     /// # Errors
     /// The API server did not answer.
-    pub fn snapshot_of_cluster_roles(&self, label_selector: &str) -> Result<Snapshot> {
+    pub fn snapshot_of_cluster(&self, label_selector: &str) -> Result<Snapshot> {
         let kinds = [
             ApiResource::erase::<ClusterRole>(&()),
             ApiResource::erase::<ClusterRoleBinding>(&()),
+            ApiResource::erase::<Namespace>(&()),
+            ApiResource::erase::<CustomResourceDefinition>(&()),
         ];
         let selected = ListParams::default().labels(label_selector);
         self.list(&kinds, &selected, |kind| Api::all_with(self.client(), kind))

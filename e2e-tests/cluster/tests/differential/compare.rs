@@ -188,6 +188,9 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
         };
         if matches!(form, Form::Delete { .. }) {
             present.remove(&object);
+            if object.kind == "Namespace" {
+                present.retain(|inside| inside.namespace != object.name);
+            }
         } else {
             present.insert(object.clone());
         }
@@ -362,6 +365,9 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
         for object in release.resources.iter().chain(hooks) {
             let id = object.id.clone();
             let exists = recorded.after.contains_key(&id);
+            if went_with_namespace(recorded, &id) {
+                continue;
+            }
             match (expectation.plan.at_end(&id), exists) {
                 (Presence::Present, false) => {
                     return Err(format!("{} should exist at the end", show(&id)));
@@ -374,6 +380,15 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// The plan says what Helm does. What Kubernetes does after that is up to the findings.
+fn went_with_namespace(recorded: &Recorded, id: &ObjectId) -> bool {
+    let mut requests = recorded.requests.iter();
+    requests.any(|request| {
+        let deleted = &request.object;
+        request.verb == Verb::Delete && deleted.kind == "Namespace" && deleted.name == id.namespace
+    })
 }
 
 /// With the namespace, which the messages of the plan omit.

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use cluster_tests::{ObjectState, Verb};
-use helm_plan::findings::{Fact, Finding, Level, Levels};
+use helm_plan::findings::hook_not_run::Effect;
+use helm_plan::findings::{Doubt, Fact, Finding, Level, Levels};
 use helm_plan::manifest::{Object, ObjectId};
 use rollout_guard::verdict::{Outcome, Verdict};
 use serde_json::Value;
@@ -38,6 +39,31 @@ pub(crate) fn check(
     every_loss_is_found(recorded, expectation)
 }
 
+/// If the current revision has no record, the policy says so, and rejects only what is true.
+pub(crate) fn check_alone(recorded: &Recorded, expectation: &Expectation) -> Result<(), String> {
+    let Some(verdict) = &expectation.verdict else {
+        return Ok(());
+    };
+    let mut warnings = verdict.warnings.iter();
+    ensure(
+        warnings.any(|warning| warning.contains("was not checked")),
+        &format!("the policy does not say that it could not compare: {verdict:?}"),
+    )?;
+    let rejects = matches!(verdict.outcome, Outcome::Reject { .. });
+    if !rejects || !recorded.output.status.success() {
+        return Ok(());
+    }
+    let levels = Levels::default();
+    let mut rejected = expectation
+        .findings
+        .iter()
+        .filter(|finding| levels.of(finding.lint()) == Level::Reject && !finding.is_uncertain());
+    rejected.try_for_each(|finding| {
+        is_true(finding, recorded, Course::Completed)
+            .map_err(|error| format!("this finding is not true: {finding}: {error}"))
+    })
+}
+
 fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(), String> {
     let id = &finding.object;
     let before = recorded.before.get(id);
@@ -47,13 +73,20 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
         consumers.filter_map(|consumer| Some((consumer, recorded.after.get(consumer)?)))
     };
     let gone = || ensure(after.is_none(), "it still exists");
-    let needed = || {
+    let other_object = || after.is_none_or(|after| before.is_none_or(|b| b.uid != after.uid));
+    let needs = |needed: &ObjectId| {
         consumers().try_for_each(|(consumer, state)| {
             let mut references = references(state).into_iter();
-            let needs = references.any(|r| r.object == *id && !r.optional);
-            ensure(needs, &format!("{consumer} does not need it"))
+            let needs = references.any(|r| r.object == *needed && !r.optional);
+            ensure(needs, &format!("{consumer} does not need {needed}"))
         })
     };
+    let needed = || needs(id);
+    if finding.doubt == Some(Doubt::NobodyRuns) {
+        consumers().try_for_each(|(consumer, state)| {
+            ensure(is_idle(consumer, state), &format!("{consumer} has pods"))
+        })?;
+    }
     match &finding.fact {
         Fact::HookPruned(_) | Fact::HookHelperPruned(_) => gone(),
         Fact::HookSelfDeleted(_) => gone().and_then(|()| needed()),
@@ -95,11 +128,45 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
                 "there was no conflict",
             )
         }
-        Fact::HookRecreatesStorage(_) => {
-            // The first run may have nothing to delete yet. Then the finding is about the next run.
-            let lost =
-                before.is_none_or(|before| after.is_none_or(|after| before.uid != after.uid));
-            ensure(lost, "it is the same object")
+        // The first run may have nothing to delete yet. Then the finding is about the next run.
+        Fact::HookRecreatesStorage(_) | Fact::HookRecreatesObject(_) => {
+            ensure(before.is_none() || other_object(), "it is the same object")
+        }
+        Fact::MakerDeleted(fact) => gone().and_then(|()| needs(&fact.made)),
+        Fact::OtherRelease(fact) => {
+            gone()?;
+            let owner = before.and_then(|before| {
+                let annotations = before.content.pointer("/metadata/annotations")?;
+                annotations.get("meta.helm.sh/release-name")?.as_str()
+            });
+            ensure(owner == Some(&fact.release), "it is of another release")
+        }
+        Fact::HookNotRun(fact) => match &fact.effect {
+            Effect::NotCreated { is_absent: true } => gone().and_then(|()| needed()),
+            // Something may have created it before.
+            Effect::NotCreated { is_absent: false } => Ok(()),
+            Effect::NoKey(key) => {
+                let is_missing = after.is_some_and(|after| !has_key(after, key));
+                ensure(is_missing || finding.is_uncertain(), "it has the key")
+            }
+            Effect::OtherContent => {
+                let (Some(before), Some(after)) = (before, after) else {
+                    return Ok(());
+                };
+                ensure(data(before) == data(after), "it has changed")
+            }
+        },
+        Fact::HookWaits(_) if finding.is_uncertain() => Ok(()),
+        Fact::HookWaits(_) => finding.consumers.iter().try_for_each(|hook| {
+            let mut requests = recorded.requests.iter();
+            let started = requests.position(|r| r.object == *hook && r.verb != Verb::Delete);
+            let started = started.ok_or("the hook that needs it did not run")?;
+            let earlier = recorded.requests.get(..started).unwrap_or_default();
+            ensure(!exists_after(before, earlier, id), "it existed already")
+        }),
+        // Those in a namespace that is made again do not come back by themselves.
+        Fact::NamespaceDeleted(_) | Fact::CrdDeleted(_) => {
+            ensure(other_object(), "it is the same object")
         }
         // It was pruned after a hook created it, or deleted by a hook with the same name. No record shows that.
         Fact::NoRollout(_) if before.is_none() => Ok(()),
@@ -123,11 +190,10 @@ fn is_true(finding: &Finding, recorded: &Recorded, course: Course) -> Result<(),
 /// rejects the release unless something else may recreate the object.
 fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result<(), String> {
     let levels = Levels::default();
-    let found: BTreeSet<_> = expectation
+    let found: Vec<_> = expectation
         .findings
         .iter()
         .filter(|finding| levels.of(finding.lint()) == Level::Reject || finding.is_uncertain())
-        .map(|finding| &finding.object)
         .collect();
     let target = &expectation.target;
     // A Deployment that a hook of an older revision left behind belongs to no revision. Only what runs now counts.
@@ -167,7 +233,11 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 "{} or one of its keys is lost, and {workload} needs it",
                 show(&object)
             );
-            if !found.contains(&object) {
+            let mut of_object = found.iter().filter(|finding| finding.object == object);
+            let counts = |finding: &&Finding| {
+                is_idle(workload, state) || finding.doubt != Some(Doubt::NobodyRuns)
+            };
+            if !of_object.any(counts) {
                 return Err(format!("{loss}, but there is no finding"));
             }
             if let Some(verdict) = &expectation.verdict
@@ -200,6 +270,14 @@ fn is_of_an_older_revision(
         field.and_then(Value::as_str) == Some(&account.name)
     };
     account.kind == "ServiceAccount" && !manifests.any(named)
+}
+
+/// Whether a workload has no pods now: it has no replicas, is suspended, or has run.
+fn is_idle(workload: &ObjectId, state: &ObjectState) -> bool {
+    let spec = |field: &str| state.content.get("spec")?.get(field);
+    workload.kind == "Job"
+        || spec("replicas") == Some(&0.into())
+        || spec("suspend") == Some(&true.into())
 }
 
 /// Rejected because of this object, or a warning if something else may recreate it.

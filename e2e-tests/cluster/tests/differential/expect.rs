@@ -30,6 +30,8 @@ const MAX_RECORD_BYTES: u64 = 32 * 1024 * 1024;
 pub(crate) struct Expectation {
     pub(crate) operation: Operation,
     pub(crate) current: Option<Release>,
+    /// The record of the current revision is gone: `--history-max` deletes it before the new one is created.
+    pub(crate) is_unknown: bool,
     pub(crate) target: Release,
     /// Every object in the cluster is known to it; an assessment looks up only what can change a finding.
     pub(crate) plan: Plan,
@@ -61,15 +63,18 @@ impl Expectation {
                 .transpose()
         })?;
         let current = match current {
-            history::Current::None => None,
-            history::Current::Unknown(reason) => bail!("{reason}"),
+            history::Current::None | history::Current::Unknown(_) => None,
             history::Current::Revision(revision) => {
                 let record = recorded.records.get(&record_name(&target.name, revision));
-                let record = record.with_context(|| format!("there is no revision {revision}"))?;
-                let record = record::decode(record, recorded.driver, MAX_RECORD_BYTES)?;
-                Some(Release::parse(record)?)
+                record
+                    .map(|record| {
+                        let record = record::decode(record, recorded.driver, MAX_RECORD_BYTES)?;
+                        anyhow::Ok(Release::parse(record)?)
+                    })
+                    .transpose()?
             }
         };
+        let is_unknown = current.is_none() && operation != Operation::Install;
         let mut target = Release::parse(target)?;
         let Command::Helm { flags, .. } = &recorded.command else {
             bail!("{} wrote a record", recorded.command);
@@ -89,6 +94,7 @@ impl Expectation {
         Ok(Expectation {
             operation,
             current,
+            is_unknown,
             target: assessment.target,
             plan,
             findings: assessment.findings,

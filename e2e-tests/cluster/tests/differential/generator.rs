@@ -9,7 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::objects::{Form, Hook, Item, Kind, Listing, Look, Place, Reference, State, template};
+use crate::objects::{
+    Form, Hook, Item, Kind, Listing, Look, Place, Pods, Reference, State, template,
+};
 use crate::scenario::{Action, Command, Scenario};
 
 /// Scenarios for a version of Helm. Some scenarios for Helm 4 start with Helm 3.
@@ -20,13 +22,17 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
     (
         driver,
         web,
-        situation(),
+        situation(helm).boxed(),
         items,
         first_helm(helm),
         commands(helm),
     )
         .prop_map(|(driver, web, situation, items, install, commands)| {
-            let mut items: Vec<_> = std::iter::once(web).chain(situation).chain(items).collect();
+            let Situation {
+                items: own,
+                commands: first,
+            } = situation;
+            let mut items: Vec<_> = std::iter::once(web).chain(own).chain(items).collect();
             // Only the state of an item decides about two documents for one object.
             let mut seen = Vec::new();
             items.retain(|item| {
@@ -38,6 +44,7 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
                 driver,
                 charts: (0..3).map(|chart| template(&items, chart)).collect(),
                 commands: std::iter::once(install)
+                    .chain(first)
                     .chain(commands.into_iter().flatten())
                     .collect(),
             }
@@ -45,11 +52,7 @@ pub(crate) fn scenarios(helm: HelmVersion) -> impl Strategy<Value = Scenario> {
 }
 
 fn first_helm(helm: HelmVersion) -> BoxedStrategy<Command> {
-    let install = |version, flags: &[&str]| Command::Helm {
-        version,
-        action: Action::Install(1),
-        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-    };
+    let install = |version, flags: &[&str]| command(version, Action::Install(1), flags);
     match helm {
         HelmVersion::V3 => prop_oneof![
             15 => Just(install(helm, &[])),
@@ -67,7 +70,7 @@ fn first_helm(helm: HelmVersion) -> BoxedStrategy<Command> {
 }
 
 /// The commands after the installation. If a revision does not exist, Helm fails, which takes little time.
-fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
+fn commands(helm: HelmVersion) -> BoxedStrategy<Vec<Vec<Command>>> {
     let action = prop_oneof![
         5 => Just(Action::Upgrade(2)),
         3 => Just(Action::Upgrade(3)),
@@ -83,38 +86,66 @@ fn commands(helm: HelmVersion) -> impl Strategy<Value = Vec<Vec<Command>>> {
         ]
         .boxed(),
     };
-    let keep = prop_oneof![
-        6 => Just(None),
-        1 => select(&KEPT[..]).prop_map(Some),
+    let history = prop_oneof![
+        10 => Just(None),
+        1 => Just(Some("--history-max=1")),
+        1 => Just(Some("--history-max=2")),
     ];
-    let command = (
+    // By somebody else, before the command.
+    let annotated = prop_oneof![
+        12 => Just(None),
+        2 => select(&LIVE[..]).prop_map(|object| Some(Command::Keep(object.to_owned()))),
+        1 => select(&LIVE[..]).prop_map(|object| Some(Command::Give(object.to_owned()))),
+    ];
+    // Helm refuses upgrades then, but not rollbacks.
+    let interrupted = option::weighted(0.07, 1_usize..4);
+    let commands = (
         action,
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.4),
         server_side,
-        keep,
+        history,
+        annotated,
+        interrupted,
     )
         .prop_map(
-            move |(action, no_hooks, take_ownership, server_side, keep)| {
+            move |(
+                action,
+                no_hooks,
+                take_ownership,
+                server_side,
+                history,
+                annotated,
+                interrupted,
+            )| {
                 let is_upgrade = matches!(action, Action::Upgrade(_));
                 let flags = [
                     no_hooks.then_some("--no-hooks"),
                     (take_ownership && is_upgrade).then_some("--take-ownership"),
                     server_side,
+                    history,
                 ];
-                let helm = Command::Helm {
-                    version: helm,
-                    action,
-                    flags: flags.into_iter().flatten().map(str::to_owned).collect(),
-                };
-                let keep = keep.map(|object| Command::Keep(object.to_owned()));
-                keep.into_iter().chain([helm]).collect()
+                let flags: Vec<_> = flags.into_iter().flatten().collect();
+                let freed = interrupted.map(|revision| {
+                    let rollback = command(helm, Action::Rollback(revision), &[]);
+                    [Command::Interrupt, rollback]
+                });
+                let commands = annotated.into_iter().chain([command(helm, action, &flags)]);
+                commands.chain(freed.into_iter().flatten()).collect()
             },
         );
-    vec(command, 1..4)
+    vec(commands.boxed(), 1..4).boxed()
 }
 
-const KEPT: [&str; 6] = [
+fn command(version: HelmVersion, action: Action, flags: &[&str]) -> Command {
+    Command::Helm {
+        version,
+        action,
+        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+    }
+}
+
+const LIVE: [&str; 6] = [
     "configmap/a",
     "configmap/b",
     "secret/a",
@@ -152,7 +183,7 @@ fn item(
         let regular = || look().prop_map(State::Regular);
         [regular().boxed(), regular().boxed(), regular().boxed()]
     } else {
-        [state().boxed(), state().boxed(), state().boxed()]
+        [state(), state(), state()]
     };
     let helpers = subsequence(vec![Kind::ConfigMap, Kind::ServiceAccount], 0..=2);
     (kind_and_name, vec(reference(), 0..4), helpers, charts).prop_map(
@@ -180,7 +211,7 @@ fn reference_to_helper(kind: Kind) -> Reference {
     }
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn state() -> BoxedStrategy<State> {
     prop_oneof![
         6 => Just(State::Absent),
         16 => look().prop_map(State::Regular),
@@ -188,16 +219,256 @@ fn state() -> impl Strategy<Value = State> {
         2 => (look(), hook()).prop_map(|(look, hook)| State::Both(look, hook)),
         1 => look().prop_map(State::Twice),
     ]
+    .boxed()
 }
 
-/// Situations that need several objects, which are rare by chance.
-fn situation() -> impl Strategy<Value = Vec<Item>> {
-    prop_oneof![
-        6 => Just(Vec::new()),
-        1 => hook().prop_map(helpers_become_hooks),
-        1 => prop::bool::ANY.prop_map(config_changes),
-        1 => hook().prop_map(upgrade_fails),
+/// Objects and the first commands after the installation, which together are rare by chance.
+#[derive(Debug, Clone, Default)]
+struct Situation {
+    items: Vec<Item>,
+    commands: Vec<Command>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Motif {
+    None,
+    HelpersBecomeHooks,
+    ConfigChanges,
+    UpgradeFails,
+    RecordIsGone,
+    Interrupted,
+    AccountIsHook,
+    HookGoesBack,
+    JobWaits,
+    MakerLeaves,
+    MakerIsHook,
+    Namespace,
+    Definition,
+    OtherRelease,
+}
+
+fn situation(helm: HelmVersion) -> impl Strategy<Value = Situation> {
+    let motif = select(
+        &[
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::None,
+            Motif::HelpersBecomeHooks,
+            Motif::ConfigChanges,
+            Motif::UpgradeFails,
+            Motif::RecordIsGone,
+            Motif::Interrupted,
+            Motif::AccountIsHook,
+            Motif::HookGoesBack,
+            Motif::JobWaits,
+            Motif::MakerLeaves,
+            Motif::MakerIsHook,
+            Motif::Namespace,
+            Motif::Namespace,
+            Motif::Definition,
+            Motif::OtherRelease,
+        ][..],
+    );
+    let choice = prop::bool::ANY;
+    let states = (state(), state());
+    (motif, hook(), states, choice).prop_map(move |(motif, hook, states, choice)| {
+        let upgrade = command(helm, Action::Upgrade(2), &[]);
+        let rollback = |flags| command(helm, Action::Rollback(1), flags);
+        let limit = if choice {
+            "--history-max=1"
+        } else {
+            "--history-max=2"
+        };
+        let (items, commands) = match motif {
+            Motif::None => (vec![], vec![]),
+            Motif::HelpersBecomeHooks => (helpers_become_hooks(hook), vec![]),
+            Motif::ConfigChanges => (config_changes(choice), vec![]),
+            Motif::UpgradeFails => (upgrade_fails(hook), vec![]),
+            Motif::RecordIsGone => (upgrade_fails(hook), vec![upgrade, rollback(&[limit])]),
+            Motif::Interrupted => (
+                upgrade_fails(hook),
+                vec![upgrade, Command::Interrupt, rollback(&[])],
+            ),
+            Motif::AccountIsHook => (hook_in_all(Kind::ServiceAccount, hook), vec![upgrade]),
+            Motif::HookGoesBack => (
+                hook_in_all(Kind::ConfigMap, hook),
+                vec![upgrade, rollback(&[])],
+            ),
+            Motif::JobWaits => (job_waits(), vec![upgrade]),
+            Motif::MakerLeaves => (maker_leaves(), vec![upgrade]),
+            Motif::MakerIsHook => (vec![maker_is_hook()], vec![upgrade]),
+            Motif::Namespace => {
+                let second = if choice { State::Absent } else { states.0 };
+                (namespace([second, states.1]), vec![upgrade])
+            }
+            Motif::Definition => {
+                let second = if choice { State::Absent } else { states.0 };
+                (vec![definition(second)], vec![upgrade])
+            }
+            Motif::OtherRelease => (
+                config_leaves(),
+                vec![Command::Give("configmap/a".to_owned()), upgrade],
+            ),
+        };
+        Situation { items, commands }
+    })
+}
+
+/// An object that is a hook of installs and upgrades in all charts, and the workload that uses it.
+fn hook_in_all(kind: Kind, hook: Hook) -> Vec<Item> {
+    let hook = Hook {
+        events: "pre-install,pre-upgrade".to_owned(),
+        ..hook
+    };
+    let state = |content, one_key| {
+        let look = Look {
+            content,
+            one_key,
+            ..Look::plain()
+        };
+        State::Hook(look, hook.clone())
+    };
+    let item = Item {
+        kind,
+        name: "a",
+        references: Vec::new(),
+        charts: [state(1, true), state(2, false), state(3, true)],
+    };
+    vec![item, workload_with(kind, Form::EnvFrom)]
+}
+
+/// A Deployment that uses the object `a`, and never changes.
+fn workload_with(kind: Kind, form: Form) -> Item {
+    let reference = Reference {
+        kind,
+        name: "a",
+        form,
+        optional: false,
+    };
+    Item {
+        kind: Kind::Deployment,
+        name: "api",
+        references: vec![reference],
+        charts: [(); 3].map(|()| State::Regular(Look::plain())),
+    }
+}
+
+/// A Job before the upgrade needs what comes only with the upgrade.
+fn job_waits() -> Vec<Item> {
+    let job = Hook {
+        events: "pre-upgrade".to_owned(),
+        weight: None,
+        delete_policy: None,
+    };
+    let helper = |kind| Item {
+        kind,
+        name: "helper",
+        references: Vec::new(),
+        charts: [
+            State::Absent,
+            State::Regular(Look::plain()),
+            State::Regular(Look::plain()),
+        ],
+    };
+    let migrate = Item {
+        kind: Kind::Job,
+        name: "migrate",
+        references: [Kind::ServiceAccount, Kind::ConfigMap]
+            .map(reference_to_helper)
+            .to_vec(),
+        charts: [(); 3].map(|()| State::Hook(Look::plain(), job.clone())),
+    };
+    vec![
+        helper(Kind::ServiceAccount),
+        helper(Kind::ConfigMap),
+        migrate,
     ]
+}
+
+/// What makes a Secret leaves the chart, and the workload still uses the Secret.
+fn maker_leaves() -> Vec<Item> {
+    let item = |kind, charts| Item {
+        kind,
+        name: "a",
+        references: Vec::new(),
+        charts,
+    };
+    let certificate = [
+        State::Regular(Look::plain()),
+        State::Absent,
+        State::Regular(Look::plain()),
+    ];
+    vec![
+        item(Kind::Certificate, certificate),
+        item(Kind::Secret, [State::Absent, State::Absent, State::Absent]),
+        workload_with(Kind::Secret, Form::EnvFrom),
+    ]
+}
+
+fn maker_is_hook() -> Item {
+    let hook = Hook {
+        events: "pre-install,pre-upgrade".to_owned(),
+        weight: None,
+        delete_policy: None,
+    };
+    Item {
+        kind: Kind::Certificate,
+        name: "a",
+        references: Vec::new(),
+        charts: [(); 3].map(|()| State::Hook(Look::plain(), hook.clone())),
+    }
+}
+
+/// A namespace, and a config that is always in it. It stays at first, so that the config has a place.
+fn namespace([second, third]: [State; 2]) -> Vec<Item> {
+    let inside = || {
+        State::Regular(Look {
+            place: Place::Team,
+            ..Look::plain()
+        })
+    };
+    let item = |kind, name, charts| Item {
+        kind,
+        name,
+        references: Vec::new(),
+        charts,
+    };
+    let first = State::Regular(Look::plain());
+    vec![
+        item(Kind::Namespace, "team", [first, second, third]),
+        item(Kind::ConfigMap, "inside", [(); 3].map(|()| inside())),
+    ]
+}
+
+/// It may leave or become a hook, and comes back.
+fn definition(second: State) -> Item {
+    let regular = || State::Regular(Look::plain());
+    Item {
+        kind: Kind::CustomResourceDefinition,
+        name: "backups",
+        references: Vec::new(),
+        charts: [regular(), second, regular()],
+    }
+}
+
+/// Configs leave the chart.
+fn config_leaves() -> Vec<Item> {
+    let config = |name| Item {
+        kind: Kind::ConfigMap,
+        name,
+        references: Vec::new(),
+        charts: [
+            State::Regular(Look::plain()),
+            State::Absent,
+            State::Regular(Look::plain()),
+        ],
+    };
+    vec![config("a"), config("b")]
 }
 
 /// The objects that a migration Job uses are regular at first, and become hooks like the Job.
@@ -277,22 +548,11 @@ fn config_changes(one_key: bool) -> Vec<Item> {
         references: Vec::new(),
         charts: [look(1), look(2), look(3)],
     };
-    let reference = Reference {
-        kind: Kind::ConfigMap,
-        name: "a",
-        form: Form::EnvFrom,
-        optional: false,
-    };
-    let api = Item {
-        kind: Kind::Deployment,
-        name: "api",
-        references: vec![reference],
-        charts: [(); 3].map(|()| State::Regular(Look::plain())),
-    };
-    vec![config, api]
+    vec![config, workload_with(Kind::ConfigMap, Form::EnvFrom)]
 }
 
-fn look() -> impl Strategy<Value = Look> {
+// Boxed, like those below: a value of all choices does not fit on the stack of a thread.
+fn look() -> BoxedStrategy<Look> {
     let place = prop_oneof![
         14 => Just(Place::Unset),
         1 => Just(Place::Release),
@@ -310,9 +570,10 @@ fn look() -> impl Strategy<Value = Look> {
         ],
         option::weighted(0.2, reference()),
         prop::bool::weighted(0.2),
+        prop_oneof![6 => Just(Pods::Default), 3 => Just(Pods::One), 1 => Just(Pods::None)],
     )
         .prop_map(
-            |(content, one_key, place, keep, listing, extra, fails)| Look {
+            |(content, one_key, place, keep, listing, extra, fails, pods)| Look {
                 content,
                 one_key,
                 place,
@@ -320,11 +581,13 @@ fn look() -> impl Strategy<Value = Look> {
                 listing,
                 extra,
                 fails,
+                pods,
             },
         )
+        .boxed()
 }
 
-fn hook() -> impl Strategy<Value = Hook> {
+fn hook() -> BoxedStrategy<Hook> {
     let weight = prop_oneof![
         4 => Just(None),
         1 => Just(Some("-5")),
@@ -342,14 +605,16 @@ fn hook() -> impl Strategy<Value = Hook> {
         1 => Just(Some("hook-suceeded")),
         1 => Just(Some("")),
     ];
-    (events(), weight, delete_policy).prop_map(|(events, weight, delete_policy)| Hook {
-        events,
-        weight,
-        delete_policy,
-    })
+    (events(), weight, delete_policy)
+        .prop_map(|(events, weight, delete_policy)| Hook {
+            events,
+            weight,
+            delete_policy,
+        })
+        .boxed()
 }
 
-fn events() -> impl Strategy<Value = String> {
+fn events() -> BoxedStrategy<String> {
     let common = [
         "pre-upgrade",
         "pre-upgrade",
@@ -392,9 +657,10 @@ fn events() -> impl Strategy<Value = String> {
         1 => subsequence(all, 1..5).prop_map(|events| events.join(",")),
         1 => select(odd.to_vec()).prop_map(str::to_owned),
     ]
+    .boxed()
 }
 
-fn reference() -> impl Strategy<Value = Reference> {
+fn reference() -> BoxedStrategy<Reference> {
     let target = prop_oneof![
         5 => select(&["a", "b"][..]).prop_map(|name| (Kind::ConfigMap, name)),
         4 => select(&["a", "b"][..]).prop_map(|name| (Kind::Secret, name)),
@@ -407,12 +673,12 @@ fn reference() -> impl Strategy<Value = Reference> {
         2 => Just(Form::Volume),
         1 => Just(Form::Projected),
     ];
-    (target, form, prop::bool::weighted(0.15)).prop_map(|((kind, name), form, optional)| {
-        Reference {
+    (target, form, prop::bool::weighted(0.15))
+        .prop_map(|((kind, name), form, optional)| Reference {
             kind,
             name,
             form,
             optional,
-        }
-    })
+        })
+        .boxed()
 }

@@ -18,6 +18,8 @@ use crate::scenario::Scenario;
 pub(crate) enum Agreed {
     /// Helm refused before it wrote a record.
     Refused,
+    /// The record of the current revision is gone.
+    NotCompared(Operation),
     Planned {
         operation: Operation,
         course: Course,
@@ -47,6 +49,16 @@ pub(crate) fn judge(case: &Case, scenario: &Scenario) -> Result<Result<Vec<Agree
             agreed.push(Agreed::Refused);
             continue;
         };
+        if expectation.is_unknown {
+            match damage::check_alone(&recorded, &expectation) {
+                Ok(()) => agreed.push(Agreed::NotCompared(expectation.operation)),
+                Err(error) => {
+                    let report = report(scenario, &recorded, &expectation, &error);
+                    return Ok(Err(Disagreement(report)));
+                }
+            }
+            continue;
+        }
         let course = compare(&recorded, &expectation).and_then(|course| {
             same_current(&recorded, &expectation, course)?;
             damage::check(&recorded, &expectation, course)?;

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Job,
     /// A custom kind, whose operator would create the Secret with the same name.
     Certificate,
+    Namespace,
+    CustomResourceDefinition,
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +63,17 @@ pub(crate) struct Look {
     pub(crate) extra: Option<Reference>,
     /// A hook Job that fails.
     pub(crate) fails: bool,
+    pub(crate) pods: Pods,
+}
+
+/// How many pods a workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pods {
+    /// The manifest does not say it.
+    Default,
+    One,
+    /// No replicas, or suspended.
+    None,
 }
 
 /// Whether the document is a `kind: List` that contains the object.
@@ -78,6 +91,8 @@ pub(crate) enum Place {
     Unset,
     Release,
     Other,
+    /// The [`Kind::Namespace`] of the chart.
+    Team,
 }
 
 #[derive(Debug, Clone)]
@@ -114,11 +129,22 @@ impl Look {
             listing: Listing::No,
             extra: None,
             fails: false,
+            pods: Pods::Default,
         }
     }
 }
 
+/// Each case has its own custom kind.
+const GROUP: &str = "{{ .Release.Namespace }}.example.com";
+
 impl Kind {
+    fn is_cluster_wide(self) -> bool {
+        matches!(
+            self,
+            Kind::ClusterRole | Kind::Namespace | Kind::CustomResourceDefinition
+        )
+    }
+
     fn api_version(self, content: u8) -> &'static str {
         match self {
             Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount | Kind::PersistentVolumeClaim => {
@@ -131,6 +157,8 @@ impl Kind {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
             Kind::CronJob | Kind::Job => "batch/v1",
             Kind::Certificate => "cert-manager.io/v1",
+            Kind::Namespace => "v1",
+            Kind::CustomResourceDefinition => "apiextensions.k8s.io/v1",
         }
     }
 }
@@ -204,8 +232,10 @@ impl Item {
 
     fn object(&self, look: &Look) -> Value {
         let name = match self.kind {
-            // It is cluster-wide, and all cases share one cluster.
+            // They are cluster-wide, and all cases share one cluster.
             Kind::ClusterRole => format!("{{{{ .Release.Namespace }}}}.{}", self.name),
+            Kind::Namespace => format!("{{{{ .Release.Namespace }}}}-{}", self.name),
+            Kind::CustomResourceDefinition => format!("{}.{GROUP}", self.name),
             _ => self.name.to_owned(),
         };
         let mut metadata = json!({"name": name});
@@ -213,11 +243,12 @@ impl Item {
             Place::Unset => None,
             Place::Release => Some("{{ .Release.Namespace }}"),
             Place::Other => Some("{{ .Release.Namespace }}-other"),
+            Place::Team => Some("{{ .Release.Namespace }}-team"),
         };
         if let (Some(place), Some(fields)) = (place, metadata.as_object_mut()) {
             fields.insert("namespace".to_owned(), place.into());
         }
-        if self.kind == Kind::ClusterRole
+        if self.kind.is_cluster_wide()
             && let Some(fields) = metadata.as_object_mut()
         {
             fields.insert(
@@ -233,7 +264,26 @@ impl Item {
         if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), self.fields(look)) {
             object.extend(fields);
         }
+        if let (Some(spec), Some((field, value))) = (
+            object.get_mut("spec").and_then(Value::as_object_mut),
+            self.pod_count(look),
+        ) {
+            spec.insert(field.to_owned(), value);
+        }
         object
+    }
+
+    /// The field that says whether pods run.
+    fn pod_count(&self, look: &Look) -> Option<(&'static str, Value)> {
+        let none = look.pods == Pods::None;
+        match self.kind {
+            _ if look.pods == Pods::Default => None,
+            Kind::Deployment | Kind::StatefulSet => {
+                Some(("replicas", if none { 0 } else { 1 }.into()))
+            }
+            Kind::CronJob => Some(("suspend", none.into())),
+            _ => None,
+        }
     }
 
     /// The fields besides those of every object. Immutable fields never change: the pod template of a Job, the spec of a
@@ -262,12 +312,10 @@ impl Item {
                 "maxReplicas": look.content,
             }}),
             Kind::Deployment => json!({"spec": {
-                "replicas": 0,
                 "selector": {"matchLabels": {"app": self.name}},
                 "template": self.pods(look.extra.as_ref(), "Always"),
             }}),
             Kind::StatefulSet => json!({"spec": {
-                "replicas": 0,
                 "serviceName": self.name,
                 "selector": {"matchLabels": {"app": self.name}},
                 "template": self.pods(look.extra.as_ref(), "Always"),
@@ -278,10 +326,21 @@ impl Item {
             }}),
             Kind::CronJob => json!({"spec": {
                 "schedule": "0 0 1 1 *",
-                "suspend": true,
                 "jobTemplate": {"spec": {"template": self.pods(look.extra.as_ref(), "Never")}},
             }}),
             Kind::Job => json!({"spec": {"template": self.pods(None, "Never")}}),
+            Kind::Namespace => json!({}),
+            Kind::CustomResourceDefinition => json!({"spec": {
+                "group": GROUP,
+                "scope": "Namespaced",
+                "names": {"kind": "Backup", "plural": self.name},
+                "versions": [{
+                    "name": "v1",
+                    "served": true,
+                    "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "description": content}},
+                }],
+            }}),
             Kind::Certificate => json!({"spec": {"secretName": self.name, "dnsNames": [content]}}),
         }
     }

@@ -27,13 +27,13 @@ pub(crate) struct Recorded {
     pub(crate) namespace: String,
     pub(crate) before: Objects,
     pub(crate) after: Objects,
-    /// The records before the command, by name.
+    /// The records when the new one was created, by name.
     pub(crate) records: BTreeMap<String, Value>,
     /// The new record as Helm first wrote it. `None`: Helm refused before it wrote one.
     pub(crate) pending: Option<Value>,
     /// The requests of Helm in order, without those for records.
     pub(crate) requests: Vec<Request>,
-    /// The names of the records that Helm wrote, in order.
+    /// The names of the records that Helm created or changed, in order.
     pub(crate) written_records: Vec<String>,
     pub(crate) output: Output,
 }
@@ -58,7 +58,11 @@ pub(crate) fn run(case: &Case, scenario: &Scenario) -> Result<Vec<Recorded>> {
     let mut recorded = Vec::new();
     for command in &scenario.commands {
         match command {
-            Command::Keep(object) => keep(case, object)?,
+            Command::Keep(object) => annotate(case, object, "helm.sh/resource-policy=keep")?,
+            Command::Give(object) => annotate(case, object, "meta.helm.sh/release-name=other")?,
+            Command::Interrupt => recorded
+                .last()
+                .map_or(Ok(()), |last| interrupt(case, last))?,
             Command::Helm { .. } => {
                 recorded.push(watch(case, scenario.driver, command, &charts)?);
             }
@@ -114,13 +118,35 @@ fn serve_certificates(cluster: &Cluster) -> Result<()> {
     served.clone().map_err(|error| anyhow!("{error}"))
 }
 
-/// Annotates the object with `keep`, if it exists.
-fn keep(case: &Case, object: &str) -> Result<()> {
+/// Annotates the object, if it exists.
+fn annotate(case: &Case, object: &str, annotation: &str) -> Result<()> {
     let object = object.replace("clusterrole/", &format!("clusterrole/{}.", case.namespace));
-    let keep = "helm.sh/resource-policy=keep";
-    let output = case.kubectl(&["annotate", "--overwrite", &object, keep])?;
+    let output = case.kubectl(&["annotate", "--overwrite", &object, annotation])?;
     if !output.status.success() && !output.stderr.contains("NotFound") {
         bail!("{output}");
+    }
+    Ok(())
+}
+
+/// Takes back what a command wrote last: how it ended, and which revision it replaced.
+fn interrupt(case: &Case, command: &Recorded) -> Result<()> {
+    let Some(pending) = &command.pending else {
+        return Ok(());
+    };
+    let written = command.written_records.iter();
+    let replaced = written.filter_map(|name| command.records.get(name));
+    for record in replaced.chain([pending]) {
+        let mut record = record.clone();
+        // The items of a list do not have them.
+        if let Some(fields) = record.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), "v1".into());
+            fields.insert("kind".to_owned(), command.driver.kind().into());
+        }
+        let record = record.to_string();
+        let output = case
+            .cluster
+            .kubectl_with(&case.namespace, &["replace"], &record)?;
+        output.success()?;
     }
     Ok(())
 }
@@ -132,7 +158,13 @@ fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> R
     let output = helm(case, driver, command, charts)?;
 
     let trail = case.cluster.audit_since(mark)?.by_agent("Helm/");
-    let (after, _) = snapshot(case)?;
+    // Helm does not wait for what goes with a namespace.
+    let limit = Duration::from_secs(60);
+    let (after, _) = wait_until("deletions are done", limit, || {
+        let (objects, records) = snapshot(case)?;
+        let is_done = !objects.values().any(is_being_deleted);
+        Ok(is_done.then_some((objects, records)))
+    })?;
     let mut recorded = Recorded {
         command: command.clone(),
         driver,
@@ -149,13 +181,23 @@ fn watch(case: &Case, driver: Driver, command: &Command, charts: &[String]) -> R
     Ok(recorded)
 }
 
+fn is_being_deleted(state: &ObjectState) -> bool {
+    let deletion = state.content.pointer("/metadata/deletionTimestamp");
+    deletion.is_some_and(|deletion| !deletion.is_null())
+}
+
 fn snapshot(case: &Case) -> Result<(Objects, BTreeMap<String, Value>)> {
     let mut objects = Objects::new();
     let mut records = BTreeMap::new();
     let of_cluster = format!("case={}", case.namespace);
-    let Snapshot { objects: roles } = case.cluster.snapshot_of_cluster_roles(&of_cluster)?;
-    objects.extend(roles.into_iter().map(|(id, state)| (plan_id(id), state)));
-    for namespace in [&case.namespace, &other_namespace(case)] {
+    let Snapshot { objects: wide } = case.cluster.snapshot_of_cluster(&of_cluster)?;
+    objects.extend(wide.into_iter().map(|(id, state)| (plan_id(id), state)));
+    let namespace = &case.namespace;
+    for namespace in [
+        namespace,
+        &other_namespace(case),
+        &format!("{namespace}-team"),
+    ] {
         let custom = case.cluster.snapshot_of(namespace, &[certificates()])?;
         let regular = case.cluster.snapshot(namespace)?.objects;
         for (id, state) in regular.into_iter().chain(custom.objects) {
@@ -202,14 +244,12 @@ impl Recorded {
     fn sort_events(&mut self, trail: &AuditTrail) -> Result<()> {
         for event in trail.events() {
             let Some(step) = event.step() else { continue };
-            let object = step.object;
-            let is_mine = if object.namespace.is_empty() {
-                object.name.starts_with(&format!("{}.", self.namespace))
-            } else {
-                object.namespace == self.namespace
-                    || object.namespace == format!("{}-other", self.namespace)
-            };
-            if !is_mine {
+            let mut object = step.object;
+            if object.resource == "namespaces" {
+                // The audit log shows a namespace as being in itself.
+                object.namespace.clear();
+            }
+            if !self.is_mine(&object) {
                 continue;
             }
             if is_record(&object.name) {
@@ -233,11 +273,32 @@ impl Recorded {
         Ok(())
     }
 
-    fn note_record(&mut self, event: &AuditEvent, verb: Verb, name: String) {
-        if verb == Verb::Create {
-            self.pending.clone_from(&event.request_object);
+    /// Cases run at the same time, and their cluster-wide objects have names of their own.
+    fn is_mine(&self, object: &cluster_tests::ObjectRef) -> bool {
+        let own = &self.namespace;
+        let team = format!("{own}-team");
+        if object.namespace.is_empty() {
+            object.name == team
+                || object.name.starts_with(&format!("{own}."))
+                || object.name.ends_with(&format!(".{own}.example.com"))
+        } else {
+            [own, &format!("{own}-other"), &team].contains(&&object.namespace)
         }
-        self.written_records.push(name);
+    }
+
+    fn note_record(&mut self, event: &AuditEvent, verb: Verb, name: String) {
+        match verb {
+            // Helm keeps to --history-max before it writes the new record.
+            Verb::Delete if self.pending.is_none() => {
+                self.records.remove(&name);
+            }
+            Verb::Delete | Verb::DeleteCollection => {}
+            Verb::Create => {
+                self.pending.clone_from(&event.request_object);
+                self.written_records.push(name);
+            }
+            Verb::Update | Verb::Patch => self.written_records.push(name),
+        }
     }
 }
 
@@ -271,6 +332,8 @@ fn kind_of(resource: &str) -> Option<&'static str> {
         "cronjobs" => "CronJob",
         "jobs" => "Job",
         "certificates" => "Certificate",
+        "namespaces" => "Namespace",
+        "customresourcedefinitions" => "CustomResourceDefinition",
         _ => return None,
     })
 }

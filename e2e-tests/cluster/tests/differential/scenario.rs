@@ -25,6 +25,10 @@ pub(crate) enum Command {
     },
     /// Annotates a live object (`configmap/a`) with `helm.sh/resource-policy: keep`.
     Keep(String),
+    /// Annotates a live object as part of another release.
+    Give(String),
+    /// The last command counts as killed after its last change: its record stays pending.
+    Interrupt,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +45,18 @@ impl Command {
     /// Parses the displayed form. If it does not name a version of Helm, it is `helm`.
     pub(crate) fn parse(text: &str, helm: HelmVersion) -> Result<Command> {
         let mut words = text.split_whitespace().peekable();
-        if words.next_if_eq(&"keep").is_some() {
+        if words.next_if_eq(&"interrupt").is_some() {
+            return Ok(Command::Interrupt);
+        }
+        if let Some(verb) = words.next_if(|word| matches!(*word, "keep" | "give")) {
             let object = words
                 .next()
                 .with_context(|| format!("{text}: which object?"))?;
-            return Ok(Command::Keep(object.to_owned()));
+            let object = object.to_owned();
+            return Ok(match verb {
+                "keep" => Command::Keep(object),
+                _ => Command::Give(object),
+            });
         }
         let named = HelmVersion::ALL.into_iter().find(|version| {
             let name = version.to_string();
@@ -74,6 +85,8 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Command::Keep(object) => write!(f, "keep {object}"),
+            Command::Give(object) => write!(f, "give {object}"),
+            Command::Interrupt => f.write_str("interrupt"),
             Command::Helm {
                 version,
                 action,

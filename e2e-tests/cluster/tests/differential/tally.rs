@@ -30,6 +30,9 @@ impl Tally {
         for agreed in agreed {
             let operation = match agreed {
                 Agreed::Refused => "refused by Helm itself".to_owned(),
+                Agreed::NotCompared(operation) => {
+                    format!("{} of a revision without a record", operation.name())
+                }
                 Agreed::Planned {
                     operation,
                     course,

@@ -56,10 +56,9 @@ fn kubectl_rolls_out(case: &Case<'_>) -> Result<()> {
     assert_rollouts(case, "deployment/web", 1)?;
     for unchanged in [
         vec!["annotate", "deployment", "web", "note=x"],
-        vec!["scale", "deployment", "web", "--replicas=1"],
-        // Back to the value in the manifest. If the next apply also scaled the workload, the controller would scale
-        // it first, and report the new template as observed before it is rolled out.
-        vec!["scale", "deployment", "web", "--replicas=0"],
+        // The manifest has no replicas, so the next apply does not scale the workload. If it did, the controller would
+        // scale it first, and report the new template as observed before it is rolled out.
+        vec!["scale", "deployment", "web", "--replicas=2"],
         vec!["annotate", "deployment", "web", "rollout-guard/configs-"],
         vec!["patch", "deployment", "web", "-p", "{}"],
     ] {

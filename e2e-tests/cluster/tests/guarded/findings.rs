@@ -2,9 +2,13 @@
 //! the advice in the message.
 
 use std::slice;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, ObjectId, Output, Snapshot, Suite, Verb};
+use anyhow::{Context, Result, anyhow, ensure};
+use cluster_tests::{
+    Case, Cluster, HelmVersion, ObjectId, Output, Snapshot, Suite, Verb, wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::guard::Guard;
@@ -19,6 +23,8 @@ struct Scenario {
     fixed: String,
     /// For every command.
     flags: &'static [&'static str],
+    /// What happens between the first two versions.
+    meanwhile: fn(&Case<'_>) -> Result<()>,
     damage: Damage,
     message: &'static [&'static str],
 }
@@ -27,8 +33,15 @@ struct Scenario {
 enum Damage {
     /// Helm reports success, but the object does not exist.
     Gone(&'static str, &'static str),
-    /// The workload is applied before the object is created.
-    CreatedAfter(&'static str, &'static str),
+    /// The same for an object that did not exist before either.
+    Missing(&'static str, &'static str),
+    /// `kubectl get` does not find the resource any more. In both texts, `NS` is the namespace of the case.
+    GoesAway {
+        namespace: &'static str,
+        resource: &'static str,
+    },
+    /// What needs the object (of this resource) is applied before the object is created.
+    CreatedAfter(&'static str, &'static str, &'static str),
     Fails(&'static str),
     /// The object is deleted and recreated.
     Recreated(&'static str, &'static str),
@@ -54,7 +67,247 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-fn scenarios() -> [Scenario; 9] {
+fn nothing(_: &Case<'_>) -> Result<()> {
+    Ok(())
+}
+
+fn scenarios() -> impl Iterator<Item = Scenario> {
+    of_one_release().into_iter().chain(of_what_is_around())
+}
+
+/// Findings about cluster-wide objects, custom resources, other releases, and hooks that come at the wrong time.
+fn of_what_is_around() -> Vec<Scenario> {
+    let regular = config("", "one");
+    let web = workload("web", "");
+    let in_all = "'helm.sh/hook': 'pre-install,pre-upgrade'";
+    let account = |annotations: &str| object("ServiceAccount", "migration", annotations, "");
+    let needs_account = || workload_as("web", "serviceAccountName: migration") + &regular;
+    let nothing_yet = object("ConfigMap", "other", "", "");
+    let migration = |event: &str| {
+        let job = job("migrate", &format!("helm.sh/hook: {event}"));
+        job.replace(
+            "serviceAccountName: migration",
+            "serviceAccountName: default",
+        )
+        .replace(
+            "image: job",
+            "image: job, envFrom: [{configMapRef: {name: app-config}}]",
+        )
+    };
+    vec![
+        Scenario {
+            finding: "namespace-deleted",
+            variant: "",
+            before: [TEAM, IN_TEAM].concat(),
+            after: IN_TEAM.to_owned(),
+            fixed: [TEAM, IN_TEAM].concat(),
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::GoesAway {
+                namespace: "NS-team",
+                resource: "configmap/inside",
+            },
+            message: &[
+                "namespace-deleted: Namespace",
+                "everything in it is deleted too",
+                "- put it back into the chart",
+            ],
+        },
+        Scenario {
+            finding: "crd-deleted",
+            variant: "",
+            before: DEFINITION.to_owned(),
+            after: BACKUP.to_owned(),
+            fixed: [DEFINITION, BACKUP].concat(),
+            flags: &[],
+            meanwhile: wait_for_definition,
+            damage: Damage::GoesAway {
+                namespace: "NS",
+                resource: "customresourcedefinition/backups.NS.example.com",
+            },
+            message: &[
+                "crd-deleted: CustomResourceDefinition backups.",
+                "all objects of its kind are deleted too",
+                "- put it back into the templates of the chart",
+            ],
+        },
+        Scenario {
+            finding: "maker-deleted",
+            variant: "",
+            before: [EXTERNAL_SECRET, NEEDS_SECRET].concat(),
+            after: NEEDS_SECRET.to_owned(),
+            fixed: [EXTERNAL_SECRET, NEEDS_SECRET].concat(),
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::GoesAway {
+                namespace: "NS",
+                resource: "externalsecret/db",
+            },
+            message: &[
+                "maker-deleted: ExternalSecret db",
+                "Secret db, which it makes, is deleted with it",
+                "Needed by: Deployment web",
+                "- put it back into the chart, or put Secret db itself into the chart",
+            ],
+        },
+        Scenario {
+            finding: "other-release",
+            variant: "",
+            before: [&regular, &nothing_yet].map(String::as_str).concat(),
+            after: nothing_yet.clone(),
+            fixed: [&regular, &nothing_yet].map(String::as_str).concat(),
+            flags: &[],
+            meanwhile: |case| {
+                let owner = "meta.helm.sh/release-name=other";
+                case.kubectl(&["annotate", "--overwrite", "configmap", "app-config", owner])?
+                    .success()?;
+                Ok(())
+            },
+            damage: Damage::Gone("ConfigMap", "app-config"),
+            message: &[
+                "other-release: ConfigMap app-config",
+                "belongs to the release other in the namespace",
+                "helm.sh/resource-policy=keep",
+            ],
+        },
+        Scenario {
+            finding: "hook-not-run",
+            variant: "",
+            before: nothing_yet.clone(),
+            after: config("helm.sh/hook: pre-install", "one") + &web,
+            fixed: [&regular, &web].map(String::as_str).concat(),
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::Missing("ConfigMap", "app-config"),
+            message: &[
+                "hook-not-run: ConfigMap app-config",
+                "nothing creates it",
+                "Needed by: Deployment web",
+                "- make it a regular resource: remove the annotation helm.sh/hook",
+            ],
+        },
+        Scenario {
+            finding: "hook-waits",
+            variant: "",
+            before: nothing_yet.clone(),
+            after: migration("pre-upgrade") + &regular,
+            fixed: migration("post-upgrade") + &regular,
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::CreatedAfter("ConfigMap", "app-config", "jobs"),
+            message: &[
+                "hook-waits: ConfigMap app-config",
+                "is created only after the pre-upgrade hooks",
+                "- make the hook which needs it a post-upgrade hook",
+            ],
+        },
+        Scenario {
+            finding: "hook-recreates-object",
+            variant: "",
+            before: account(in_all) + &needs_account(),
+            after: account(in_all) + &needs_account(),
+            fixed: account("") + &needs_account(),
+            // Without it, Helm rejects an object that a hook left behind.
+            flags: &["--take-ownership"],
+            meanwhile: nothing,
+            damage: Damage::Recreated("ServiceAccount", "migration"),
+            message: &[
+                "hook-recreates-object: ServiceAccount migration",
+                "refuses the tokens of running pods",
+                "- make it a regular resource: remove the annotation helm.sh/hook",
+            ],
+        },
+    ]
+}
+
+const TEAM: &str = "---
+apiVersion: v1
+kind: Namespace
+metadata: {name: '{{ .Release.Namespace }}-team'}
+";
+
+const IN_TEAM: &str = "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: inside, namespace: '{{ .Release.Namespace }}-team'}
+";
+
+const DEFINITION: &str = "---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: 'backups.{{ .Release.Namespace }}.example.com'}
+spec:
+  group: '{{ .Release.Namespace }}.example.com'
+  scope: Namespaced
+  names: {kind: Backup, plural: backups}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+";
+
+const BACKUP: &str = "---
+apiVersion: '{{ .Release.Namespace }}.example.com/v1'
+kind: Backup
+metadata: {name: nightly}
+";
+
+/// Helm looks up the kinds of a chart before it applies anything.
+fn wait_for_definition(case: &Case<'_>) -> Result<()> {
+    let resource = format!("backups.{}.example.com", case.namespace);
+    wait_until("the kind is served", LIMIT, || {
+        let found = case.kubectl(&["get", &resource])?;
+        Ok(found.status.success().then_some(()))
+    })
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const EXTERNAL_SECRET: &str = "---
+apiVersion: external-secrets.io/v1
+kind: ExternalSecret
+metadata: {name: db}
+spec: {target: {name: db}}
+";
+
+const NEEDS_SECRET: &str = "---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web, envFrom: [{secretRef: {name: db}}]}]
+";
+
+/// Makes the cluster serve the custom kind. All cases share it.
+fn serve_external_secrets(cluster: &Cluster) -> Result<()> {
+    const DEFINITION: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: externalsecrets.external-secrets.io}
+spec:
+  group: external-secrets.io
+  scope: Namespaced
+  names: {kind: ExternalSecret, plural: externalsecrets, singular: externalsecret}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+    static SERVED: OnceLock<Result<(), String>> = OnceLock::new();
+    let define = || {
+        cluster.apply("default", DEFINITION)?.success()?;
+        wait_until("ExternalSecrets are served", LIMIT, || {
+            let found = cluster.kubectl(["get", "externalsecrets", "--namespace", "default"])?;
+            Ok(found.status.success().then_some(()))
+        })
+    };
+    let served = SERVED.get_or_init(|| define().map_err(|error| format!("{error:#}")));
+    served.clone().map_err(|error| anyhow!("{error}"))
+}
+
+fn of_one_release() -> Vec<Scenario> {
     let regular = config("", "one");
     let pre_upgrade = "helm.sh/hook: pre-upgrade";
     let web = workload("web", "");
@@ -66,7 +319,7 @@ fn scenarios() -> [Scenario; 9] {
     };
     // Client-side apply. Helm 3 has no other.
     let client_side = &["--server-side=false"];
-    [
+    vec![
         Scenario {
             finding: "hook-pruned",
             variant: "",
@@ -74,6 +327,7 @@ fn scenarios() -> [Scenario; 9] {
             after: config(pre_upgrade, "two") + &web,
             fixed: config("", "two") + &web,
             flags: &[],
+            meanwhile: nothing,
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
                 "hook-pruned: ConfigMap app-config",
@@ -91,6 +345,7 @@ fn scenarios() -> [Scenario; 9] {
                 + &web,
             fixed: account("") + &migration + &regular + &web,
             flags: &[],
+            meanwhile: nothing,
             damage: Damage::Gone("ServiceAccount", "migration"),
             message: &[
                 "hook-helper-pruned: ServiceAccount migration",
@@ -104,6 +359,7 @@ fn scenarios() -> [Scenario; 9] {
             after: web.clone(),
             fixed: regular.clone() + &web,
             flags: &[],
+            meanwhile: nothing,
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
                 "dangling-reference: ConfigMap app-config",
@@ -118,6 +374,7 @@ fn scenarios() -> [Scenario; 9] {
             after: regular.clone() + &web,
             fixed: regular.clone() + &workload_as("web", "serviceAccountName: default"),
             flags: &[],
+            meanwhile: nothing,
             damage: Damage::Gone("ServiceAccount", "migration"),
             message: &[
                 "dangling-reference: ServiceAccount migration",
@@ -136,6 +393,7 @@ fn scenarios() -> [Scenario; 9] {
             ) + &web,
             fixed: config("", "two") + &web,
             flags: &[],
+            meanwhile: nothing,
             damage: Damage::Gone("ConfigMap", "app-config"),
             message: &[
                 "hook-self-deleted: ConfigMap app-config",
@@ -150,7 +408,8 @@ fn scenarios() -> [Scenario; 9] {
             after: config("helm.sh/hook: post-upgrade", "one") + &web,
             fixed: config("", "one") + &web,
             flags: &[],
-            damage: Damage::CreatedAfter("ConfigMap", "app-config"),
+            meanwhile: nothing,
+            damage: Damage::CreatedAfter("ConfigMap", "app-config", "deployments"),
             message: &[
                 "hook-too-late: ConfigMap app-config",
                 "Needed by: Deployment web",
@@ -170,6 +429,7 @@ fn scenarios() -> [Scenario; 9] {
                 "two",
             ) + &web,
             flags: client_side,
+            meanwhile: nothing,
             damage: Damage::Fails("already exists"),
             message: &[
                 "hook-conflict: ConfigMap app-config",
@@ -184,6 +444,7 @@ fn scenarios() -> [Scenario; 9] {
             fixed: claim("helm.sh/resource-policy: keep") + &config("", "two") + &web,
             // Without it, Helm rejects an object that a hook left behind.
             flags: &["--take-ownership"],
+            meanwhile: nothing,
             damage: Damage::Recreated("PersistentVolumeClaim", "data"),
             message: &[
                 "hook-recreates-storage: PersistentVolumeClaim data",
@@ -197,6 +458,7 @@ fn scenarios() -> [Scenario; 9] {
             after: config("", "two") + &web,
             fixed: config("", "two") + &workload("web", "revision: '{{ .Release.Revision }}'"),
             flags: client_side,
+            meanwhile: nothing,
             damage: Damage::NotRolledOut("app-config"),
             message: &[
                 "no-rollout: ConfigMap app-config",
@@ -264,7 +526,11 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
         helm,
         flags: scenario.flags,
     };
+    if scenario.finding == "maker-deleted" {
+        serve_external_secrets(case.cluster)?;
+    }
     release.upgrade("1.0.0", &scenario.before)?.success()?;
+    (scenario.meanwhile)(case)?;
     let before = case.cluster.snapshot(&case.namespace)?;
     let mark = case.cluster.audit_mark()?;
 
@@ -302,7 +568,22 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
             let seen = |snapshot| field(snapshot, "Deployment", "web", "/metadata/generation");
             ensure!(seen(&before)? == seen(&after)?, "web was changed");
         }
-        Damage::CreatedAfter(kind, name) => {
+        Damage::Missing(kind, name) => {
+            ensure!(find(&after, kind, name).is_err(), "{name} exists");
+        }
+        Damage::GoesAway {
+            namespace,
+            resource,
+        } => {
+            let [namespace, resource] =
+                [namespace, resource].map(|text| text.replace("NS", &case.namespace));
+            wait_until("the object goes away", LIMIT, || {
+                let get = ["get", &resource, "--namespace", &namespace];
+                let found = case.cluster.kubectl(get)?;
+                Ok(found.stderr.contains("NotFound").then_some(()))
+            })?;
+        }
+        Damage::CreatedAfter(kind, name, consumers) => {
             find(&after, kind, name)?;
             let trail = case.cluster.audit_since(mark)?;
             let steps = trail
@@ -313,7 +594,7 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
                 let mut steps = steps.iter();
                 steps.position(|step| step.object.resource == resource && step.verb != Verb::Delete)
             };
-            let (created, applied) = (first("configmaps"), first("deployments"));
+            let (created, applied) = (first("configmaps"), first(consumers));
             ensure!(created > applied && applied.is_some(), "{steps:?}");
         }
     }
@@ -330,7 +611,11 @@ fn with(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()> {
         helm,
         flags: scenario.flags,
     };
+    if scenario.finding == "maker-deleted" {
+        serve_external_secrets(case.cluster)?;
+    }
     release.upgrade("1.0.0", &scenario.before)?.success()?;
+    (scenario.meanwhile)(case)?;
     let before = case.cluster.snapshot(&case.namespace)?;
 
     let upgrade = release.upgrade("2.0.0", &scenario.after)?.failure()?;

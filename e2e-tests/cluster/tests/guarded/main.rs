@@ -21,6 +21,7 @@ mod hook_trap;
 mod lifecycle;
 mod match_conditions;
 mod policy_server;
+mod right_operations;
 mod rollouts;
 
 fn main() -> ExitCode {
@@ -33,5 +34,6 @@ fn main() -> ExitCode {
     examples::add_to(&mut suite);
     match_conditions::add_to(&mut suite);
     histories::add_to(&mut suite);
+    right_operations::add_to(&mut suite);
     suite.run()
 }

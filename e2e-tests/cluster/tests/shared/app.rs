@@ -32,7 +32,6 @@ metadata:
   name: web
   annotations: {{{annotations}}}
 spec:
-  replicas: 0
   selector: {{matchLabels: {{app: web}}}}
   template:
     metadata: {{labels: {{app: web}}}}
