@@ -1,4 +1,4 @@
-//! Helm would not run the hook that creates what pods need, or that brings it back to its old content.
+//! Helm would not run the hook that creates, or brings back, what pods need.
 //!
 //! ## Why
 //!
