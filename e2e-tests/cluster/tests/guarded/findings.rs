@@ -156,7 +156,8 @@ fn of_what_is_around() -> Vec<Scenario> {
             before: [&regular, &nothing_yet].map(String::as_str).concat(),
             after: nothing_yet.clone(),
             fixed: [&regular, &nothing_yet].map(String::as_str).concat(),
-            flags: &[],
+            // Without it, Helm 4 leaves the annotation to its new owner, and fails.
+            flags: &["--force-conflicts"],
             meanwhile: |case| {
                 let owner = "meta.helm.sh/release-name=other";
                 case.kubectl(&["annotate", "--overwrite", "configmap", "app-config", owner])?
@@ -642,9 +643,10 @@ struct Release<'a> {
 impl Release<'_> {
     fn upgrade(&self, version: &str, templates: &str) -> Result<Output> {
         let chart = self.case.chart(version, &[("all.yaml", templates)])?;
-        // Helm 3 always uses client-side apply and has no such flag.
-        let known =
-            |flag: &&&str| self.helm == HelmVersion::V4 || !flag.starts_with("--server-side");
+        // Helm 3 always uses client-side apply and has no such flags.
+        let of_helm4 =
+            |flag: &str| flag.starts_with("--server-side") || flag == "--force-conflicts";
+        let known = |flag: &&&str| self.helm == HelmVersion::V4 || !of_helm4(flag);
         let flags: Vec<_> = self.flags.iter().filter(known).copied().collect();
         let arguments = ["upgrade", "--install", "app", chart.as_str()];
         self.case
