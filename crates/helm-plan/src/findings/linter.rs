@@ -153,11 +153,16 @@ impl<'a> Linter<'a> {
             .collect()
     }
 
-    /// How to keep the live object. `None` if a hook of this operation makes it anew before the prune.
-    pub(super) fn keep(&self, id: &ObjectId) -> Option<Keep> {
+    /// Whether a hook of this operation makes the object anew.
+    pub(super) fn is_recreated(&self, id: &ObjectId) -> bool {
         let recreates =
             |action| matches!(action, Action::DeleteBeforeHook(_) | Action::CreateHook(_));
-        if self.change.plan.actions(id).any(recreates) {
+        self.change.plan.actions(id).any(recreates)
+    }
+
+    /// How to keep the live object. `None` if a hook of this operation makes it anew before the prune.
+    pub(super) fn keep(&self, id: &ObjectId) -> Option<Keep> {
+        if self.is_recreated(id) {
             return None;
         }
         Some(match self.live(id) {

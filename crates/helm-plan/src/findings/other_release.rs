@@ -59,8 +59,6 @@ pub struct Fact {
     pub release: String,
     /// Its namespace.
     pub namespace: String,
-    /// Whether a hook of this release makes the object anew before it is deleted.
-    pub is_recreated: bool,
 }
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
@@ -71,7 +69,8 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
         "PersistentVolumeClaim",
     ];
     let is_looked_at = id.group.is_empty() && KINDS.contains(&id.kind.as_str());
-    if fate != Fate::Pruned || !is_looked_at {
+    // What a hook makes anew first is another matter: hook-pruned.
+    if fate != Fate::Pruned || !is_looked_at || linter.is_recreated(id) {
         return None;
     }
     let Some(Live::Present(object)) = linter.live_if_there_is_time(id) else {
@@ -82,25 +81,20 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
     if (release, namespace) == (&target.name, &target.namespace) {
         return None;
     }
-    let keep = linter.keep(id);
     let fact = Fact {
         release: release.to_owned(),
         namespace: namespace.to_owned(),
-        is_recreated: keep.is_none(),
     };
     Some(Finding {
-        keep,
+        keep: linter.keep(id),
         ..Finding::new(id, fact)
     })
 }
 
 impl Fact {
     pub(super) fn ways_out(&self, _: &ObjectId) -> Vec<String> {
-        // Otherwise the annotation is the way out.
-        match self.is_recreated {
-            true => vec!["give it another name in one of the two charts".to_owned()],
-            false => Vec::new(),
-        }
+        // To keep it is the way out.
+        Vec::new()
     }
 }
 
