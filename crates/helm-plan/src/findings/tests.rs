@@ -225,7 +225,7 @@ fn live_objects_are_asked_for_where_that_can_change_a_finding() {
         (
             "made anew first",
             trap(PRE, "before-hook-creation"),
-            &["v1 ConfigMap a"],
+            &[],
         ),
         ("may fail", trap(PRE, "hook-failed"), &["v1 ConfigMap a"]),
         (
