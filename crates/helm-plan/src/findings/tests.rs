@@ -222,11 +222,7 @@ fn live_objects_are_asked_for_where_that_can_change_a_finding() {
             trap("pre-install", ""),
             &["v1 ConfigMap a"][..],
         ),
-        (
-            "made anew first",
-            trap(PRE, "before-hook-creation"),
-            &[],
-        ),
+        ("made anew first", trap(PRE, "before-hook-creation"), &[]),
         ("may fail", trap(PRE, "hook-failed"), &["v1 ConfigMap a"]),
         (
             "patched",
