@@ -1,6 +1,6 @@
 //! Charts, releases and records for tests, in a few words. It panics where a test is wrong.
 //!
-//! [`Doc`]s are what a chart renders; [`chart`] sorts them into manifest and hooks as Helm does
+//! [`Doc`]s are what a chart renders; `chart` sorts them into manifest and hooks as Helm does
 //! (`pkg/releaseutil/manifest_sorter.go`), and a [`Revision`] stores them as a record.
 
 #![allow(
