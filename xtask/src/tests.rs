@@ -160,7 +160,7 @@ fn the_schema_accepts_what_the_policy_accepts() {
             true,
         ),
         (
-            json!({"releaseGuard": {"findings": {"hook-pruned": "rescue"}}}),
+            json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": "rescue"}}}),
             true,
         ),
         (json!([]), false),
