@@ -87,8 +87,10 @@ pub enum Fact {
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     match fate {
         Fate::Conflict(stage) => Some(conflict(linter, id, stage)),
-        Fate::Stays | Fate::Pruned | Fate::DeletedAfterHook(_) => may_conflict(linter, id),
-        Fate::Spared => None,
+        // A hook that runs before the one that fails may fail first.
+        Fate::Stays | Fate::Spared | Fate::Pruned | Fate::DeletedAfterHook(_) => {
+            may_conflict(linter, id)
+        }
     }
 }
 

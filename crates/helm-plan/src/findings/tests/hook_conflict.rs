@@ -106,3 +106,16 @@ fn what_an_interrupted_operation_left_is_found_where_it_is_there() {
         assert_found(case, &with_a(docs, docs, a), expected);
     }
 }
+
+/// The second hook fails for certain, since it runs twice; the first one is there, and fails before it.
+#[test]
+fn the_first_conflict_is_found_whatever_fails_behind_it() {
+    let twice = config("z")
+        .hook("pre-upgrade,pre-upgrade")
+        .policy("hook-failed");
+    let docs: Docs<'_> = &[&hook("hook-succeeded"), &twice];
+    let found = with_a(docs, docs, live(false));
+    assert_found("there", &found, &["hook-conflict ConfigMap a"]);
+    let found = with_a(docs, docs, Live::Absent);
+    assert_found("gone", &found, &["hook-conflict ConfigMap z"]);
+}
