@@ -365,15 +365,17 @@ fn job_waits() -> Vec<Item> {
         weight: None,
         delete_policy: None,
     };
+    let regular = || State::Regular(Look::plain());
+    migration(&job, &[State::Absent, regular(), regular()])
+}
+
+/// A Job that is a hook, and what only it uses.
+fn migration(job: &Hook, helpers: &[State; 3]) -> Vec<Item> {
     let helper = |kind| Item {
         kind,
         name: "helper",
         references: Vec::new(),
-        charts: [
-            State::Absent,
-            State::Regular(Look::plain()),
-            State::Regular(Look::plain()),
-        ],
+        charts: helpers.clone(),
     };
     let migrate = Item {
         kind: Kind::Job,
@@ -483,29 +485,12 @@ fn helpers_become_hooks(job: Hook) -> Vec<Item> {
         ..job
     };
     let regular = || State::Regular(Look::plain());
-    let helper = |kind| Item {
-        kind,
-        name: "helper",
-        references: Vec::new(),
-        charts: [
-            regular(),
-            State::Hook(Look::plain(), hook("pre-upgrade")),
-            State::Hook(Look::plain(), hook("pre-install,pre-upgrade")),
-        ],
-    };
-    let migrate = Item {
-        kind: Kind::Job,
-        name: "migrate",
-        references: [Kind::ServiceAccount, Kind::ConfigMap]
-            .map(reference_to_helper)
-            .to_vec(),
-        charts: [(); 3].map(|()| State::Hook(Look::plain(), job.clone())),
-    };
-    vec![
-        helper(Kind::ServiceAccount),
-        helper(Kind::ConfigMap),
-        migrate,
-    ]
+    let helpers = [
+        regular(),
+        State::Hook(Look::plain(), hook("pre-upgrade")),
+        State::Hook(Look::plain(), hook("pre-install,pre-upgrade")),
+    ];
+    migration(&job, &helpers)
 }
 
 /// The first upgrade fails in a hook. The changes before that remain.
