@@ -115,15 +115,9 @@ fn so_far(operation: Operation) -> &'static str {
 /// What follows from a finding: what will not be annotated cannot be rescued, and is rejected.
 fn level_of(finding: &Finding, guard: &ReleaseGuard) -> Level {
     match guard.findings.of_finding(finding) {
-        Level::Rescue
-            if finding.rescuable && is_rescuable(&finding.object) && guard.hook_requests =>
-        {
-            Level::Rescue
+        Level::Rescue if !is_rescuable(&finding.object) || !guard.hook_requests => {
+            finding.not_rescued()
         }
-        Level::Rescue | Level::Reject => match finding.is_uncertain() {
-            true => Level::Warn,
-            false => Level::Reject,
-        },
         level => level,
     }
 }

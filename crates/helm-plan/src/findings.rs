@@ -190,6 +190,14 @@ impl Finding {
         self.doubt.is_some()
     }
 
+    /// The level if it is neither rescued nor chosen to be milder: it is rejected, unless it may not come true.
+    pub fn not_rescued(&self) -> Level {
+        match self.is_uncertain() {
+            true => Level::Warn,
+            false => Level::Reject,
+        }
+    }
+
     /// What to do about it, best first.
     pub fn ways_out(&self) -> Vec<String> {
         let mut ways_out = self.fact.ways_out(&self.object);

@@ -82,8 +82,8 @@ impl Levels {
     /// what no hook creates before the prune cannot be rescued.
     pub fn of_finding(&self, finding: &Finding) -> Level {
         match self.of(finding.lint()) {
-            Level::Reject if finding.is_uncertain() => Level::Warn,
-            Level::Rescue if !finding.rescuable => Level::Reject,
+            Level::Rescue if !finding.rescuable => finding.not_rescued(),
+            Level::Reject => finding.not_rescued(),
             level => level,
         }
     }

@@ -153,3 +153,36 @@ fn hooks_that_run_to_completion_are_done_when_they_are_pruned() {
         &["hook-pruned Job a"],
     );
 }
+
+/// What no hook creates before the prune cannot be rescued, and what may come back is never rejected.
+#[test]
+fn a_finding_that_is_not_rescued_keeps_its_doubt() {
+    let rescue: Levels =
+        serde_json::from_value(serde_json::json!({"hook-pruned": "rescue"})).unwrap();
+    let web = |more: &str| {
+        let template = "template: {spec: {containers: [{envFrom: [{configMapRef: {name: a}}]}]}}";
+        doc("apps/v1", "Deployment", "web").fields(&format!("spec: {{{template}, {more}}}"))
+    };
+    for (case, events, web, expected) in [
+        ("created first", PRE, web("replicas: 1"), Level::Rescue),
+        (
+            "not created",
+            "pre-install",
+            web("replicas: 1"),
+            Level::Reject,
+        ),
+        (
+            "not created, and nobody runs",
+            "pre-install",
+            web("replicas: 0"),
+            Level::Warn,
+        ),
+    ] {
+        let found = upgrade(&[&config("a"), &web], &[&config("a").hook(events), &web]);
+        let levels: Vec<_> = found
+            .iter()
+            .map(|finding| rescue.of_finding(finding))
+            .collect();
+        assert_eq!(levels, [expected], "{case}");
+    }
+}
