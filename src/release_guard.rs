@@ -54,11 +54,7 @@ fn pending_operation(record: &Value) -> Option<Operation> {
 /// Whether the second line makes Helm keep such an object. Only these kinds: the rules name them, workloads that
 /// are hooks are stamped instead, and what else a release needs is no config.
 fn is_rescuable(id: &ObjectId) -> bool {
-    id.group.is_empty()
-        && matches!(
-            id.kind.as_str(),
-            "ConfigMap" | "Secret" | "ServiceAccount" | "PersistentVolumeClaim"
-        )
+    id.is_named_by_pods()
 }
 
 /// Judges a pending release.

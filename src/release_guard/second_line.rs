@@ -81,8 +81,9 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
     let Some(part) = part(request) else {
         return Verdict::accept();
     };
+    let id = id(request);
     if matches!(part, Part::Hook)
-        && is_rescuable(&id(request))
+        && is_rescuable(&id)
         && settings.mode == Mode::Enforce
         && guard.findings.of(&hook_pruned::LINT) == Level::Rescue
     {
@@ -92,7 +93,7 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
     let line = SecondLine {
         request,
         part,
-        id: id(request),
+        id,
         guard,
         cluster,
         access: &access,
@@ -146,7 +147,7 @@ struct SecondLine<'a> {
 struct Listed<'a> {
     namespace: &'a str,
     name: &'a str,
-    labels: &'a Value,
+    object: &'a Value,
 }
 
 impl SecondLine<'_> {
@@ -206,7 +207,7 @@ impl SecondLine<'_> {
             let record = Listed {
                 namespace,
                 name,
-                labels: object,
+                object,
             };
             if let Part::Resource { release, .. } = self.part
                 && label(object, "name") != Some(release)
@@ -262,7 +263,7 @@ impl SecondLine<'_> {
     /// Whether the client was killed and a newer revision freed the release: Helm leaves such a record pending for
     /// ever.
     fn is_stale(&self, listed: &Listed<'_>) -> Result<bool, LookupError> {
-        let label = |key| label(listed.labels, key);
+        let label = |key| label(listed.object, key);
         let version = label("version").and_then(|version| version.parse::<u64>().ok());
         let (Some(release), Some(version)) = (label("name"), version) else {
             return Ok(false);

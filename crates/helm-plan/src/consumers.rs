@@ -213,17 +213,22 @@ pub fn needs(object: &Object) -> Result<Vec<Need>, Error> {
     Ok(needs)
 }
 
-fn needs_of_pods(object: &Object) -> Result<Vec<Need>, Error> {
-    let kind = kinds::pod_template(&object.id.group, &object.id.kind);
-    let place = match kind {
+/// The pod template of an object, and its place in it, as a JSON pointer. A Pod is its own.
+pub(crate) fn pod_template(object: &Object) -> Option<(&'static str, &Value)> {
+    let place = match kinds::pod_template(&object.id.group, &object.id.kind) {
         PodTemplate::Object => "",
         PodTemplate::JobTemplate => "/spec/jobTemplate/spec/template",
-        PodTemplate::Unknown if !has_pods(object) => return Ok(Vec::new()),
+        PodTemplate::Unknown if !has_pods(object) => return None,
         PodTemplate::SpecTemplate | PodTemplate::Unknown => "/spec/template",
     };
-    let Some(template) = object.body.pointer(place) else {
+    Some((place, object.body.pointer(place)?))
+}
+
+fn needs_of_pods(object: &Object) -> Result<Vec<Need>, Error> {
+    let Some((place, template)) = pod_template(object) else {
         return Ok(Vec::new());
     };
+    let kind = kinds::pod_template(&object.id.group, &object.id.kind);
     let path = place.trim_start_matches('/').replace('/', ".");
     let mut needs = match pod_references::needs(template, &path) {
         // What other kinds have there is theirs to define.
@@ -250,7 +255,7 @@ fn needs_of_claims(object: &Object) -> Result<Vec<Need>, Error> {
 
 /// Whether `spec.template` of a kind that is not known reads as a pod template. In other kinds it may be
 /// the template of something else (a SealedSecret's Secret).
-fn has_pods(object: &Object) -> bool {
+pub(crate) fn has_pods(object: &Object) -> bool {
     let containers = object.body.pointer("/spec/template/spec/containers");
     containers.is_some()
 }

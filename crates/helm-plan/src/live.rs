@@ -98,24 +98,18 @@ pub(crate) fn is_of_argo_cd(object: &Value) -> bool {
 pub(crate) fn other_writer<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let manager = |entry: &'a Value| entry.get("manager").and_then(Value::as_str);
-    let owns = |entry: &Value, path: &[&str]| {
-        let mut path = path.iter();
-        let fields = entry.get("fieldsV1");
-        path.try_fold(fields?, |fields, field| fields.get(field))
-            .map(|_| ())
-    };
     let release = format!("f:{RELEASE_NAME}");
     // Whoever wrote the release's own annotation is Helm, whatever its program is called.
     let helms = entries
         .iter()
-        .filter(|entry| owns(entry, &["f:metadata", "f:annotations", &release]).is_some())
+        .filter(|entry| owns(entry, &["f:metadata", "f:annotations", &release]))
         .filter_map(manager);
     let helms = collect::set(helms);
     let key = format!("f:{key}");
     let is_writer = |entry: &&Value| {
         ["f:data", "f:binaryData"]
             .into_iter()
-            .any(|field| owns(entry, &[field, &key]).is_some())
+            .any(|field| owns(entry, &[field, &key]))
     };
     let is_other = |manager: &&str| !helms.contains(manager) && !manager.starts_with("kubectl");
     let mut writers = entries.iter().filter(is_writer).filter_map(manager);
@@ -126,15 +120,18 @@ pub(crate) fn other_writer<'a>(object: &'a Value, key: &str) -> Option<&'a str> 
 pub(crate) fn has_key(object: &Value, key: &str) -> Option<bool> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let key = format!("f:{key}");
-    let owns = |entry: &Value, field: &str| {
-        let fields = entry.get("fieldsV1");
-        fields
-            .and_then(|fields| fields.get(field)?.get(&key))
-            .is_some()
-    };
     let fields = ["f:data", "f:binaryData", "f:stringData"];
-    let has = |entry: &Value| fields.iter().any(|field| owns(entry, field));
+    let has = |entry: &Value| fields.iter().any(|field| owns(entry, &[field, &key]));
     (!entries.is_empty()).then(|| entries.iter().any(has))
+}
+
+/// Whether an entry of `managedFields` has a field.
+fn owns(entry: &Value, path: &[&str]) -> bool {
+    let fields = entry.get("fieldsV1");
+    let found = path
+        .iter()
+        .try_fold(fields, |fields, field| Some(fields?.get(field)));
+    found.flatten().is_some()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    consumers::has_pods,
     manifest::{Object, ObjectId},
     metadata,
 };
@@ -233,13 +234,6 @@ fn owns(object: &Object) -> bool {
 
 fn is_default_account(id: &ObjectId) -> bool {
     id.group.is_empty() && id.kind == "ServiceAccount" && id.name == "default"
-}
-
-fn has_pods(object: &Object) -> bool {
-    object
-        .body
-        .pointer("/spec/template/spec/containers")
-        .is_some()
 }
 
 /// Groups whose kinds name Secrets and ConfigMaps that others make.

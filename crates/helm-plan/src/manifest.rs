@@ -60,6 +60,18 @@ impl ObjectId {
         kinds::runs_to_completion(&self.group, &self.kind)
     }
 
+    /// Whether it is a ConfigMap or Secret of Kubernetes itself.
+    pub(crate) fn is_config(&self) -> bool {
+        self.group.is_empty() && matches!(self.kind.as_str(), "ConfigMap" | "Secret")
+    }
+
+    /// Whether it is one of the objects of the core group that pods name in their own namespace: a ConfigMap,
+    /// Secret, ServiceAccount or PersistentVolumeClaim.
+    pub fn is_named_by_pods(&self) -> bool {
+        let others = ["ServiceAccount", "PersistentVolumeClaim"];
+        self.is_config() || self.group.is_empty() && others.contains(&self.kind.as_str())
+    }
+
     /// Whether an operator rather than Kubernetes itself defines this kind.
     pub fn is_custom(&self) -> bool {
         kinds::is_custom(&self.group)

@@ -20,8 +20,7 @@ pub(super) struct DataChange<'a> {
 impl<'a> DataChange<'a> {
     /// Of a ConfigMap or Secret that something uses.
     pub(super) fn of(linter: &Linter<'a>, id: &ObjectId) -> Option<Self> {
-        let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
-        if !is_config || linter.consumers(id).next().is_none() {
+        if !id.is_config() || linter.consumers(id).next().is_none() {
             return None;
         }
         let body = content_before(linter, id)?;

@@ -50,7 +50,7 @@
 
 use std::fmt;
 
-use super::{Doubt, Finding, Level, Lint, Linter, Revisions, hook_pruned, linter::Fate};
+use super::{Doubt, Finding, Level, Lint, Linter, Revisions, linter::Fate};
 use crate::{lifecycle::Operation, manifest::ObjectId};
 
 /// The finding.
@@ -77,10 +77,7 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
     let is_definition =
         id.group == "apiextensions.k8s.io" && id.kind == "CustomResourceDefinition";
     // Hooks never delete one: there, Helm ignores their delete policies.
-    let is_lost = is_definition
-        && fate == Fate::Pruned
-        && hook_pruned::Fact::of(linter, id, fate).is_none();
-    if !is_lost {
+    if !is_definition || fate != Fate::Pruned {
         return None;
     }
     let objects = objects(linter, id);
@@ -103,7 +100,7 @@ fn objects(linter: &Linter<'_>, id: &ObjectId) -> Vec<ObjectId> {
     let Some((plural, group)) = id.name.split_once('.') else {
         return Vec::new();
     };
-    let objects = linter.index().of_plural(group, plural).iter();
+    let objects = linter.index.of_plural(group, plural).iter();
     objects.copied().cloned().collect()
 }
 

@@ -76,7 +76,7 @@
 use std::fmt;
 
 use super::{
-    Finding, Level, Lint, Linter, Revisions, config_data::DataChange, hook_pruned, linter::Fate,
+    Finding, Level, Lint, Linter, Revisions, config_data::DataChange, linter::Fate,
 };
 use crate::{consumers::Consumer, lifecycle::Operation, manifest::ObjectId};
 
@@ -114,10 +114,9 @@ pub enum Loss {
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     match fate {
-        Fate::Pruned if hook_pruned::Fact::of(linter, id, fate).is_some() => None,
         Fate::Pruned => object(linter, id),
         Fate::Stays => key(linter, id),
-        Fate::Conflict(_) | Fate::Spared | Fate::DeletedAfterHook(_) => None,
+        Fate::Conflict(_) | Fate::Spared | Fate::HookPruned | Fate::DeletedAfterHook(_) => None,
     }
 }
 

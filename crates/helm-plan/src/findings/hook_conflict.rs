@@ -88,9 +88,11 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
     match fate {
         Fate::Conflict(stage) => Some(conflict(linter, id, stage)),
         // A hook that runs before the one that fails may fail first.
-        Fate::Stays | Fate::Spared | Fate::Pruned | Fate::DeletedAfterHook(_) => {
-            may_conflict(linter, id)
-        }
+        Fate::Stays
+        | Fate::Spared
+        | Fate::Pruned
+        | Fate::HookPruned
+        | Fate::DeletedAfterHook(_) => may_conflict(linter, id),
     }
 }
 

@@ -75,7 +75,10 @@ pub const LINT: Lint = Lint {
 pub struct Fact(pub hook_pruned::Fact);
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
-    let fact = hook_pruned::Fact::of(linter, id, fate)?;
+    if fate != Fate::HookPruned {
+        return None;
+    }
+    let fact = hook_pruned::Fact::of(linter, id);
     if !is_helper(linter, id, &fact.events) {
         return None;
     }

@@ -146,11 +146,10 @@ fn not_created(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
 
 /// It keeps what the hook of the current revision has written.
 fn not_brought_back(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
-    let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
     let uses_it = linter
         .consumers(id)
         .any(|consumer| consumer.when != When::Later);
-    if !is_config || !uses_it || linter.maker(id).is_some() {
+    if !id.is_config() || !uses_it || linter.maker(id).is_some() {
         return None;
     }
     let mut current = linter.current.hooks(id).iter();
@@ -231,18 +230,10 @@ fn changed_keys<'a>(before: &Data<'a>, now: &Data<'a>) -> BTreeSet<&'a str> {
 
 impl Fact {
     fn of(linter: &Linter<'_>, id: &ObjectId, effect: Effect) -> Self {
-        let mut events = Vec::new();
-        for hook in linter.lifecycle_hooks(id) {
-            for &event in &hook.events {
-                if !events.contains(&event) {
-                    events.push(event);
-                }
-            }
-        }
         Self {
             revisions: linter.change.revisions(),
             operation: linter.change.operation,
-            events,
+            events: linter.lifecycle_events(id),
             effect,
         }
     }

@@ -70,7 +70,7 @@ use std::fmt;
 use super::{Finding, Level, Lint, Linter, Revisions, hook_helper_pruned, linter::Fate};
 use crate::{
     consumers::Consumer,
-    lifecycle::{DeletePolicy, Event, Operation},
+    lifecycle::{Event, Operation},
     manifest::ObjectId,
     plan::Action,
 };
@@ -98,7 +98,10 @@ pub struct Fact {
 }
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
-    let fact = Fact::of(linter, id, fate)?;
+    if fate != Fate::HookPruned {
+        return None;
+    }
+    let fact = Fact::of(linter, id);
     if hook_helper_pruned::is_helper(linter, id, &fact.events) {
         return None;
     }
@@ -106,32 +109,16 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
 }
 
 impl Fact {
-    /// Whether it is true of the object, helper or not.
-    pub(super) fn of(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Self> {
-        if fate != Fate::Pruned || !linter.was_regular(id) || id.runs_to_completion() {
-            return None;
-        }
-        let hooks = linter.lifecycle_hooks(id);
-        let on_purpose = hooks
-            .iter()
-            .any(|hook| hook.has_policy(DeletePolicy::HookSucceeded));
-        if hooks.is_empty() || on_purpose {
-            return None;
-        }
-        let mut events = Vec::new();
-        for &event in hooks.iter().flat_map(|hook| &hook.events) {
-            if !events.contains(&event) {
-                events.push(event);
-            }
-        }
+    /// Of an object with [`Fate::HookPruned`], helper or not.
+    pub(super) fn of(linter: &Linter<'_>, id: &ObjectId) -> Self {
         let mut actions = linter.change.plan.actions(id);
-        Some(Self {
+        Self {
             revisions: linter.change.revisions(),
             operation: linter.change.operation,
-            events,
+            events: linter.lifecycle_events(id),
             is_created: actions
                 .any(|action| matches!(action, Action::CreateHook(_) | Action::PatchHook(_))),
-        })
+        }
     }
 
     pub(super) fn finding(

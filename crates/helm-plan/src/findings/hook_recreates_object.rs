@@ -49,7 +49,7 @@ use serde_json::Value;
 
 use super::{Finding, Level, Lint, Linter, linter::Fate};
 use crate::{
-    consumers::{Consumer, When},
+    consumers::{self, Consumer, When},
     lifecycle::Operation,
     live::Live,
     manifest::ObjectId,
@@ -116,11 +116,9 @@ fn runs_once(id: &ObjectId) -> bool {
 
 /// Whether its pods run on while the account is deleted, and use a token of it.
 fn runs_with_token(linter: &Linter<'_>, consumer: &Consumer<'_>) -> bool {
-    const PODS: [&str; 3] = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec", "/spec"];
     const AUTOMOUNT: &str = "automountServiceAccountToken";
     let lasts = matches!(consumer.when, When::Workload | When::LastingHook(_));
-    let body = &consumer.object.body;
-    let pods = PODS.iter().find_map(|place| body.pointer(place));
+    let pods = consumers::pod_template(consumer.object).and_then(|(_, pods)| pods.get("spec"));
     let of_account = || {
         let mut accounts = linter.target.hooks(&consumer.needs).iter();
         accounts.find_map(|(_, account)| account.body.get(AUTOMOUNT))

@@ -81,31 +81,29 @@ pub struct Fact {
 }
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
-    const KINDS: [&str; 4] = [
-        "ConfigMap",
-        "Secret",
-        "ServiceAccount",
-        "PersistentVolumeClaim",
-    ];
+    let is_of_pre_hook = |consumer: &Consumer<'_>| consumer.when == When::Hook(Stage::Pre);
+    let is_candidate = id.is_named_by_pods()
+        && !matches!(fate, Fate::Conflict(_) | Fate::Spared)
+        && linter.consumers(id).any(is_of_pre_hook);
+    if !is_candidate {
+        return None;
+    }
     let operation = linter.change.operation;
-    let place = linter.index().pre_hook(id);
+    let place = linter.index.pre_hook(id);
+    let mut hooks = linter.lifecycle_hooks(id).into_iter();
     let comes = place.is_some()
         || !linter.target.resources(id).is_empty()
-        || linter.lifecycle_hooks(id).iter().any(|hook| hook.runs_at(operation));
-    let is_candidate = id.group.is_empty()
-        && KINDS.contains(&id.kind.as_str())
-        && comes
-        && !matches!(fate, Fate::Conflict(_) | Fate::Spared);
-    if !is_candidate {
+        || hooks.any(|hook| hook.runs_at(operation));
+    if !comes {
         return None;
     }
     let waits = |consumer: &Consumer<'_>| {
         // Without a place of its own it comes after all of them.
-        let comes_later = || match (place, linter.index().pre_hook(&consumer.object.id)) {
+        let comes_later = || match (place, linter.index.pre_hook(&consumer.object.id)) {
             (Some(place), Some(hook)) => place > hook,
             (_, hook) => hook.is_some(),
         };
-        consumer.when == When::Hook(Stage::Pre) && !consumer.optional && comes_later()
+        is_of_pre_hook(consumer) && !consumer.optional && comes_later()
     };
     let consumers = linter.consumers_of(id, waits);
     if consumers.is_empty()

@@ -2,7 +2,10 @@
 //!
 //! In: a change. Out: look-ups that do not go through all objects of a release for each object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::Change;
 use crate::{
@@ -10,61 +13,85 @@ use crate::{
     manifest::{Object, ObjectId},
 };
 
-/// The objects of the target that are there to stay, and the order in which its pre-hooks run.
-#[derive(Debug, Default)]
+/// The objects of the target that are there to stay, and the order in which its pre-hooks run. Each is put in
+/// order when it is asked for: most releases delete neither a namespace nor a definition.
 pub(super) struct Index<'a> {
-    by_namespace: BTreeMap<&'a str, Vec<&'a ObjectId>>,
+    change: Change<'a>,
+    by_namespace: OnceCell<BTreeMap<&'a str, Vec<&'a ObjectId>>>,
     /// By group, and by what the plural of the kind may be.
-    by_plural: BTreeMap<(String, String), Vec<&'a ObjectId>>,
-    pre_hooks: BTreeMap<&'a ObjectId, usize>,
+    by_plural: OnceCell<BTreeMap<(String, String), Vec<&'a ObjectId>>>,
+    pre_hooks: OnceCell<BTreeMap<&'a ObjectId, usize>>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn of(change: Change<'a>) -> Self {
-        let mut index = Self::default();
-        let hooks = change.target.hooks.iter();
+        Self {
+            change,
+            by_namespace: OnceCell::new(),
+            by_plural: OnceCell::new(),
+            pre_hooks: OnceCell::new(),
+        }
+    }
+
+    /// Those that are there to stay, each once.
+    fn objects(&self) -> impl Iterator<Item = &'a ObjectId> {
+        let target = self.change.target;
+        let hooks = target.hooks.iter();
         let hooks = hooks
             .filter(|hook| hook.events.iter().any(|event| event.is_of_operation()))
             .flat_map(|hook| &hook.objects)
             .filter(|object| !object.id.runs_to_completion());
         let mut seen = BTreeSet::new();
-        for Object { id, .. } in change.target.resources.iter().chain(hooks) {
-            if !seen.insert(id) {
-                continue;
-            }
-            let in_namespace = index.by_namespace.entry(&id.namespace).or_default();
-            in_namespace.push(id);
-            for plural in plurals(&id.kind) {
-                let of_kind = index
-                    .by_plural
-                    .entry((id.group.clone(), plural))
-                    .or_default();
-                of_kind.push(id);
-            }
-        }
-        let pre_hooks = change.target.hooks_at(change.operation, Stage::Pre);
-        for (place, hook) in pre_hooks.into_iter().enumerate() {
-            for object in &hook.objects {
-                index.pre_hooks.entry(&object.id).or_insert(place);
-            }
-        }
-        index
+        let all = target.resources.iter().chain(hooks);
+        all.map(|Object { id, .. }| id)
+            .filter(move |id| seen.insert(*id))
     }
 
     /// What is in a namespace.
     pub(super) fn in_namespace(&self, name: &str) -> &[&'a ObjectId] {
-        self.by_namespace.get(name).map_or(&[], Vec::as_slice)
+        let by_namespace = self.by_namespace.get_or_init(|| {
+            let mut by_namespace: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for id in self.objects() {
+                let in_namespace = by_namespace.entry(id.namespace.as_str()).or_default();
+                in_namespace.push(id);
+            }
+            by_namespace
+        });
+        by_namespace.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The objects of a kind, by its group and its plural.
     pub(super) fn of_plural(&self, group: &str, plural: &str) -> &[&'a ObjectId] {
+        let by_plural = self.by_plural.get_or_init(|| {
+            let mut by_plural: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for id in self.objects() {
+                for plural in plurals(&id.kind) {
+                    let of_kind = by_plural.entry((id.group.clone(), plural)).or_default();
+                    of_kind.push(id);
+                }
+            }
+            by_plural
+        });
         let key = (group.to_owned(), plural.to_owned());
-        self.by_plural.get(&key).map_or(&[], Vec::as_slice)
+        by_plural.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// The place in the order of the pre-hooks at which an object is created first. `None`: by none of them.
     pub(super) fn pre_hook(&self, id: &ObjectId) -> Option<usize> {
-        self.pre_hooks.get(id).copied()
+        let pre_hooks = self.pre_hooks.get_or_init(|| {
+            let mut pre_hooks = BTreeMap::new();
+            let hooks = self
+                .change
+                .target
+                .hooks_at(self.change.operation, Stage::Pre);
+            for (place, hook) in hooks.into_iter().enumerate() {
+                for object in &hook.objects {
+                    pre_hooks.entry(&object.id).or_insert(place);
+                }
+            }
+            pre_hooks
+        });
+        pre_hooks.get(id).copied()
     }
 }
 

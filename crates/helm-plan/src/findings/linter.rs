@@ -9,7 +9,7 @@ use super::{Change, Doubt, Keep, Question, index::Index};
 use crate::{
     consumers::{Consumer, Error, When, consumers},
     declared::Declared,
-    lifecycle::{Event, Stage},
+    lifecycle::{DeletePolicy, Event, Stage},
     live::{self, Live},
     makers::{Maker, Makers},
     manifest::{Object, ObjectId},
@@ -26,6 +26,8 @@ pub(super) enum Fate {
     Spared,
     /// It left the release, and is gone at the end.
     Pruned,
+    /// The same, because the regular resource has become a hook.
+    HookPruned,
     /// The delete policy of its own hook removes it for good.
     DeletedAfterHook(Stage),
     /// It stays, or comes.
@@ -48,7 +50,8 @@ pub struct Linter<'a> {
     makers: OnceCell<Makers<'a>>,
     /// The role bindings of the target, by their role.
     bindings: OnceCell<BTreeMap<Role<'a>, Vec<&'a Object>>>,
-    index: OnceCell<Index<'a>>,
+    /// The objects of the target, by where they are.
+    pub(super) index: Index<'a>,
     /// Whether only pods of hooks with these events run as an account.
     helpers: RefCell<BTreeMap<(ObjectId, Vec<Event>), bool>>,
     /// The live objects to look at, in the order in which they came up: those that decide about a finding.
@@ -77,7 +80,7 @@ impl<'a> Linter<'a> {
             consumers: by_need,
             makers: OnceCell::new(),
             bindings: OnceCell::new(),
-            index: OnceCell::new(),
+            index: Index::of(change),
             helpers: RefCell::default(),
             decisive: RefCell::default(),
             others: RefCell::default(),
@@ -96,10 +99,22 @@ impl<'a> Linter<'a> {
         }
         let lost = plan.at_end(id) == Presence::Absent;
         match last {
+            Some(Action::Prune) if lost && self.becomes_hook(id) => Fate::HookPruned,
             Some(Action::Prune) if lost => Fate::Pruned,
             Some(Action::DeleteAfterHook(stage)) if lost => Fate::DeletedAfterHook(stage),
             _ => Fate::Stays,
         }
+    }
+
+    /// Whether a regular resource becomes a hook that is to stay: neither runs it to completion, nor does its
+    /// own delete policy take it away on purpose.
+    fn becomes_hook(&self, id: &ObjectId) -> bool {
+        let hooks = self.lifecycle_hooks(id);
+        let is_deleted = |hook: &&Hook| hook.has_policy(DeletePolicy::HookSucceeded);
+        self.was_regular(id)
+            && !id.runs_to_completion()
+            && !hooks.is_empty()
+            && !hooks.iter().any(is_deleted)
     }
 
     pub(super) fn was_regular(&self, id: &ObjectId) -> bool {
@@ -113,6 +128,19 @@ impl<'a> Linter<'a> {
         hooks
             .filter(|hook| hook.events.iter().any(|event| event.is_of_operation()))
             .collect()
+    }
+
+    /// The events of these hooks, each once.
+    pub(super) fn lifecycle_events(&self, id: &ObjectId) -> Vec<Event> {
+        let mut events = Vec::new();
+        for hook in self.lifecycle_hooks(id) {
+            for &event in &hook.events {
+                if !events.contains(&event) {
+                    events.push(event);
+                }
+            }
+        }
+        events
     }
 
     /// The current revision's last hook that holds the object.
@@ -201,11 +229,6 @@ impl<'a> Linter<'a> {
             };
             controller.or_else(manager)
         })
-    }
-
-    /// The objects of the target, by where they are.
-    pub(super) fn index(&self) -> &Index<'a> {
-        self.index.get_or_init(|| Index::of(self.change))
     }
 
     /// The bindings of a role in the target.

@@ -58,7 +58,7 @@
 
 use std::fmt;
 
-use super::{Doubt, Finding, Level, Lint, Linter, Revisions, hook_pruned, linter::Fate};
+use super::{Doubt, Finding, Level, Lint, Linter, Revisions, linter::Fate};
 use crate::{
     consumers::Consumer,
     lifecycle::Operation,
@@ -89,7 +89,7 @@ pub struct Fact {
 }
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
-    if fate != Fate::Pruned || hook_pruned::Fact::of(linter, id, fate).is_some() {
+    if fate != Fate::Pruned {
         return None;
     }
     let maker = linter.current.resources(id).last()?;

@@ -54,7 +54,7 @@
 
 use std::fmt;
 
-use super::{Doubt, Finding, Level, Lint, Linter, Revisions, hook_pruned, linter::Fate};
+use super::{Doubt, Finding, Level, Lint, Linter, Revisions, linter::Fate};
 use crate::{
     lifecycle::{Operation, Stage},
     live::Live,
@@ -104,7 +104,7 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
     let is_before_all = reason == Reason::BeforeHook(Stage::Pre);
     let is_in_it =
         |object: &&&ObjectId| !is_before_all || linter.current.all(object).next().is_some();
-    let objects = linter.index().in_namespace(&id.name).iter();
+    let objects = linter.index.in_namespace(&id.name).iter();
     let objects: Vec<_> = objects.filter(is_in_it).copied().cloned().collect();
     let fact = Fact {
         revisions: linter.change.revisions(),
@@ -138,9 +138,7 @@ fn reason(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Reason> {
                 (is_made || existed(linter, id)).then_some(Reason::BeforeHook(stage))
             }
             Action::DeleteAfterHook(stage) => Some(Reason::AfterHook(stage)),
-            Action::Prune => hook_pruned::Fact::of(linter, id, fate)
-                .is_none()
-                .then_some(Reason::Pruned),
+            Action::Prune => (fate != Fate::HookPruned).then_some(Reason::Pruned),
             Action::Conflict(_) | Action::Keep => None,
         }
     })

@@ -62,15 +62,9 @@ pub struct Fact {
 }
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
-    const KINDS: [&str; 4] = [
-        "ConfigMap",
-        "Secret",
-        "ServiceAccount",
-        "PersistentVolumeClaim",
-    ];
-    let is_looked_at = id.group.is_empty() && KINDS.contains(&id.kind.as_str());
+    let is_pruned = matches!(fate, Fate::Pruned | Fate::HookPruned);
     // What a hook makes anew first is another matter: hook-pruned.
-    if fate != Fate::Pruned || !is_looked_at || linter.is_recreated(id) {
+    if !is_pruned || !id.is_named_by_pods() || linter.is_recreated(id) {
         return None;
     }
     let Some(Live::Present(object)) = linter.live_if_there_is_time(id) else {
