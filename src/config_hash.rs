@@ -1,7 +1,7 @@
 //! Do the pods run the config that is in the cluster?
 //!
 //! ```text
-//! workload → references → observed (each config read once, uncached; digest) → changed since oldObject
+//! workload → references → observed (each config read once, uncached; digest) → changed since the pods started
 //!          → stamp → stamped object, warnings, audit annotations
 //! ```
 //!
@@ -12,7 +12,9 @@
 pub mod configs;
 pub mod consumers;
 pub mod digest;
+pub mod memory;
 pub mod references;
+pub mod rollout;
 pub mod stamp;
 
 use k8s_openapi::{
@@ -27,7 +29,9 @@ use serde_json::Value;
 
 use self::{
     configs::{Configs, Gap, Observed},
-    references::{References, references},
+    memory::{Memory, Now},
+    references::{ConfigId, References, references},
+    rollout::{Hold, Rollout},
     stamp::Stamp,
 };
 use crate::{
@@ -80,6 +84,19 @@ pub fn concerns(request: &Request) -> bool {
         && (known || has_pods)
 }
 
+/// Keeps the stamp of a workload that this policy has nothing more to do with: without it, its pods would be
+/// restarted by a client that sends the plain manifest.
+pub fn leave_alone(request: &Request, mode: Mode) -> Verdict {
+    let mut object = request.object.clone();
+    match (mode, old_object(request)) {
+        (Mode::Enforce, Some(old)) => match stamp::keep(&mut object, Some(old)) {
+            Ok(()) => mutated_to(object, request),
+            Err(error) => Verdict::malformed(format!("{}: {error}", request.subject())),
+        },
+        (Mode::Enforce, None) | (Mode::Verify, _) => Verdict::accept(),
+    }
+}
+
 /// Judges a workload.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let subject = request.subject();
@@ -118,48 +135,65 @@ fn try_judge(
 ) -> Result<Verdict, Error> {
     let object = &request.object;
     if !is_chosen(object, settings.config_hash.workloads)? {
-        return Ok(Verdict::accept());
+        return Ok(leave_alone(request, settings.mode));
     }
     let frozen = annotations::flag(object, FREEZE)?.unwrap_or(false);
     let used = references(object, &settings.config_hash)?;
-    // Verify compares the record on the workload itself.
-    let recorded_for = match (settings.mode, old_object(request)) {
-        (Mode::Enforce, Some(old)) => vec![old, object],
-        (Mode::Enforce, None) => vec![],
-        (Mode::Verify, _) => vec![object],
+    let old = old_object(request);
+    // Verify compares the record on the workload itself: the audit scanner sends live objects as CREATE.
+    let (memory, recorded_for) = match (settings.mode, old) {
+        (Mode::Enforce, Some(old)) => (Memory::of(Some(old)), vec![old, object]),
+        (Mode::Enforce, None) => (Memory::of(None), vec![]),
+        (Mode::Verify, _) => (Memory::of(Some(object)), vec![object]),
     };
-    let uses_when_recorded: Vec<_> = recorded_for
+    let other_uses: Vec<_> = recorded_for
         .into_iter()
         .flat_map(|workload| uses_when_recorded(workload, &settings.config_hash))
         .collect();
-
     let configs = Configs {
         cluster,
         namespace: &request.namespace,
         key: settings.config_hash.key.as_ref(),
     };
     let observed = match (
-        configs.read(&used, &uses_when_recorded),
+        configs.read(&used, &other_uses, &memory),
         settings.lookup_failure,
     ) {
         (Ok(observed), _) => observed,
         (Err(error), LookupFailure::Warn) => return keep_stamp(request, settings.mode, &error),
         (Err(error), LookupFailure::Reject) => return Err(error.into()),
     };
-    let gaps = &observed.gaps;
-    if settings.config_hash.missing == Missing::Reject && !gaps.is_empty() {
-        return Ok(cannot_start(request, gaps));
+    if settings.config_hash.missing == Missing::Reject && !observed.gaps.is_empty() {
+        return Ok(cannot_start(request, &observed.gaps));
     }
+    let rollout = rollout::of(request, frozen);
     let verdict = match settings.mode {
-        Mode::Enforce => enforce(request, frozen, &observed, &settings.config_hash)?,
-        Mode::Verify => verify(request, frozen, &observed),
+        Mode::Enforce => enforce(request, &rollout, &memory, &observed, &settings.config_hash)?,
+        Mode::Verify => verify(request, &rollout, &memory, &observed),
     };
-    Ok(match settings.config_hash.missing {
-        Missing::Ignore => verdict,
-        Missing::Warn | Missing::Reject => gaps.iter().fold(verdict, |verdict, gap| {
-            verdict.warn(format!("{}: {gap}", request.subject()))
-        }),
-    })
+    Ok(with_warnings(
+        verdict,
+        request,
+        &observed,
+        settings.config_hash.missing,
+    ))
+}
+
+fn with_warnings(
+    verdict: Verdict,
+    request: &Request,
+    observed: &Observed,
+    missing: Missing,
+) -> Verdict {
+    let gaps = observed.gaps.iter().map(ToString::to_string);
+    observed
+        .oddities
+        .iter()
+        .map(ToString::to_string)
+        .chain(gaps.filter(|_| missing != Missing::Ignore))
+        .fold(verdict, |verdict, text| {
+            verdict.warn(format!("{}: {text}", request.subject()))
+        })
 }
 
 /// The stored workload; `None` on CREATE.
@@ -167,8 +201,8 @@ fn old_object(request: &Request) -> Option<&Value> {
     (request.operation == Operation::Update).then_some(&request.old_object)
 }
 
-/// How a workload may have used its configs when their digests were recorded, because
-/// `imagePullSecrets` may have been different. References that cannot be read count as none: the
+/// How a workload may have used its configs when their digests were recorded: `imagePullSecrets` may have been
+/// different. References that cannot be read count as none: the
 /// workload is stored already.
 fn uses_when_recorded(workload: &Value, settings: &settings::ConfigHash) -> [References; 2] {
     [false, true].map(|image_pull_secrets| {
@@ -191,68 +225,87 @@ fn cannot_start(request: &Request, gaps: &[Gap]) -> Verdict {
 
 fn enforce(
     request: &Request,
-    frozen: bool,
+    rollout: &Rollout,
+    memory: &Memory<'_>,
     observed: &Observed,
     settings: &settings::ConfigHash,
 ) -> Result<Verdict, Error> {
     let old = old_object(request);
-    let last_recorded = old.and_then(stamp::recorded_on);
-    let changed = last_recorded
-        .as_ref()
-        .map(|recorded| stamp::changed(recorded, &observed.configs))
-        .unwrap_or_default();
-    let stamp = stamp::decide(&request.object, old, frozen, changed);
-    let recorded = stamp::to_record(last_recorded.as_ref(), &observed.configs);
+    let changed = memory.changed(&observed.configs);
+    let stamp = stamp::decide(old.is_none(), !changed.is_empty(), rollout.hold());
+    let recorded = memory.next(observed, matches!(stamp, Stamp::New | Stamp::RollOut));
 
     let mut object = request.object.clone();
-    stamp::apply(&mut object, old, &stamp, &recorded, settings.strategy)?;
-    if let Stamp::Fresh { changed } | Stamp::RollOut { changed } = &stamp
-        && settings.change_cause
-        && !changed.is_empty()
-    {
-        stamp::explain(&mut object, old, changed)?;
-    }
-    let verdict = mutated_to(object, request);
-    Ok(match &stamp {
-        Stamp::RollOut { changed } => verdict
-            .warn(format!(
-                "{} rolls out, since its config changed: {}",
-                request.subject(),
-                stamp::list(changed)
-            ))
-            .audit("config-changed", stamp::list(changed)),
-        Stamp::Fresh { changed } if !changed.is_empty() => {
-            verdict.audit("config-changed", stamp::list(changed))
+    stamp::apply(&mut object, old, stamp, &recorded, settings.strategy)?;
+    match (stamp, old) {
+        (Stamp::RollOut, _) if settings.change_cause => {
+            stamp::explain(&mut object, old, &changed)?;
         }
-        Stamp::Frozen { changed } => verdict
-            .warn(frozen_and_stale(request, &stamp::list(changed)))
-            .audit("config-frozen", stamp::list(changed)),
-        Stamp::Fresh { .. } | Stamp::Keep => verdict,
+        (Stamp::Keep | Stamp::Held(_), Some(old)) => stamp::forget_cause(&mut object, old)?,
+        (Stamp::New | Stamp::RollOut | Stamp::Keep | Stamp::Held(_), _) => {}
+    }
+
+    let verdict = mutated_to(object, request);
+    let changed = list(&changed);
+    let subject = request.subject();
+    Ok(match stamp {
+        Stamp::RollOut => verdict
+            .warn(rollout.announced(&subject, &changed))
+            .audit("config-changed", changed),
+        Stamp::Held(hold) => verdict
+            .warn(hold.explained(&subject, &changed))
+            .audit(hold.audit_key(), changed),
+        Stamp::New | Stamp::Keep => verdict,
     })
 }
 
-/// Compares the record on the workload itself, because the audit scanner sends live objects as CREATE.
-fn verify(request: &Request, frozen: bool, observed: &Observed) -> Verdict {
-    let recorded = stamp::recorded_on(&request.object).unwrap_or_default();
-    let stale = stamp::changed(&recorded, &observed.configs);
-    let stale_names = stamp::list(&stale);
-    match (stale.is_empty(), frozen) {
-        (true, _) => Verdict::accept(),
-        (false, true) => Verdict::accept().warn(frozen_and_stale(request, &stale_names)),
-        (false, false) => Verdict::reject(format!(
-            "{} runs stale config: {stale_names} changed since its pods were rolled out. \
-             An update of the workload, even an empty patch, rolls it out.",
-            request.subject()
-        ))
-        .audit("config-stale", stale_names),
+/// Compares the record on the workload itself.
+fn verify(
+    request: &Request,
+    rollout: &Rollout,
+    memory: &Memory<'_>,
+    observed: &Observed,
+) -> Verdict {
+    let stale = memory.changed(&observed.configs);
+    let subject = request.subject();
+    if !stale.is_empty() {
+        let stale = list(&stale);
+        return match rollout.hold() {
+            Some(Hold::Freeze) => Verdict::accept().warn(Hold::Freeze.explained(&subject, &stale)),
+            Some(hold) => {
+                Verdict::reject(hold.explained(&subject, &stale)).audit("config-stale", stale)
+            }
+            None => Verdict::reject(format!(
+                "{subject} runs stale config: {stale} changed since its pods were rolled out. \
+                 An update of the workload, even an empty patch, rolls it out."
+            ))
+            .audit("config-stale", stale),
+        };
+    }
+    let reads_config = observed
+        .configs
+        .values()
+        .any(|seen| matches!(seen.now, Now::Digest(_)));
+    match rollout::left_behind(request) {
+        Some(_) if reads_config && !memory.is_there() => Verdict::reject(format!(
+            "{subject} was never compared with its config. An update of the workload, even an empty patch, \
+             records what its pods run."
+        )),
+        Some(pods) if reads_config && pods.old > 0 => Verdict::reject(format!(
+            "{subject}: {} of its {} pods still run an older pod template, and maybe older config.",
+            pods.old, pods.all
+        )),
+        Some(_) | None => Verdict::accept(),
     }
 }
 
-fn frozen_and_stale(request: &Request, stale: &str) -> String {
-    format!(
-        "{} is frozen ({FREEZE}) and runs stale config: {stale}",
-        request.subject()
-    )
+/// `ConfigMap a, Secret b`
+fn list(configs: &[ConfigId]) -> String {
+    configs
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn keep_stamp(request: &Request, mode: Mode, error: &configs::Error) -> Result<Verdict, Error> {

@@ -85,8 +85,11 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
 
 fn route(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let guard = &settings.release_guard;
-    if settings.config_hash.enabled && config_hash::concerns(request) {
-        config_hash::judge(request, settings, cluster)
+    if config_hash::concerns(request) {
+        match settings.config_hash.enabled {
+            true => config_hash::judge(request, settings, cluster),
+            false => config_hash::leave_alone(request, settings.mode),
+        }
     } else if guard.enabled && release_guard::concerns(request) {
         release_guard::judge(request, settings, cluster)
     } else if guard.enabled && guard.hook_requests && second_line::concerns(request) {

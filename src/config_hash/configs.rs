@@ -6,10 +6,7 @@
 //!
 //! Each object is read once, hashed and dropped.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{
@@ -20,8 +17,8 @@ use serde_json::Value;
 
 use super::{
     digest::{self, ABSENT, Digester},
+    memory::{Memory, Now, Seen},
     references::{ConfigId, ConfigKind, References, Use},
-    stamp::Seen,
 };
 use crate::{
     annotations::{self, IGNORE},
@@ -31,6 +28,16 @@ use crate::{
 
 /// Each is one look-up within the two seconds that an evaluation has.
 const MAX_CONFIGS: usize = 256;
+
+const FIELDS: [&str; 3] = ["data", "binaryData", "metadata.annotations"];
+/// For a config that appeared after it was looked for.
+const FIELDS_AND_TIMES: [&str; 5] = [
+    "data",
+    "binaryData",
+    "metadata.annotations",
+    "metadata.creationTimestamp",
+    "metadata.managedFields",
+];
 
 /// The configs of one namespace.
 pub struct Configs<'a> {
@@ -47,6 +54,26 @@ pub struct Observed {
     pub configs: BTreeMap<ConfigId, Seen>,
     /// What the pods cannot start without, at most one gap for each config.
     pub gaps: Vec<Gap>,
+    /// Those that are too many.
+    pub not_read: Vec<ConfigId>,
+    /// What is odd, but no reason to stop the workload.
+    pub oddities: Vec<Oddity>,
+}
+
+/// Something that is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Oddity {
+    #[error(
+        "it uses {0} ConfigMaps and Secrets, but only the first {MAX_CONFIGS} are read; changes of the others do not \
+         roll it out"
+    )]
+    TooMany(usize),
+    #[error("{object}: {source}; it counts like any other")]
+    Annotation {
+        /// `ConfigMap shop/app`
+        object: String,
+        source: annotations::Error,
+    },
 }
 
 /// Something that the pods require and that does not exist.
@@ -76,17 +103,8 @@ impl fmt::Display for Gap {
 /// Why the configs of a workload are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("it uses {0} ConfigMaps and Secrets, but at most {MAX_CONFIGS} are read")]
-    TooMany(usize),
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// The config's own annotations cannot be read.
-    #[error("{object}: {source}")]
-    Annotation {
-        /// `ConfigMap shop/app`
-        object: String,
-        source: annotations::Error,
-    },
     #[error("{object} cannot be read: {source}")]
     Data {
         /// `ConfigMap shop/app`
@@ -127,42 +145,46 @@ pub enum DataError {
 }
 
 impl Configs<'_> {
-    /// Reads every config in `used`. `uses_when_recorded` is how they may have been used when their digests
-    /// were recorded.
+    /// Reads every config in `used`. `other_uses` is how they may have been used when their digests were
+    /// recorded.
     pub fn read(
         &self,
         used: &References,
-        uses_when_recorded: &[References],
+        other_uses: &[References],
+        memory: &Memory<'_>,
     ) -> Result<Observed, Error> {
+        let mut observed = Observed::default();
         if used.len() > MAX_CONFIGS {
-            return Err(Error::TooMany(used.len()));
+            observed.oddities.push(Oddity::TooMany(used.len()));
+            observed.not_read = used.keys().skip(MAX_CONFIGS).cloned().collect();
         }
         let digester = if used.is_empty() {
             Digester::default()
         } else {
             self.digester()?
         };
-        let mut observed = Observed::default();
-        for (id, current_use) in used {
-            let Some(content) = self.content(id)? else {
+        for (id, current_use) in used.iter().take(MAX_CONFIGS) {
+            let waited_for = memory.waited_for(id);
+            let Some(content) = self.content(id, waited_for, &mut observed.oddities)? else {
                 continue;
             };
-            let digest = content.digest(current_use, &digester);
-            let unchanged_digests: BTreeSet<String> = uses_when_recorded
+            let unchanged_digests = other_uses
                 .iter()
-                .map(|recorded| recorded.get(id).unwrap_or(current_use))
+                .filter_map(|uses| uses.get(id))
                 // Most uses do not change, and content may be large.
-                .filter_map(|recorded_use| match recorded_use == current_use {
-                    true => digest.clone(),
-                    false => content.digest(recorded_use, &digester),
+                .filter(|&other_use| other_use != current_use)
+                .filter_map(|other_use| match content.now(other_use, &digester) {
+                    Now::Digest(digest) => Some(digest),
+                    Now::NoObject | Now::NoKey => None,
                 })
                 .collect();
             observed
                 .gaps
                 .extend(content.gap(current_use, id, self.namespace));
             let seen = Seen {
-                digest,
+                now: content.now(current_use, &digester),
                 unchanged_digests,
+                rewritten: content.rewritten,
             };
             observed.configs.insert(id.clone(), seen);
         }
@@ -170,7 +192,12 @@ impl Configs<'_> {
     }
 
     /// `None`: an annotation on the object excludes it.
-    fn content(&self, id: &ConfigId) -> Result<Option<Content>, Error> {
+    fn content(
+        &self,
+        id: &ConfigId,
+        waited_for: bool,
+        oddities: &mut Vec<Oddity>,
+    ) -> Result<Option<Content>, Error> {
         let object = ObjectRef {
             api_version: match id.kind {
                 ConfigKind::ConfigMap => ConfigMap::API_VERSION,
@@ -180,22 +207,29 @@ impl Configs<'_> {
             namespace: self.namespace,
             name: &id.name,
         };
-        let fields = ["data", "binaryData", "metadata.annotations"];
-        let Some(found) = self.cluster.get(object, &fields)? else {
-            return Ok(Some(Content::Absent));
+        let found = match waited_for {
+            false => self.cluster.get(object, &FIELDS)?,
+            true => self.cluster.get(object, &FIELDS_AND_TIMES)?,
         };
-        let ignored = annotations::flag(&found, IGNORE).map_err(|source| Error::Annotation {
-            object: object.to_string(),
-            source,
-        })?;
-        if ignored == Some(true) {
-            return Ok(None);
+        let Some(found) = found else {
+            return Ok(Some(Content::default()));
+        };
+        match annotations::flag(&found, IGNORE) {
+            Ok(Some(true)) => return Ok(None),
+            Ok(Some(false) | None) => {}
+            Err(source) => oddities.push(Oddity::Annotation {
+                object: object.to_string(),
+                source,
+            }),
         }
         let data = bytes(&found, id.kind).map_err(|source| Error::Data {
             object: object.to_string(),
             source,
         })?;
-        Ok(Some(Content::Data(data)))
+        Ok(Some(Content {
+            data: Some(data),
+            rewritten: waited_for && may_be_rewritten(&found),
+        }))
     }
 
     fn digester(&self) -> Result<Digester, Error> {
@@ -209,7 +243,7 @@ impl Configs<'_> {
             name: &key.name,
         };
         let found = self.cluster.get(object, &["data"])?;
-        digester_with(found.as_ref(), &key.key).map_err(|source| Error::HashKey {
+        digester_with(found.as_ref(), &key.key, self.namespace).map_err(|source| Error::HashKey {
             object: object.to_string(),
             key: key.key.clone(),
             source,
@@ -217,41 +251,73 @@ impl Configs<'_> {
     }
 }
 
-fn digester_with(secret: Option<&Value>, key: &str) -> Result<Digester, HashKeyError> {
+fn digester_with(
+    secret: Option<&Value>,
+    key: &str,
+    namespace: &str,
+) -> Result<Digester, HashKeyError> {
     let data = bytes(secret.ok_or(HashKeyError::NoSecret)?, ConfigKind::Secret)?;
     let key = data.get(key).ok_or(HashKeyError::NoKey)?;
-    Ok(Digester::with_key(key)?)
+    Ok(Digester::with_key(key, namespace)?)
 }
 
-enum Content {
-    Absent,
-    Data(BTreeMap<String, Vec<u8>>),
+#[derive(Default)]
+struct Content {
+    /// `None`: there is no such object.
+    data: Option<BTreeMap<String, Vec<u8>>>,
+    /// See [`Seen`].
+    rewritten: bool,
 }
 
 impl Content {
-    /// The digest of what is used. `None`: something that the pods require is missing.
-    fn digest(&self, r#use: &Use, digester: &Digester) -> Option<String> {
-        match self {
-            Self::Absent => (!r#use.required).then(|| ABSENT.to_owned()),
-            Self::Data(data) => {
-                let complete = missing_key(data, r#use).is_none();
-                complete.then(|| digester.digest(&r#use.select(data)))
-            }
-        }
+    /// What pods find that use it so.
+    fn now(&self, r#use: &Use, digester: &Digester) -> Now {
+        let digest = match &self.data {
+            None if r#use.required => return Now::NoObject,
+            None => ABSENT.to_owned(),
+            Some(data) if missing_key(data, r#use).is_some() => return Now::NoKey,
+            Some(data) => match r#use.select(data) {
+                // Pods see no difference to an object that does not exist.
+                selected if selected.is_empty() && !r#use.required => ABSENT.to_owned(),
+                selected => digester.digest(&selected),
+            },
+        };
+        Now::Digest(match r#use.whole {
+            true => digest,
+            false => digest::of_keys(&digest, &r#use.keys),
+        })
     }
 
     fn gap(&self, r#use: &Use, id: &ConfigId, namespace: &str) -> Option<Gap> {
-        match self {
-            Self::Absent => r#use.required.then(|| Gap::Object {
+        match &self.data {
+            None => r#use.required.then(|| Gap::Object {
                 config: id.clone(),
                 namespace: namespace.to_owned(),
             }),
-            Self::Data(data) => missing_key(data, r#use).map(|key| Gap::Key {
+            Some(data) => missing_key(data, r#use).map(|key| Gap::Key {
                 config: id.clone(),
                 key: key.clone(),
             }),
         }
     }
+}
+
+/// Whether a ConfigMap or Secret may have another content than when it was created. Each entry of
+/// `managedFields` has the time at which its manager last changed something; only those that own data tell of
+/// content (apimachinery, `ManagedFieldsEntry`). That a time is later may have another reason, and without
+/// times nothing is known: one restart costs less than a missed rotation.
+fn may_be_rewritten(object: &Value) -> bool {
+    let metadata = object.get("metadata");
+    let created = metadata.and_then(|metadata| metadata.get("creationTimestamp")?.as_str());
+    let entries = metadata.and_then(|metadata| metadata.get("managedFields")?.as_array());
+    let owns_data = |entry: &&Value| {
+        let owned = entry.get("fieldsV1");
+        let owns = |field| owned.is_none_or(|owned| owned.get(field).is_some());
+        owns("f:data") || owns("f:binaryData")
+    };
+    let mut owners = entries.into_iter().flatten().filter(owns_data).peekable();
+    let since_creation = |entry: &Value| entry.get("time").and_then(Value::as_str) == created;
+    created.is_none() || owners.peek().is_none() || !owners.all(since_creation)
 }
 
 /// The first of the required keys that is missing.
@@ -274,10 +340,17 @@ pub(super) fn bytes(
             Some(_) => return Err(DataError::NotAnObject { field }),
         };
         for (key, value) in entries {
-            let text = value.as_str().ok_or_else(|| DataError::NotAString {
-                field,
-                key: key.clone(),
-            })?;
+            // The API server stores null as an empty text.
+            let text = match value {
+                Value::Null => "",
+                Value::String(text) => text,
+                _ => {
+                    return Err(DataError::NotAString {
+                        field,
+                        key: key.clone(),
+                    });
+                }
+            };
             let value = match is_base64 {
                 true => BASE64_STANDARD
                     .decode(text)

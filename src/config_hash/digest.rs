@@ -1,14 +1,16 @@
 //! The digest of a config. FROZEN: a different algorithm would restart every workload.
 //!
 //! In: the used keys of one ConfigMap or Secret and their bytes. Out: a short text for the
-//! `configs` annotation; over all of them, the stamp of the pod template. Refuses: an empty key.
+//! `configs` annotation; over all of them, the stamp of the pod template. Refuses: a key that is too short.
 //!
 //! ```text
 //! canonical(label, pairs) = label 0x00 u64(number of pairs) { u64(len key) key u64(len value) value }…
 //! digest                  = hex(SHA-256(canonical("rollout-guard/config", used keys))[..16])
-//! digest, with a key      = id ":" hex(HMAC-SHA-256(key, the same)[..16])
-//!   where id              = hex(HMAC-SHA-256(key, "rollout-guard/key-id")[..4])
-//! stamp                   = "sha256:" hex(SHA-256(canonical("rollout-guard/stamp", recorded digests)))
+//! digest, with a key      = id ":" hex(HMAC-SHA-256(bound key, the same)[..16])
+//!   where id              = hex(HMAC-SHA-256(bound key, "rollout-guard/key-id")[..4])
+//!   and bound key         = HMAC-SHA-256(key, canonical("rollout-guard/namespace", {namespace: ""}))
+//! of keys named one by one = digest "/" hex(SHA-256(canonical("rollout-guard/keys", {key: "", …}))[..4])
+//! stamp                   = "sha256:" hex(SHA-256(canonical("rollout-guard/stamp", record)))
 //! stamp after a stamp     = the same, over one more pair: the empty key and the current stamp
 //! ```
 //!
@@ -17,7 +19,7 @@
 //! bytes, and metadata does not belong to it: equal content has an equal digest, whatever its encoding,
 //! order or name. `docs/digest.md` has the test vectors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
 use sha2::{Digest, Sha256};
@@ -27,14 +29,16 @@ pub const ABSENT: &str = "absent";
 
 /// 128 bits: far beyond collision by chance, and short enough to read.
 const DIGEST_BYTES: usize = 16;
-const KEY_ID_BYTES: usize = 4;
+const ID_BYTES: usize = 4;
+
+/// A shorter key could be guessed, like a password, by whoever sees a digest.
+const MIN_KEY_BYTES: usize = 16;
 
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Its digests would be as easy to guess as those without a key.
-    #[error("the key is empty")]
-    Empty,
+    #[error("the key has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
+    Short(usize),
     /// HMAC takes keys of any length, but its interface allows for others.
     #[error(transparent)]
     Length(#[from] InvalidLength),
@@ -47,12 +51,18 @@ pub struct Digester {
 }
 
 impl Digester {
-    /// Computes digests that nobody can reproduce without the key.
-    pub fn with_key(key: &[u8]) -> Result<Self, KeyError> {
-        if key.is_empty() {
-            return Err(KeyError::Empty);
+    /// Computes digests that nobody can reproduce without the key. In each namespace they are others: who may
+    /// create Secrets in one cannot use the policy to test what is in those of another.
+    pub fn with_key(key: &[u8], namespace: &str) -> Result<Self, KeyError> {
+        if key.len() < MIN_KEY_BYTES {
+            return Err(KeyError::Short(key.len()));
         }
-        let keyed = Hmac::new_from_slice(key)?;
+        let namespace = BTreeMap::from([(namespace, &b""[..])]);
+        let bound = Hmac::<Sha256>::new_from_slice(key)?
+            .chain_update(canonical("rollout-guard/namespace", &namespace))
+            .finalize()
+            .into_bytes();
+        let keyed = Hmac::new_from_slice(&bound)?;
         Ok(Self { keyed: Some(keyed) })
     }
 
@@ -63,9 +73,16 @@ impl Digester {
             return hex_prefix(&Sha256::digest(canonical), DIGEST_BYTES);
         };
         let hmac = |message: &[u8]| keyed.clone().chain_update(message).finalize().into_bytes();
-        let key_id = hex_prefix(&hmac(b"rollout-guard/key-id"), KEY_ID_BYTES);
+        let key_id = hex_prefix(&hmac(b"rollout-guard/key-id"), ID_BYTES);
         format!("{key_id}:{}", hex_prefix(&hmac(&canonical), DIGEST_BYTES))
     }
+}
+
+/// A digest with the keys that it was made over, since digests over other keys tell nothing of the content.
+pub fn of_keys(digest: &str, keys: &BTreeSet<String>) -> String {
+    let names = keys.iter().map(|key| (key.as_str(), &b""[..])).collect();
+    let hash = Sha256::digest(canonical("rollout-guard/keys", &names));
+    format!("{digest}/{}", hex_prefix(&hash, ID_BYTES))
 }
 
 /// The stamp over the recorded digests, by `configs` key.
@@ -92,10 +109,17 @@ fn stamp_over(recorded: &BTreeMap<String, String>, more: Option<(&str, &[u8])>) 
     )
 }
 
-/// Whether two digests differ only if the contents do. Digests with different keys always differ.
+/// Whether two digests differ only if the contents do. Digests over other keys, or with another HMAC key, always
+/// differ.
 pub fn comparable(a: &str, b: &str) -> bool {
-    let key_id = |digest: &str| digest.split_once(':').map(|(id, _)| id.to_owned());
-    a == ABSENT || b == ABSENT || key_id(a) == key_id(b)
+    let ((a, a_keys), (b, b_keys)) = (split(a), split(b));
+    let id = |digest: &str| digest.split_once(':').map(|(id, _)| id.to_owned());
+    a_keys == b_keys && (a == ABSENT || b == ABSENT || id(a) == id(b))
+}
+
+/// The digest, and which keys it was made over; empty for all.
+fn split(digest: &str) -> (&str, &str) {
+    digest.split_once('/').unwrap_or((digest, ""))
 }
 
 fn canonical(label: &str, pairs: &BTreeMap<&str, &[u8]>) -> Vec<u8> {
@@ -116,7 +140,7 @@ fn canonical(label: &str, pairs: &BTreeMap<&str, &[u8]>) -> Vec<u8> {
     bytes
 }
 
-fn hex_prefix(bytes: &[u8], len: usize) -> String {
+pub(super) fn hex_prefix(bytes: &[u8], len: usize) -> String {
     hex::encode(bytes.get(..len).unwrap_or(bytes))
 }
 

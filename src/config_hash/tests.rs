@@ -1,7 +1,7 @@
 //! Whole judgements: requests for one workload, one after the other, and the answer to each.
 
 mod choosing;
-mod histories;
+
 mod lookups;
 mod missing;
 mod properties;
@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     annotations::{CHANGE_CAUSE, CONFIG_HASH, CONFIG_VERSION, CONFIGS, EXTRA_CONFIGMAPS},
     cluster::fake::Objects,
-    config_hash::digest::Digester,
+    config_hash::{digest::Digester, memory::Recorded},
     request,
 };
 
@@ -95,8 +95,19 @@ impl Shop {
         self.contents.push(pairs);
         self.remove(id);
         self.cluster.objects.push(json!({
-            "apiVersion": "v1", "kind": kind, "metadata": {"namespace": "shop", "name": name}, "data": data,
+            "apiVersion": "v1", "kind": kind, "data": data,
+            "metadata": {
+                "namespace": "shop", "name": name, "creationTimestamp": "2026-01-01T10:00:00Z",
+                "managedFields": [{"time": "2026-01-01T10:00:00Z", "fieldsV1": {"f:data": {}}}],
+            },
         }));
+    }
+
+    /// Its content may have changed since it was created.
+    fn rewrite(&mut self, id: &str) {
+        let mut objects = self.cluster.objects.iter_mut();
+        let object = objects.find(|object| id_of(object) == id).unwrap();
+        object["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T10:00:01Z");
     }
 
     fn remove(&mut self, id: &str) {
@@ -111,13 +122,14 @@ impl Shop {
 
     /// Hashes with this key from now on.
     fn rotate_key(&mut self, key: &str) {
-        self.put("Secret/hash-key", &format!("key={key}"));
+        let bytes = format!("{key:*<16}");
+        self.put("Secret/hash-key", &format!("key={bytes}"));
         self.settings.config_hash.key = Some(settings::KeyRef {
             namespace: "shop".to_owned(),
             name: "hash-key".to_owned(),
             key: "key".to_owned(),
         });
-        let digester = Digester::with_key(key.as_bytes()).unwrap();
+        let digester = Digester::with_key(bytes.as_bytes(), "shop").unwrap();
         self.keys.push((format!("{key}: "), digester));
     }
 
@@ -184,10 +196,10 @@ impl Shop {
 
     /// The annotations of the stored workload, in words.
     fn annotations(&mut self) -> Vec<String> {
-        let configs = stamp::recorded_on(&self.stored).map(|recorded| {
+        let configs = Recorded::on(&self.stored).map(|recorded| {
             let words = self.words(&recorded);
-            let stamp = digest::stamp(&recorded);
-            let again = digest::stamp_after(&stamp, &recorded);
+            let stamp = digest::stamp(&recorded.0);
+            let again = digest::stamp_after(&stamp, &recorded.0);
             self.stamps.insert(again, format!("again {words}"));
             self.stamps.insert(stamp, words.clone());
             words
@@ -208,17 +220,25 @@ impl Shop {
         .collect()
     }
 
-    /// `ConfigMap/app mode=dark, ConfigMap/flags absent`
-    fn words(&self, recorded: &stamp::Recorded) -> String {
+    /// `ConfigMap/app mode=dark, ConfigMap/flags absent, Secret/db x=1 or x=2`
+    fn words(&self, recorded: &Recorded) -> String {
         let words: Vec<_> = recorded
+            .0
             .iter()
-            .map(|(id, digest)| format!("{id} {}", self.content(digest)))
+            .map(|(id, entry)| match memory::split(entry) {
+                None => format!("{id} {}", self.content(entry)),
+                Some((running, _, "")) => format!("{id} {} or ?", self.content(running)),
+                Some((running, _, next)) => {
+                    format!("{id} {} or {}", self.content(running), self.content(next))
+                }
+            })
             .collect();
         words.join(", ")
     }
 
     /// What a digest stands for: `mode=dark`, or with a key `key: mode=dark`.
     fn content(&self, digest: &str) -> String {
+        let digest = digest.split('/').next().unwrap();
         for (key, digester) in &self.keys {
             for pairs in self.contents.iter().flat_map(|pairs| subsets(pairs)) {
                 let used = pairs

@@ -1,5 +1,7 @@
 //! Which objects are read from the cluster, and what is observed of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -64,7 +66,9 @@ fn read(cluster: &Objects, used: &References, key: Option<&KeyRef>) -> Result<Ob
         namespace: "shop",
         key,
     };
-    configs.read(used, &[]).map_err(|error| error.to_string())
+    configs
+        .read(used, &[], &Memory::of(None))
+        .map_err(|error| error.to_string())
 }
 
 /// The digest of one config, or its gaps.
@@ -72,10 +76,10 @@ fn digest_of(object: Value, id: ConfigId, r#use: Use) -> Result<String, Vec<Stri
     let used = References::from([(id.clone(), r#use)]);
     let observed = read(&Objects::new([object]), &used, None).unwrap();
     let gaps = observed.gaps.iter().map(ToString::to_string);
-    observed.configs[&id]
-        .digest
-        .clone()
-        .ok_or_else(|| gaps.collect())
+    match &observed.configs[&id].now {
+        Now::Digest(digest) => Ok(digest.clone()),
+        Now::NoObject | Now::NoKey => Err(gaps.collect()),
+    }
 }
 
 fn digest(pairs: &[(&str, &[u8])]) -> String {
@@ -104,7 +108,9 @@ fn each_object_is_read_once() {
         namespace: "shop",
         key: None,
     };
-    configs.read(&used, &[recorded.clone(), recorded]).unwrap();
+    configs
+        .read(&used, &[recorded.clone(), recorded], &Memory::of(None))
+        .unwrap();
     assert_eq!(
         *cluster.asked.borrow(),
         [
@@ -178,13 +184,19 @@ fn only_the_keys_in_use_count() {
     let object = || config_map(json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "Mw=="}}));
     assert_eq!(
         digest_of(object(), app(), only(&["a", "c"])),
-        Ok(digest(&[("a", b"1"), ("c", b"3")]))
+        Ok(digest::of_keys(
+            &digest(&[("a", b"1"), ("c", b"3")]),
+            &["a", "c"].map(str::to_owned).into()
+        ))
     );
     let mut optional_key = only(&["a"]);
     optional_key.keys.insert("z".to_owned());
     assert_eq!(
         digest_of(object(), app(), optional_key),
-        Ok(digest(&[("a", b"1")])),
+        Ok(digest::of_keys(
+            &digest(&[("a", b"1")]),
+            &["a", "z"].map(str::to_owned).into()
+        )),
         "an optional key that is missing"
     );
 }
@@ -237,7 +249,7 @@ fn gaps_are_reported() {
 fn a_change_is_measured_by_the_keys_that_were_used_when_recorded() {
     let seen = |used: Use, recorded: &[Option<Use>]| {
         let cluster = Objects::new([config_map(json!({"data": {"a": "1", "b": "2"}}))]);
-        let uses_when_recorded: Vec<_> = recorded
+        let other_uses: Vec<_> = recorded
             .iter()
             .map(|used| used.clone().map(|used| (app(), used)).into_iter().collect())
             .collect();
@@ -247,25 +259,27 @@ fn a_change_is_measured_by_the_keys_that_were_used_when_recorded() {
             key: None,
         };
         let used = [(app(), used)].into();
-        let observed = configs.read(&used, &uses_when_recorded).unwrap();
+        let observed = configs.read(&used, &other_uses, &Memory::of(None)).unwrap();
         observed.configs[&app()].clone()
     };
-    let (a, all) = (digest(&[("a", b"1")]), digest(&[("a", b"1"), ("b", b"2")]));
+    let all = digest(&[("a", b"1"), ("b", b"2")]);
+    let a = digest::of_keys(&digest(&[("a", b"1")]), &["a".to_owned()].into());
     let of = |digest: &str, unchanged: &[&str]| Seen {
-        digest: Some(digest.to_owned()),
+        now: Now::Digest(digest.to_owned()),
         unchanged_digests: unchanged.iter().map(|&digest| digest.to_owned()).collect(),
+        rewritten: false,
     };
     assert_eq!(seen(whole(), &[]), of(&all, &[]), "no oldObject");
     assert_eq!(seen(whole(), &[Some(only(&["a"]))]), of(&all, &[&a]));
     assert_eq!(seen(only(&["a"]), &[Some(whole())]), of(&a, &[&all]));
     assert_eq!(
         seen(only(&["a"]), &[Some(only(&["a"])), Some(whole())]),
-        of(&a, &[&a, &all]),
-        "either of two uses"
+        of(&a, &[&all]),
+        "the same use is not measured twice"
     );
     assert_eq!(
         seen(whole(), &[None]),
-        of(&all, &[&all]),
+        of(&all, &[]),
         "oldObject does not use it"
     );
     assert_eq!(
@@ -276,11 +290,112 @@ fn a_change_is_measured_by_the_keys_that_were_used_when_recorded() {
     assert_eq!(
         seen(only(&["z"]), &[Some(whole())]),
         Seen {
-            digest: None,
-            unchanged_digests: [all].into()
+            now: Now::NoKey,
+            unchanged_digests: vec![all],
+            rewritten: false,
         },
         "a key that the object in the request requires is missing"
     );
+}
+
+/// Only of a config that was missing, it is asked whether its content changed since it was created.
+#[test]
+fn a_config_that_came_late_may_be_rewritten() {
+    let created = "2026-01-01T10:00:00Z";
+    let manager =
+        |time: &str, fields: Value| json!({"manager": "m", "time": time, "fieldsV1": fields});
+    let data = || json!({"f:data": {"f:mode": {}}});
+    let labels = || json!({"f:metadata": {"f:labels": {}}});
+    for (case, creation, managed, expected) in [
+        (
+            "as created",
+            Some(created),
+            Some(vec![manager(created, data())]),
+            false,
+        ),
+        (
+            "data changed",
+            Some(created),
+            Some(vec![manager("2026-01-01T10:00:01Z", data())]),
+            true,
+        ),
+        (
+            "labels changed",
+            Some(created),
+            Some(vec![
+                manager(created, data()),
+                manager("2026-01-02T10:00:00Z", labels()),
+            ]),
+            false,
+        ),
+        (
+            "another manager wrote data",
+            Some(created),
+            Some(vec![
+                manager(created, data()),
+                manager("2026-01-02T10:00:00Z", json!({"f:binaryData": {}})),
+            ]),
+            true,
+        ),
+        (
+            "an entry without fields may own data",
+            Some(created),
+            Some(vec![
+                manager(created, data()),
+                json!({"time": "2026-01-02T10:00:00Z"}),
+            ]),
+            true,
+        ),
+        (
+            "an entry without a time",
+            Some(created),
+            Some(vec![json!({"fieldsV1": data()})]),
+            true,
+        ),
+        (
+            "nobody owns the data",
+            Some(created),
+            Some(vec![manager(created, labels())]),
+            true,
+        ),
+        ("no managers", Some(created), None, true),
+        (
+            "no time of creation",
+            None,
+            Some(vec![manager(created, data())]),
+            true,
+        ),
+    ] {
+        let mut object = config_map(json!({"data": {"mode": "dark"}}));
+        object["metadata"]["creationTimestamp"] = json!(creation);
+        object["metadata"]["managedFields"] = json!(managed);
+        let cluster = Objects::new([object]);
+        let configs = Configs {
+            cluster: &cluster,
+            namespace: "shop",
+            key: None,
+        };
+        let used = [(app(), whole())].into();
+        for (entry, expected) in [("missing", expected), ("absent", false)] {
+            let record = json!({"ConfigMap/app": entry}).to_string();
+            let stored = json!({"metadata": {"annotations": {"rollout-guard/configs": record}}});
+            let memory = Memory::of(Some(&stored));
+            let observed = configs.read(&used, &[], &memory).unwrap();
+            assert_eq!(
+                observed.configs[&app()].rewritten,
+                expected,
+                "{case}, {entry}"
+            );
+        }
+        assert_eq!(
+            *cluster.asked.borrow(),
+            [
+                "ConfigMap shop/app [data, binaryData, metadata.annotations, metadata.creationTimestamp, \
+                 metadata.managedFields]",
+                "ConfigMap shop/app [data, binaryData, metadata.annotations]",
+            ]
+        );
+    }
 }
 
 #[test]
@@ -292,13 +407,18 @@ fn an_annotation_excludes_a_config() {
         Ok(Observed::default()),
         "not even a missing key counts"
     );
-    let odd = config_map(json!({"annotations": {IGNORE: "yes"}}));
+    let odd = config_map(json!({"annotations": {IGNORE: "yes"}, "data": {"z": null}}));
+    let observed = read(&Objects::new([odd]), &used, None).unwrap();
+    assert_eq!(observed.configs.len(), 1, "a typo is no decision");
     assert_eq!(
-        read(&Objects::new([odd]), &used, None),
-        Err(
-            "ConfigMap shop/app: annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\""
-                .to_owned()
-        )
+        observed
+            .oddities
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "ConfigMap shop/app: annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\"; it counts like any other"
+        ]
     );
 }
 
@@ -370,12 +490,15 @@ fn digests_with_a_key_cannot_be_guessed() {
 
     let cluster = Objects::new([
         app_object(),
-        hash_key(json!({"data": {"key": "Y29ycmVjdCBob3JzZQ=="}})),
+        hash_key(json!({"data": {"key": "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"}})),
     ]);
     let observed = read(&cluster, &used, Some(&key)).unwrap();
     // "one key, keyed" of docs/digest.md
-    let expected = "f3cbd14f:fbfa2b2a603626596f2afa8d3d204cc8";
-    assert_eq!(observed.configs[&app()].digest.as_deref(), Some(expected));
+    let expected = "6765e530:4e504b7b60cce90a0480da171dbaf400";
+    assert_eq!(
+        observed.configs[&app()].now,
+        Now::Digest(expected.to_owned())
+    );
     assert_eq!(
         *cluster.asked.borrow(),
         [
@@ -409,9 +532,9 @@ fn digests_with_a_key_cannot_be_guessed() {
             "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the Secret has no such key",
         ),
         (
-            "an empty key",
-            vec![hash_key(json!({"data": {"key": ""}}))],
-            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the key is empty",
+            "a short key",
+            vec![hash_key(json!({"data": {"key": "MTIzNDU2Nzg5MDEyMzQ1"}}))],
+            "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the key has 15 bytes, but needs at least 16",
         ),
         (
             "not base64",
@@ -453,11 +576,22 @@ fn the_number_of_look_ups_is_bounded() {
             .collect()
     };
     let cluster = Objects::default();
-    assert_eq!(
-        read(&cluster, &used(257), None),
-        Err("it uses 257 ConfigMaps and Secrets, but at most 256 are read".to_owned())
-    );
-    assert!(cluster.asked.borrow().is_empty());
-    let observed = read(&cluster, &used(256), None).unwrap();
+    let observed = read(&cluster, &used(257), None).unwrap();
+    assert_eq!(cluster.asked.borrow().len(), 256);
     assert_eq!(observed.configs.len(), 256);
+    // By name, the last of all.
+    assert_eq!(observed.not_read, [id(ConfigKind::ConfigMap, "c99")]);
+    assert_eq!(
+        observed
+            .oddities
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "it uses 257 ConfigMaps and Secrets, but only the first 256 are read; changes of the others do not \
+             roll it out"
+        ]
+    );
+    let observed = read(&cluster, &used(256), None).unwrap();
+    assert_eq!((observed.not_read.len(), observed.oddities.len()), (0, 0));
 }

@@ -30,7 +30,7 @@ fn strings(json: &str) -> BTreeMap<String, String> {
 #[test]
 fn the_published_digests_are_those_of_the_code() {
     for row in table("| config |") {
-        let [name, key, pairs, expected] = row[..] else {
+        let [name, namespace, key, pairs, expected] = row[..] else {
             panic!("{row:?}");
         };
         let pairs: BTreeMap<String, Vec<u8>> = strings(pairs)
@@ -39,7 +39,7 @@ fn the_published_digests_are_those_of_the_code() {
             .collect();
         let digester = match hex::decode(key).unwrap() {
             key if key.is_empty() => Digester::default(),
-            key => Digester::with_key(&key).unwrap(),
+            key => Digester::with_key(&key, namespace).unwrap(),
         };
         let used = pairs
             .iter()
@@ -64,21 +64,36 @@ fn the_published_stamps_are_those_of_the_code() {
 }
 
 #[test]
-fn the_document_has_vectors_for_all_forms() {
-    let (digests, stamps) = (table("| config |"), table("| configs |"));
-    let keyed = digests.iter().filter(|row| !row[1].is_empty()).count();
-    assert_eq!((digests.len(), keyed, stamps.len()), (11, 3, 4));
-    let mut distinct: Vec<_> = digests.iter().chain(&stamps).map(|row| row[3]).collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    assert_eq!(distinct.len(), digests.len() + stamps.len());
+fn the_published_digests_of_keys_are_those_of_the_code() {
+    for row in table("| keys |") {
+        let [keys, digest, expected] = row[..] else {
+            panic!("{row:?}");
+        };
+        let keys = serde_json::from_str(keys).unwrap();
+        assert_eq!(of_keys(digest, &keys), expected);
+    }
 }
 
 #[test]
-fn an_empty_key_is_refused() {
-    let refused = Digester::with_key(b"").err();
-    assert_eq!(refused, Some(KeyError::Empty));
-    assert_eq!(KeyError::Empty.to_string(), "the key is empty");
+fn the_document_has_vectors_for_all_forms() {
+    let (digests, keys, stamps) = (table("| config |"), table("| keys |"), table("| configs |"));
+    let keyed = digests.iter().filter(|row| !row[2].is_empty()).count();
+    assert_eq!(
+        (digests.len(), keyed, keys.len(), stamps.len()),
+        (12, 4, 4, 6)
+    );
+    let all = digests.iter().chain(&keys).chain(&stamps);
+    let mut distinct: Vec<_> = all.map(|row| row.last()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), digests.len() + keys.len() + stamps.len());
+}
+
+#[test]
+fn a_short_key_is_refused() {
+    let refused = Digester::with_key(&[b'k'; 15], "shop").err();
+    assert_eq!(refused, Some(KeyError::Short(15)));
+    assert!(Digester::with_key(&[b'k'; 16], "shop").is_ok());
 }
 
 #[test]
@@ -91,6 +106,16 @@ fn digests_are_comparable_when_made_with_the_same_key() {
         ("a key only in the first", "f3cb:4ba5", "4ba5", false),
         ("absent, then present", ABSENT, "f3cb:4ba5", true),
         ("present, then absent", "f3cb:4ba5", ABSENT, true),
+        ("the same keys", "4ba5/c67e", "44ca/c67e", true),
+        ("other keys", "4ba5/c67e", "4ba5/6257", false),
+        ("all keys, then some", "4ba5", "4ba5/6257", false),
+        (
+            "absent, of the same keys",
+            "absent/c67e",
+            "f3cb:44ca/c67e",
+            true,
+        ),
+        ("absent, of other keys", "absent/c67e", "44ca", false),
     ] {
         assert_eq!(comparable(a, b), expected, "{name}");
     }
@@ -100,7 +125,7 @@ fn digests_are_comparable_when_made_with_the_same_key() {
 #[test]
 fn a_digest_is_plain_text() {
     for row in table("| config |") {
-        let quoted = Value::from(row[3]).to_string();
-        assert_eq!(quoted, format!("\"{}\"", row[3]));
+        let quoted = Value::from(row[4]).to_string();
+        assert_eq!(quoted, format!("\"{}\"", row[4]));
     }
 }

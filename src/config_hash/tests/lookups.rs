@@ -1,7 +1,7 @@
 //! Look-ups that fail.
 
 use super::*;
-use crate::annotations::IGNORE;
+use crate::annotations::{EXTRA_SECRETS, IGNORE};
 
 const AWAY: &str = "ConfigMap shop/app cannot be read: the API server is away";
 
@@ -64,13 +64,27 @@ fn a_kind_that_was_not_granted_is_rejected() {
     ]);
 }
 
+/// Somebody else's typo does not stop all who use the config.
+#[test]
+fn an_odd_annotation_on_a_config_is_passed_over() {
+    let mut shop = Shop::new();
+    shop.annotate_config("ConfigMap/app", IGNORE, "True");
+    shop.touch(&[
+        "accepted, template the same",
+        "stamp: ConfigMap/app mode=dark",
+        "configs: ConfigMap/app mode=dark",
+        "warning: Deployment/web: ConfigMap shop/app: annotation rollout-guard/ignore must be \"true\" or \
+         \"false\", not \"True\"; it counts like any other",
+    ]);
+}
+
 #[test]
 fn a_config_of_the_wrong_shape_is_a_failed_look_up() {
     let mut shop = Shop::new();
-    shop.annotate_config("ConfigMap/app", IGNORE, "yes");
+    shop.cluster.objects[0]["data"]["mode"] = json!(1);
     shop.touch(&[
-        "rejected 500: Deployment/web: its config cannot be hashed: ConfigMap shop/app: \
-         annotation rollout-guard/ignore must be \"true\" or \"false\", not \"yes\". \
+        "rejected 500: Deployment/web: its config cannot be hashed: ConfigMap shop/app cannot be read: \
+         data[\"mode\"] is not a string. \
          Nothing was changed. `lookupFailure: warn` would admit it with its current config hash.",
     ]);
 }
@@ -137,16 +151,29 @@ fn a_key_that_cannot_be_used_is_a_failed_look_up() {
     ]);
 }
 
+/// What was recorded of those that are not read is not lost.
 #[test]
-fn too_many_configs_are_a_failed_look_up() {
-    let names: Vec<_> = (0..256).map(|n| format!("c{n}")).collect();
+fn of_too_many_configs_the_first_are_read() {
+    let names: Vec<_> = (0..255).map(|n| format!("c{n}")).collect();
+    let mut shop = Shop::empty();
+    shop.put("Secret/zoo", "x=1");
+    shop.set(json!({"configHash": {"missing": "ignore"}}));
     let mut object = web();
+    annotate(EXTRA_SECRETS, "zoo")(&mut object);
+    shop.add(object);
+    let mut object = shop.stored.clone();
     annotate(EXTRA_CONFIGMAPS, &names.join(","))(&mut object);
-    Shop::empty().create(
-        object,
-        &["rejected 500: Deployment/web: its config cannot be hashed: it uses 257 ConfigMaps and Secrets, \
-           but at most 256 are read. Nothing was changed. `lookupFailure: warn` would admit it without a config hash."],
+    let answer = shop.answer(Operation::Update, object);
+    assert_eq!(
+        answer.last().map(String::as_str),
+        Some(
+            "warning: Deployment/web: it uses 257 ConfigMaps and Secrets, but only the first 256 are read; \
+             changes of the others do not roll it out"
+        )
     );
+    let recorded = Recorded::on(&shop.stored).unwrap().0;
+    assert_eq!(recorded.len(), 257);
+    assert_eq!(shop.content(&recorded["Secret/zoo"]), "x=1");
 }
 
 #[test]

@@ -14,7 +14,14 @@ fn shop(missing: &str) -> Shop {
 fn ignored() {
     let mut shop = shop("ignore");
     shop.remove("ConfigMap/app");
-    shop.create(web(), &["accepted, template new"]);
+    shop.create(
+        web(),
+        &[
+            "mutated, template new",
+            "stamp: ConfigMap/app missing",
+            "configs: ConfigMap/app missing",
+        ],
+    );
 }
 
 #[test]
@@ -22,7 +29,15 @@ fn admitted_with_a_warning() {
     let mut shop = shop("warn");
     shop.remove("ConfigMap/app");
     let warning = format!("warning: Deployment/web: {NO_APP}");
-    shop.create(web(), &["accepted, template new", &warning]);
+    shop.create(
+        web(),
+        &[
+            "mutated, template new",
+            "stamp: ConfigMap/app missing",
+            "configs: ConfigMap/app missing",
+            &warning,
+        ],
+    );
 }
 
 #[test]
@@ -57,8 +72,8 @@ fn each_missing_object_is_named_once() {
         object(),
         &[
             "mutated, template new",
-            "stamp: ConfigMap/app mode=dark",
-            "configs: ConfigMap/app mode=dark",
+            "stamp: ConfigMap/app mode=dark, Secret/gone missing",
+            "configs: ConfigMap/app mode=dark, Secret/gone missing",
             "warning: Deployment/web: it needs key \"password\" of Secret db, which has no such key",
             "warning: Deployment/web: it needs Secret gone, which does not exist in namespace shop",
         ],
@@ -96,8 +111,8 @@ fn a_rollout_and_a_gap_are_reported_together() {
     shop.remove("Secret/db");
     shop.touch(&[
         "mutated, template changed",
-        "stamp: ConfigMap/app mode=light, Secret/db user=root",
-        "configs: ConfigMap/app mode=light, Secret/db user=root",
+        "stamp: ConfigMap/app mode=light, Secret/db user=root or missing",
+        "configs: ConfigMap/app mode=light, Secret/db user=root or missing",
         "warning: Deployment/web rolls out, since its config changed: ConfigMap app",
         "warning: Deployment/web: it needs Secret db, which does not exist in namespace shop",
         "audit config-changed: ConfigMap app",

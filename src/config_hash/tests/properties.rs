@@ -94,7 +94,7 @@ fn config(kind: &str, name: &str, content: &Content) -> Value {
 
 fn cluster(contents: &Contents) -> Objects {
     let key = json!({
-        "apiVersion": "v1", "kind": "Secret", "data": {"key": "c2VjcmV0"},
+        "apiVersion": "v1", "kind": "Secret", "data": {"key": "dGhpcyBpcyBubyBzZWNyZXQ="},
         "metadata": {"namespace": "kubewarden", "name": "hash-key"},
     });
     let configs = contents
@@ -150,8 +150,11 @@ fn digest_of(kind: ConfigKind, object: Value) -> String {
         key: None,
     };
     let used = [(id.clone(), whole)].into();
-    let observed = configs.read(&used, &[]).unwrap();
-    observed.configs[&id].digest.clone().unwrap()
+    let observed = configs.read(&used, &[], &Memory::of(None)).unwrap();
+    match &observed.configs[&id].now {
+        Now::Digest(digest) => digest.clone(),
+        now => panic!("{now:?}"),
+    }
 }
 
 /// One difference between two contents.
