@@ -165,28 +165,27 @@ impl<'a> Memory<'a> {
     }
 
     fn next_entry(&self, id: &ConfigId, seen: &Seen, rolls_out: bool) -> Option<String> {
+        // The pods waited for it when they were last seen, so those of an older template may be still there.
+        let older = match self.entry(id).and_then(split) {
+            Some((running, template, MISSING | "")) => Some((running, template)),
+            _ => None,
+        };
+        let is_settled = rolls_out || !self.has_changed(id, seen);
         let next = match &seen.now {
-            Now::Digest(digest) if rolls_out || !self.has_changed(id, seen) => {
-                return Some(digest.clone());
-            }
             Now::Digest(digest) => digest.as_str(),
             Now::NoObject => MISSING,
             Now::NoKey => "",
         };
         let waits = !matches!(seen.now, Now::Digest(_));
-        if let Some(entry) = self.entry(id)
-            && let Some((_, _, MISSING | "")) = split(entry)
-            && waits
-        {
-            // No pod of another template has started since.
-            return Some(entry.to_owned());
-        }
-        match self.get(id) {
-            Some(running) if !waits || running != MISSING => {
+        match (older, self.get(id)) {
+            (Some((running, template)), _) if waits => Some(format!("{running}@{template}|{next}")),
+            (_, None | Some(MISSING)) if waits => {
+                Some(next.to_owned()).filter(|next| !next.is_empty())
+            }
+            (_, Some(running)) if waits || !is_settled => {
                 Some(format!("{running}@{}|{next}", self.template()))
             }
-            // Nothing is known of pods that do not wait.
-            Some(_) | None => Some(next.to_owned()).filter(|next| !next.is_empty()),
+            _ => Some(next.to_owned()),
         }
     }
 }

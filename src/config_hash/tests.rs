@@ -1,7 +1,7 @@
 //! Whole judgements: requests for one workload, one after the other, and the answer to each.
 
 mod choosing;
-
+mod histories;
 mod lookups;
 mod missing;
 mod properties;
@@ -339,10 +339,12 @@ fn replace_with(manifest: Value) -> impl FnOnce(&mut Value) {
     move |object| *object = manifest
 }
 
+const FORGED: &str = "sha256:0000";
+
 /// Sends forged annotations of ours.
 fn forge(object: &mut Value) {
     for (place, key, value) in [
-        (TEMPLATE, CONFIG_HASH, "sha256:0000"),
+        (TEMPLATE, CONFIG_HASH, FORGED),
         (TEMPLATE, CONFIG_VERSION, "999"),
         (OBJECT, CONFIGS, r#"{"ConfigMap/app":"0000"}"#),
     ] {

@@ -98,9 +98,16 @@ fn an_entry_becomes() {
             Some("a1@e|missing"),
         ),
         (
-            "the key for a while, with another template",
+            "gone after its key, with another template",
             "a1@e|",
             Now::NoObject,
+            false,
+            Some("a1@e|missing"),
+        ),
+        (
+            "back without its key, with another template",
+            "a1@e|missing",
+            Now::NoKey,
             false,
             Some("a1@e|"),
         ),
