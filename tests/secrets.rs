@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use helm_plan::testing::revision;
-use rollout_guard::config_hash::digest::{Digester, stamp};
+use rollout_guard::config_hash::digest::{Digester, of_keys, stamp};
 use serde_json::{Value, json};
 use testbed::Objects;
 
@@ -166,10 +166,13 @@ fn no_output_contains_a_planted_value() {
             "cannot be used as the hash key",
         ),
         (
-            "an empty key",
+            "a short key",
             deployment("CREATE", web.clone(), Value::Null),
             keyed(),
-            vec![password(OTHER), secret("key", json!({"key": base64("")}))],
+            vec![
+                password(OTHER),
+                secret("key", json!({"key": base64("planted")})),
+            ],
             "cannot be used as the hash key",
         ),
         (
@@ -224,8 +227,9 @@ fn no_output_contains_a_planted_value() {
 fn with_a_key_no_guess_can_be_checked() {
     let request = deployment("CREATE", workload(None), Value::Null);
     let objects = || vec![password(PLANTED), key()];
+    let used = ["password".to_owned()].into();
     let guess = Digester::default().digest(&[("password", PLANTED.as_bytes())].into());
-    let guessed_stamp = stamp(&[("Secret/db".to_owned(), guess.clone())].into());
+    let guessed_stamp = stamp(&[("Secret/db".to_owned(), of_keys(&guess, &used))].into());
 
     let unkeyed = output(&request, &json!({}), objects());
     assert!(
@@ -237,4 +241,30 @@ fn with_a_key_no_guess_can_be_checked() {
         !keyed.contains(&guess) && !keyed.contains(&guessed_stamp),
         "{keyed}"
     );
+}
+
+/// Who may create Secrets and Deployments in a namespace lets the policy hash a guess there, and compares it with
+/// what he sees in another namespace.
+#[test]
+fn with_a_key_no_guess_can_be_checked_from_another_namespace() {
+    let in_namespace = |mut value: Value, namespace: &str| {
+        value["metadata"]["namespace"] = json!(namespace);
+        value
+    };
+    let recorded = |settings: &Value, namespace: &str| {
+        let mut request = deployment(
+            "CREATE",
+            in_namespace(workload(None), namespace),
+            Value::Null,
+        );
+        request["namespace"] = json!(namespace);
+        let objects = vec![in_namespace(password(PLANTED), namespace), key()];
+        let output = output(&request, settings, objects);
+        let (_, rest) = output.split_once(r#"Secret/db\":\""#).expect("recorded");
+        rest.split('\\').next().expect("a digest").to_owned()
+    };
+    let unkeyed = json!({});
+    assert_eq!(recorded(&unkeyed, "shop"), recorded(&unkeyed, "attacker"));
+    assert_eq!(recorded(&keyed(), "shop"), recorded(&keyed(), "shop"));
+    assert_ne!(recorded(&keyed(), "shop"), recorded(&keyed(), "attacker"));
 }

@@ -164,7 +164,7 @@ impl Shop {
             outcome,
             warnings,
             audit,
-        } = judge(&request, &self.settings, &self.cluster);
+        } = crate::judge(&request, &self.settings, &self.cluster);
         let told = warnings
             .into_iter()
             .map(|warning| format!("warning: {}", without_prefix(&warning)))

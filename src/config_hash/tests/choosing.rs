@@ -286,3 +286,57 @@ fn a_workload_can_be_disabled_and_enabled_again() {
         ],
     );
 }
+
+/// Whoever sends the plain manifest would restart the pods if the stamp went with it.
+#[test]
+fn a_workload_that_opts_out_keeps_its_annotations() {
+    let stamped = [
+        "mutated, template the same",
+        "stamp: ConfigMap/app mode=dark",
+        "configs: ConfigMap/app mode=dark",
+    ];
+    let opted_out = || {
+        let mut manifest = web();
+        annotate(ENABLED, "false")(&mut manifest);
+        manifest
+    };
+    for (case, settings, manifest) in [
+        ("enabled: false", json!({}), opted_out()),
+        (
+            "workloads: annotated",
+            json!({"configHash": {"workloads": "annotated"}}),
+            web(),
+        ),
+        (
+            "configHash.enabled: false",
+            json!({"configHash": {"enabled": false}}),
+            web(),
+        ),
+    ] {
+        let mut shop = Shop::new();
+        shop.set(settings);
+        shop.put("ConfigMap/app", "mode=light");
+        shop.cluster.asked.borrow_mut().clear();
+        assert_eq!(
+            shop.answer(Operation::Update, manifest.clone()),
+            stamped,
+            "{case}"
+        );
+        let mut forged = manifest;
+        forge(&mut forged);
+        assert_eq!(
+            shop.answer(Operation::Update, forged),
+            stamped,
+            "{case}, forged"
+        );
+        assert!(shop.cluster.asked.borrow().is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn a_workload_that_was_never_chosen_gets_no_annotations() {
+    let mut shop = Shop::empty();
+    shop.set(json!({"configHash": {"enabled": false}}));
+    shop.create(web(), &["accepted, template new"]);
+    shop.update(image("web:2"), &["accepted, template changed"]);
+}

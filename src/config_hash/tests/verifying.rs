@@ -72,6 +72,77 @@ fn a_workload_never_seen_is_not_stale() {
     verify(&mut shop, &["accepted"]);
 }
 
+/// As the audit scanner sends it.
+#[track_caller]
+fn scan(shop: &mut Shop, status: Value, expected: &[&str]) {
+    shop.settings.mode = Mode::Verify;
+    let stored = shop.stored.clone();
+    let mut live = stored.clone();
+    live["status"] = status;
+    let answer = shop.answer(Operation::Create, live);
+    assert_eq!(without_annotations(&answer), expected);
+    shop.stored = stored;
+    shop.settings.mode = Mode::Enforce;
+}
+
+#[test]
+fn a_live_workload_that_nobody_compared_is_reported() {
+    let mut shop = Shop::empty();
+    shop.stored = web();
+    let status = || json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1});
+    scan(
+        &mut shop,
+        status(),
+        &[
+            "rejected 403: Deployment/web was never compared with its config. An update of the workload, even an \
+             empty patch, records what its pods run.",
+        ],
+    );
+    shop.answer(Operation::Update, shop.stored.clone());
+    scan(&mut shop, status(), &["accepted"]);
+    shop.stored = web_with(json!({}));
+    scan(&mut shop, status(), &["accepted"]);
+}
+
+/// The stamp has changed, and the pods have not: OnDelete, a partition, a pause, a rollout that is stuck.
+#[test]
+fn pods_that_are_left_behind_are_reported() {
+    let mut shop = Shop::new();
+    scan(
+        &mut shop,
+        json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1}),
+        &[
+            "rejected 403: Deployment/web: 2 of its 3 pods still run an older pod template, and maybe older config.",
+        ],
+    );
+    shop.stored = web_with(json!({}));
+    scan(
+        &mut shop,
+        json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1}),
+        &["accepted"],
+    );
+}
+
+#[test]
+fn a_stamp_that_would_restart_nothing_is_reported_with_the_way_out() {
+    let mut shop = Shop::new();
+    shop.put("ConfigMap/app", "mode=light");
+    shop.settings.mode = Mode::Verify;
+    let mut object = shop.stored.clone();
+    object["spec"]["updateStrategy"] = json!({"type": "InPlaceOnly"});
+    let mut request = request(Operation::Create, object, Value::Null);
+    request.kind.group = "apps.kruise.io".to_owned();
+    let Outcome::Reject { message, .. } = judge(&request, &shop.settings, &shop.cluster).outcome
+    else {
+        panic!("stale");
+    };
+    assert_eq!(
+        message,
+        "rollout-guard: Deployment/web runs stale config: ConfigMap app. With its in-place update strategy, \
+         OpenKruise restarts nothing for another config hash: restart the pods, or set the type ReCreate"
+    );
+}
+
 #[test]
 fn a_workload_that_is_not_chosen_is_accepted() {
     let mut shop = Shop::new();
