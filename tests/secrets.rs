@@ -102,7 +102,10 @@ fn output(request: &Value, settings: &Value, objects: Vec<Value>) -> String {
 fn no_output_contains_a_planted_value() {
     let db = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"password": PLANTED}});
     let web = workload(None);
-    let other = of_keys("00000000000000000000000000000000", &["password".to_owned()].into());
+    let other = of_keys(
+        "00000000000000000000000000000000",
+        &["password".to_owned()].into(),
+    );
     let stale = workload(Some(&json!({"Secret/db": other}).to_string()));
     let broken = format!("kind: Secret\nstringData: {{password: {PLANTED}, : [}}\n");
     let current = || record(1, "deployed", &format!("---\n{db}\n---\n{web}\n"));

@@ -20,6 +20,8 @@
 //! | 422 | it is JSON, but not an AdmissionReview |
 //! | 500 | the policy could not be run, or its decision could not be logged; policy-server does not say why |
 //!
+//! For tests of what other webhooks do to the same object, `POST /pin-images` is one that pins image digests.
+//!
 //! # Not supported
 //!
 //! There is one policy, always in the mode `protect` and allowed to mutate. There is no `/audit`, `/validate_raw` or

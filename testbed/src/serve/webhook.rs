@@ -108,6 +108,7 @@ impl Webhook {
     pub(super) fn router(self) -> Router {
         Router::new()
             .route("/validate", post(validate))
+            .route("/pin-images", post(pin_images))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(Arc::new(self))
     }
@@ -127,6 +128,42 @@ impl Webhook {
             response: AdmissionResponse::new(request.uid, evaluation)?,
         })
     }
+}
+
+/// Another webhook, as a cluster may have one behind the policy: it gives each container image a digest, as the policy
+/// verify-image-signatures does. Images that have one stay as they are.
+async fn pin_images(
+    review: Result<Json<ReviewRequest>, JsonRejection>,
+) -> Result<Json<ReviewResponse>, NotJudged> {
+    let Json(ReviewRequest { request }) = review?;
+    let containers = request
+        .whole
+        .pointer("/object/spec/template/spec/containers");
+    let images = containers.and_then(Value::as_array).into_iter().flatten();
+    let pins: Vec<Value> = images
+        .enumerate()
+        .filter_map(|(index, container)| {
+            let image = container.get("image")?.as_str()?;
+            let path = format!("/spec/template/spec/containers/{index}/image");
+            let pinned = format!("{image}@sha256:{}", "0".repeat(64));
+            let pin = json!({"op": "replace", "path": path, "value": pinned});
+            (!image.contains('@')).then_some(pin)
+        })
+        .collect();
+    let patch = serde_json::to_vec(&pins).context("the patch cannot be written")?;
+    Ok(Json(ReviewResponse {
+        kind: "AdmissionReview",
+        api_version: "admission.k8s.io/v1",
+        response: AdmissionResponse {
+            uid: request.uid,
+            allowed: true,
+            patch_type: Some("JSONPatch"),
+            patch: Some(STANDARD.encode(patch)),
+            status: None,
+            audit_annotations: None,
+            warnings: None,
+        },
+    }))
 }
 
 async fn validate(

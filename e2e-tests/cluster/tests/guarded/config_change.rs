@@ -1,7 +1,9 @@
 //! Seed 004: a changed config rolls out, and an unchanged one does not, for any client.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
-use cluster_tests::{Case, HelmVersion, Suite};
+use cluster_tests::{Case, HelmVersion, Suite, wait_until};
 use serde_json::json;
 
 use crate::app::{REVISION, config, deployment};
@@ -20,9 +22,53 @@ pub(crate) fn add_to(suite: &mut Suite) {
         kubectl_rolls_out,
     );
     suite.case(
+        "kubectl: a Secret that comes late rolls out only if it was rotated since",
+        late_secret,
+    );
+    suite.case(
         "kubectl: installing the policy restarts nothing",
         installing_restarts_nothing,
     );
+}
+
+/// The workload comes first, as with an ExternalSecret. Its pods wait for the Secret, and start with what it is created
+/// with.
+fn late_secret(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let web = deployment("", "web").replace(
+        "configMapRef: {name: app-config}",
+        "secretRef: {name: late}",
+    );
+    let apply = |manifest: &str| case.cluster.apply(&case.namespace, manifest);
+    apply(&web)?.success()?;
+    let create = |value: &str| {
+        let literal = format!("--from-literal=setting={value}");
+        case.kubectl(&["create", "secret", "generic", "late", &literal])?
+            .success()
+    };
+    create("one")?;
+    send_empty_patch(case, "deployment/web")?;
+    assert_rollouts(case, "deployment/web", 1).context("as it was created")?;
+
+    // Another workload, and the Secret changes before anybody sends a request for it.
+    case.kubectl(&["delete", "secret", "late"])?.success()?;
+    apply(&web.replace(": web", ": rotated"))?.success()?;
+    create("one")?;
+    // The times are in seconds: the Secret is changed until one of them is later than its creation.
+    let times = "jsonpath={.metadata.creationTimestamp} {.metadata.managedFields[*].time}";
+    let mut values = 1_u32..;
+    wait_until("it was rotated", Duration::from_secs(30), || {
+        let setting = values.next().unwrap_or(0).to_string();
+        let patch = json!({"stringData": {"setting": setting}}).to_string();
+        case.kubectl(&["patch", "secret", "late", "--patch", &patch])?
+            .success()?;
+        let found = case.kubectl(&["get", "secret", "late", "-o", times])?;
+        let found = found.success()?.stdout;
+        let (created, managed) = found.split_once(' ').context("two times")?;
+        Ok(managed.split(' ').any(|time| time != created).then_some(()))
+    })?;
+    send_empty_patch(case, "deployment/rotated")?;
+    assert_rollouts(case, "deployment/rotated", 2).context("it was rotated")
 }
 
 fn manifests(value: &str, annotations: &str, image: &str) -> String {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use cluster_tests::{Case, RegisteredWebhook, User};
+use cluster_tests::k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
+use cluster_tests::{Case, RegisteredWebhook, User, Webhook};
 use serde_json::Value;
 use testbed::Policy;
 use testbed::serve::{Decision, Options, Server};
@@ -16,7 +17,8 @@ use crate::policy_server::{self, PolicyServer};
 /// Judges the requests in the namespace of a case until it is dropped.
 pub(crate) struct Guard<'a> {
     // Removed before its server stops.
-    _webhook: RegisteredWebhook<'a>,
+    #[allow(dead_code, reason = "they are in use until they are dropped")]
+    webhooks: Vec<RegisteredWebhook<'a>>,
     server: PolicyHost,
 }
 
@@ -36,6 +38,27 @@ impl<'a> Guard<'a> {
         };
         example.settings = settings;
         Guard::of(case, &example)
+    }
+
+    /// The same, and behind it another webhook that pins the images of workloads. Only the testbed has one.
+    pub(crate) fn with_pinned_images(case: &Case<'a>, settings: Value) -> Result<Guard<'a>> {
+        let mut guard = Guard::new(case, settings)?;
+        if let PolicyHost::Testbed(server) = &guard.server {
+            let webhook = Webhook {
+                // The API server calls webhooks in the order of the names of their configurations.
+                name: format!("z-{}", case.namespace),
+                port: server.port(),
+                path: "/pin-images".to_owned(),
+                ca_bundle: server.ca_pem().to_owned(),
+                rules: vec![writes_of_workloads()],
+                match_conditions: Vec::new(),
+                namespaces: vec![case.namespace.clone()],
+            };
+            guard
+                .webhooks
+                .push(case.cluster.register_webhook(&webhook)?);
+        }
+        Ok(guard)
     }
 
     /// The second line alone, as if the main policy had been down or newly installed when the release began.
@@ -70,7 +93,7 @@ impl<'a> Guard<'a> {
         let webhook = example.webhook(case, port, path, &ca_bundle);
         let webhook = case.cluster.register_webhook(&webhook)?;
         Ok(Guard {
-            _webhook: webhook,
+            webhooks: vec![webhook],
             server,
         })
     }
@@ -87,6 +110,17 @@ impl<'a> Guard<'a> {
     pub(crate) fn rejected_nothing(&self) -> bool {
         let decisions = self.decisions().unwrap_or_default();
         decisions.iter().all(|decision| decision.allowed)
+    }
+}
+
+fn writes_of_workloads() -> RuleWithOperations {
+    let texts = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
+    RuleWithOperations {
+        api_groups: texts(&["apps"]),
+        api_versions: texts(&["v1"]),
+        operations: texts(&["CREATE", "UPDATE"]),
+        resources: texts(&["deployments", "statefulsets", "daemonsets"]),
+        scope: None,
     }
 }
 

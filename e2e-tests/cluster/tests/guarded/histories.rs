@@ -35,7 +35,18 @@ pub(crate) fn add_to(suite: &mut Suite) {
         for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
             suite.case(
                 format!("{name}: a {kind} is rolled out as often as something changes"),
-                move |case| history(case, writer, kind),
+                move |case| history(case, writer, kind, Guard::new(case, json!({}))?),
+            );
+            suite.case(
+                format!("{name}: the same for a {kind} whose images another webhook pins"),
+                move |case| {
+                    history(
+                        case,
+                        writer,
+                        kind,
+                        Guard::with_pinned_images(case, json!({}))?,
+                    )
+                },
             );
         }
     }
@@ -99,8 +110,7 @@ impl Writer {
     }
 }
 
-fn history(case: &Case<'_>, writer: Writer, kind: &str) -> Result<()> {
-    let _guard = Guard::new(case, json!({}))?;
+fn history(case: &Case<'_>, writer: Writer, kind: &str, _guard: Guard<'_>) -> Result<()> {
     let workload = format!("{}/web", kind.to_lowercase());
     for (index, (what, setting, image, rollouts)) in [
         ("it is new", "one", "web:1", 1),
