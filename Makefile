@@ -9,6 +9,11 @@ CACHE := $(abspath $(or $(ROLLOUT_GUARD_CACHE),.cache))
 BUILD_FILES := Cargo.lock .cargo/config.toml rust-toolchain.toml
 SOURCES := $(shell find src $(wildcard crates) -name '*.rs' -o -name Cargo.toml) Cargo.toml $(BUILD_FILES)
 
+# Cargo compiles a dependency once for each set of features, and these depend on the packages of a command. CI builds
+# all packages with every command, so that each dependency is compiled once; by hand, `make demo` builds little.
+EVERYTHING := --workspace --features testbed/serve
+SELECTED = $(if $(filter true,$(CI)),$(EVERYTHING),$(1))
+
 # `make tools` and `make cargo-fuzz` install programs here.
 TOOLS := $(CACHE)/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -43,7 +48,8 @@ helm-plugin: | toolchain ## Build rollout-guard-check as a Helm plugin, in targe
 
 .PHONY: demo
 demo: policy.wasm ## Show the hook trap and a config change, with recorded requests
-	cargo run --quiet --locked --example demo
+	cargo build --quiet --locked $(call SELECTED) --example demo
+	$(TARGET_DIR)/debug/examples/demo
 
 ##### Check
 
@@ -66,7 +72,7 @@ doc: | toolchain ## Build the API documentation; warnings are errors
 
 .PHONY: test
 test: fmt lint generated hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests
-	cargo test --locked --workspace --exclude cluster-tests
+	cargo test --locked $(call SELECTED,--workspace --exclude cluster-tests)
 
 .PHONY: generate
 generate: | toolchain ## Write the files that are generated from the code: docs of findings and settings, schema, questions
@@ -149,8 +155,10 @@ golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
 # compiles their dependencies with the same features as those of the tests, and compiles them once.
 .PHONY: test-programs
 test-programs:
-	cargo build --locked --package rollout-guard --package rollout-guard-check --package testbed --features testbed/serve
+	cargo build --locked $(call SELECTED,--package rollout-guard --package rollout-guard-check --package testbed --features testbed/serve)
 
+# `cargo test` does not run them by itself.
+CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test serve --test yaml_oracle
 .PHONY: e2e-tests
 e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster
 	@if command -v kwctl >/dev/null && command -v bats >/dev/null; then \
@@ -158,7 +166,7 @@ e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if instal
 	else \
 		echo "skipped: e2e-tests/*.bats need kwctl and bats, which are not both installed"; \
 	fi
-	cargo test --locked --package cluster-tests --package testbed --features testbed/serve
+	cargo test --locked $(call SELECTED,--package cluster-tests --package testbed --features testbed/serve) $(CLUSTER_TESTS)
 
 .PHONY: differential
 differential: policy.wasm ## Compare N random releases with real Helm: make differential N=1000 SEED=7
