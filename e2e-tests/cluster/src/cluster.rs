@@ -84,18 +84,13 @@ impl Cluster {
             options.audit_level.policy().to_string(),
         )?;
 
-        // All at once: each one waits for those it needs.
+        // Both at once: the API server waits for etcd.
         let mut processes = Processes::new(folder.path())?;
         processes.start("etcd", &tools.path("etcd"), etcd_flags(etcd_port))?;
         processes.start(
             "kube-apiserver",
             &tools.path("kube-apiserver"),
             apiserver_flags(&credentials, etcd_port, server_port),
-        )?;
-        processes.start(
-            "kube-controller-manager",
-            &tools.path("kube-controller-manager"),
-            controller_manager_flags(&credentials),
         )?;
 
         let runtime = runtime::Builder::new_multi_thread()
@@ -109,6 +104,12 @@ impl Cluster {
             let answer = runtime.block_on(client.request_text(request));
             Ok(answer.is_ok().then_some(()))
         })?;
+        // It gives up after ten seconds without a healthy API server, which takes longer while the machine compiles.
+        processes.start(
+            "kube-controller-manager",
+            &tools.path("kube-controller-manager"),
+            controller_manager_flags(&credentials),
+        )?;
         Ok(Cluster {
             processes: Mutex::new(processes),
             client,
