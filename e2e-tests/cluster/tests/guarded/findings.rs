@@ -47,6 +47,8 @@ enum Damage {
     Recreated(&'static str, &'static str),
     /// The object changes, but the workload does not.
     NotRolledOut(&'static str),
+    /// The workload `web` cannot create new pods. The text is from the reason.
+    NoPods(&'static str),
 }
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -72,8 +74,116 @@ fn nothing(_: &Case<'_>) -> Result<()> {
 }
 
 fn scenarios() -> impl Iterator<Item = Scenario> {
-    of_one_release().into_iter().chain(of_what_is_around())
+    of_one_release()
+        .into_iter()
+        .chain(of_what_is_around())
+        .chain(of_what_is_only_named())
 }
+
+/// Findings about classes, and about config that no pod template names.
+fn of_what_is_only_named() -> Vec<Scenario> {
+    let regular = config("", "one");
+    let fast = workload_as("web", "priorityClassName: '{{ .Release.Namespace }}-fast'");
+    let extra = |annotations: &str| {
+        let annotations = format!("rollout-guard/extra-configmaps: app-config, {annotations}");
+        let in_pods = ", envFrom: [{configMapRef: {name: app-config}}]";
+        workload("web", &annotations).replace(in_pods, "")
+    };
+    vec![
+        Scenario {
+            finding: "dangling-reference",
+            variant: " to a priority class",
+            before: [PRIORITY_CLASS, &regular].concat() + &fast,
+            after: regular.clone() + &fast,
+            fixed: [PRIORITY_CLASS, &regular].concat() + &fast,
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::NoPods("no PriorityClass with name"),
+            message: &[
+                "dangling-reference: PriorityClass case-",
+                "Needed by: Deployment web",
+                "let this policy read it (add scheduling.k8s.io/v1/PriorityClass to contextAwareResources",
+            ],
+        },
+        Scenario {
+            finding: "dangling-reference",
+            variant: " to a storage class",
+            before: [STORAGE_CLASS, &regular].concat(),
+            after: [CLAIM, &regular].concat(),
+            fixed: [STORAGE_CLASS, CLAIM, &regular].concat(),
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::GoesAway {
+                namespace: "NS",
+                resource: "storageclass/NS-fast",
+            },
+            message: &[
+                "dangling-reference: StorageClass case-",
+                "Needed by: PersistentVolumeClaim data",
+                "let this policy read it (add storage.k8s.io/v1/StorageClass to contextAwareResources",
+            ],
+        },
+        Scenario {
+            finding: "dangling-reference",
+            variant: " to config that an annotation names",
+            before: regular.clone() + &extra(""),
+            after: extra(""),
+            fixed: regular.clone() + &extra(""),
+            flags: &[],
+            meanwhile: nothing,
+            damage: Damage::GoesAway {
+                namespace: "NS",
+                resource: "configmap/app-config",
+            },
+            message: &[
+                "dangling-reference: ConfigMap app-config",
+                "Needed by: Deployment web",
+                "- put it back into the chart, or remove the references to it",
+            ],
+        },
+        Scenario {
+            finding: "no-rollout",
+            variant: " of config that an annotation names",
+            before: regular + &extra(""),
+            after: config("", "two") + &extra(""),
+            fixed: config("", "two") + &extra("revision: '{{ .Release.Revision }}'"),
+            flags: CLIENT_SIDE,
+            meanwhile: nothing,
+            damage: Damage::NotRolledOut("app-config"),
+            message: &[
+                "no-rollout: ConfigMap app-config",
+                "Needed by: Deployment web",
+            ],
+        },
+    ]
+}
+
+const PRIORITY_CLASS: &str = "---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: '{{ .Release.Namespace }}-fast'}
+value: 1000
+";
+
+const STORAGE_CLASS: &str = "---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: '{{ .Release.Namespace }}-fast'}
+provisioner: example.com/disks
+";
+
+const CLAIM: &str = "---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: '{{ .Release.Namespace }}-fast'
+  resources: {requests: {storage: 1Gi}}
+";
+
+/// Client-side apply. Helm 3 has no other.
+const CLIENT_SIDE: &[&str] = &["--server-side=false"];
 
 /// Findings about cluster-wide objects, custom resources, other releases, and hooks that come at the wrong time.
 fn of_what_is_around() -> Vec<Scenario> {
@@ -318,8 +428,6 @@ fn of_one_release() -> Vec<Scenario> {
         let spec = "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}";
         object("PersistentVolumeClaim", "data", annotations, spec)
     };
-    // Client-side apply. Helm 3 has no other.
-    let client_side = &["--server-side=false"];
     vec![
         Scenario {
             finding: "hook-pruned",
@@ -429,7 +537,7 @@ fn of_one_release() -> Vec<Scenario> {
                 "helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: before-hook-creation, helm.sh/resource-policy: keep",
                 "two",
             ) + &web,
-            flags: client_side,
+            flags: CLIENT_SIDE,
             meanwhile: nothing,
             damage: Damage::Fails("already exists"),
             message: &[
@@ -458,7 +566,7 @@ fn of_one_release() -> Vec<Scenario> {
             before: regular.clone() + &web,
             after: config("", "two") + &web,
             fixed: config("", "two") + &workload("web", "revision: '{{ .Release.Revision }}'"),
-            flags: client_side,
+            flags: CLIENT_SIDE,
             meanwhile: nothing,
             damage: Damage::NotRolledOut("app-config"),
             message: &[
@@ -568,6 +676,15 @@ fn without(case: &Case<'_>, helm: HelmVersion, scenario: &Scenario) -> Result<()
             );
             let seen = |snapshot| field(snapshot, "Deployment", "web", "/metadata/generation");
             ensure!(seen(&before)? == seen(&after)?, "web was changed");
+        }
+        Damage::NoPods(reason) => {
+            case.kubectl(&["rollout", "restart", "deployment/web"])?
+                .success()?;
+            let failure = "jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].message}";
+            wait_until("no pods can be created", LIMIT, || {
+                let found = case.kubectl(&["get", "deployment", "web", "-o", failure])?;
+                Ok(found.success()?.stdout.contains(reason).then_some(()))
+            })?;
         }
         Damage::Missing(kind, name) => {
             ensure!(find(&after, kind, name).is_err(), "{name} exists");
