@@ -17,7 +17,6 @@ use crate::policy_server::{self, PolicyServer};
 /// Judges the requests in the namespace of a case until it is dropped.
 pub(crate) struct Guard<'a> {
     // Removed before its server stops.
-    #[allow(dead_code, reason = "they are in use until they are dropped")]
     webhooks: Vec<RegisteredWebhook<'a>>,
     server: PolicyHost,
 }
@@ -96,6 +95,16 @@ impl<'a> Guard<'a> {
             webhooks: vec![webhook],
             server,
         })
+    }
+
+    /// Removes it and waits until the API server no longer asks it.
+    pub(crate) fn remove(self) -> Result<()> {
+        // The server stops after that.
+        let Guard {
+            webhooks,
+            server: _server,
+        } = self;
+        webhooks.into_iter().try_for_each(RegisteredWebhook::remove)
     }
 
     /// Available only from the testbed.

@@ -29,6 +29,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| second_line(case, helm),
         );
         suite.case(
+            format!("{helm}: the second line finds a record in another namespace"),
+            move |case| second_line_elsewhere(case, helm),
+        );
+        suite.case(
             format!("{helm}: way out, keep it a regular resource"),
             move |case| way_out(case, helm, json!({}), "", &[]),
         );
@@ -36,9 +40,12 @@ pub(crate) fn add_to(suite: &mut Suite) {
             way_out(case, helm, json!({}), KEPT, &[])
         });
         suite.case(format!("{helm}: way out, rescue"), move |case| {
-            let settings = json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": "rescue"}}});
-            way_out(case, helm, settings, PRE_UPGRADE, &[])
+            way_out(case, helm, rescue(), PRE_UPGRADE, &[])
         });
+        suite.case(
+            format!("{helm}: what the policy does not annotate is rejected in spite of rescue"),
+            move |case| not_rescued(case, helm),
+        );
         suite.case(
             format!("{helm}: the bypass label allows one revision"),
             move |case| bypass(case, helm),
@@ -67,6 +74,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
             },
         );
     }
+}
+
+fn rescue() -> Value {
+    json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": "rescue"}}})
 }
 
 pub(crate) fn chart(annotations: &str, value: &str) -> String {
@@ -173,6 +184,77 @@ fn second_line(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let next = case.chart("3.0.0", &[("all.yaml", &chart("", "three"))])?;
     case.helm(helm, &["upgrade", "app", &next])?.success()?;
     assert_config(case, "three")
+}
+
+/// The objects name their namespace, and the record is in another one, as with Flux.
+fn second_line_elsewhere(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::second_line(case)?;
+    let records = format!("{}-records", case.namespace);
+    case.cluster.create_namespace(&records)?;
+    let upgrade = |version: &str, annotations: &str| {
+        let metadata = format!("\nmetadata:\n  namespace: {}\n", case.namespace);
+        let templates = chart(annotations, version).replace("\nmetadata:\n", &metadata);
+        let chart = case.chart(version, &[("all.yaml", &templates)])?;
+        let arguments = ["upgrade", "--install", "app", &chart];
+        let namespace = ["--namespace", &records];
+        case.cluster
+            .helm(helm, arguments.into_iter().chain(namespace))
+    };
+    upgrade("1.0.0", "")?.success()?;
+
+    let rejected = upgrade("2.0.0", PRE_UPGRADE)?.failure()?;
+
+    for part in [
+        "hook-pruned: ConfigMap app-config",
+        "The upgrade is already running; only this request was stopped.",
+        &format!(
+            "kubectl label -n {records} secret sh.helm.release.v1.app.v1 rollout-guard/allow-revision=2"
+        ),
+    ] {
+        ensure!(rejected.stderr.contains(part), "no {part:?} in {rejected}");
+    }
+    assert_config(case, "1.0.0")?;
+    upgrade("3.0.0", "")?.success()?;
+    assert_config(case, "3.0.0")
+}
+
+/// Of three regular resources that become hooks, the policy would keep the ConfigMap alone.
+fn not_rescued(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let guard = Guard::new(case, rescue())?;
+    let upgrade = |version: &str, on_config: &str, on_others: &str| {
+        let web = deployment(on_others, "web");
+        let service = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, annotations: {{{on_others}}}}}\n\
+             spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}\n"
+        );
+        let templates = [config(on_config, version), web, service].join("---\n");
+        let chart = case.chart(version, &[("all.yaml", &templates)])?;
+        case.helm(helm, &["upgrade", "--install", "app", &chart])
+    };
+    upgrade("1.0.0", "", "")?.success()?;
+    let before = case.cluster.snapshot(&case.namespace)?;
+
+    let rejected = upgrade("2.0.0", PRE_UPGRADE, PRE_UPGRADE)?.failure()?;
+    for part in [
+        "hook-pruned: Deployment web",
+        "hook-pruned: Service web",
+        "kept by this policy (not with --no-hooks): hook-pruned: ConfigMap app-config",
+        "Nothing was changed",
+    ] {
+        ensure!(rejected.stderr.contains(part), "no {part:?} in {rejected}");
+    }
+    let changes = before.changes(&case.cluster.snapshot(&case.namespace)?);
+    ensure!(changes.is_empty(), "{changes:?}");
+
+    upgrade("2.0.0", PRE_UPGRADE, "")?.success()?;
+    assert_config(case, "2.0.0")?;
+
+    guard.remove()?;
+    upgrade("3.0.0", PRE_UPGRADE, PRE_UPGRADE)?.success()?;
+    for lost in ["deployment", "service"] {
+        case.kubectl(&["get", lost, "web"])?.failure()?;
+    }
+    Ok(())
 }
 
 /// The upgrade is accepted and the ConfigMap exists, also after the next upgrade and after a rollback.
