@@ -1,7 +1,10 @@
-//! Operations that are right although they look like a loss: they pass, with a warning where something is not known.
+//! Operations that are right although they look like a loss: they pass, with a warning where something is not known. And
+//! some that are wrong although they look right.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{AuditMark, Case, FAIL_ANNOTATION, HelmVersion, Output, Suite};
+use cluster_tests::{AuditMark, Case, FAIL_ANNOTATION, HelmVersion, Output, Suite, wait_until};
 use serde_json::{Value, json};
 
 use crate::app::{config, deployment};
@@ -38,14 +41,35 @@ pub(crate) fn add_to(suite: &mut Suite) {
             format!("{helm}: a Job that is gone hides no trap"),
             move |case| job_is_gone(case, helm),
         );
+        suite.case(
+            format!("{helm}: a custom kind may drop its ServiceAccount"),
+            move |case| account_of_custom_kind(case, helm),
+        );
+        suite.case(
+            format!("{helm}: config that no running pods need may leave the chart"),
+            move |case| nobody_runs(case, helm),
+        );
+        suite.case(
+            format!("{helm}: a hook that an interrupted upgrade has left behind is reported"),
+            move |case| hook_is_left(case, helm),
+        );
+        suite.case(
+            format!("{helm}: a hook that lists its event 400 times is judged in time"),
+            move |case| hook_runs_often(case, helm),
+        );
     }
 }
 
-fn upgrade(case: &Case<'_>, helm: HelmVersion, version: &str, chart: &str) -> Result<Output> {
+pub(crate) fn upgrade(
+    case: &Case<'_>,
+    helm: HelmVersion,
+    version: &str,
+    chart: &str,
+) -> Result<Output> {
     upgrade_with(case, helm, version, chart, &[])
 }
 
-fn upgrade_with(
+pub(crate) fn upgrade_with(
     case: &Case<'_>,
     helm: HelmVersion,
     version: &str,
@@ -59,11 +83,27 @@ fn upgrade_with(
 
 /// It succeeds, and says so much.
 fn assert_warned(output: Output, parts: &[&str]) -> Result<()> {
-    let output = output.success()?;
+    assert_says(&output.success()?, parts)
+}
+
+/// It fails, and says so much.
+pub(crate) fn assert_rejected(output: Output, parts: &[&str]) -> Result<()> {
+    assert_says(&output.failure()?, parts)
+}
+
+fn assert_says(output: &Output, parts: &[&str]) -> Result<()> {
     for part in parts {
         ensure!(output.stderr.contains(part), "no {part:?} in {output}");
     }
     Ok(())
+}
+
+/// Flags for client-side apply. Helm 3 has no other way, and no such flag.
+fn client_side(helm: HelmVersion) -> &'static [&'static str] {
+    match helm {
+        HelmVersion::V3 => &[],
+        HelmVersion::V4 => &["--server-side=false"],
+    }
 }
 
 fn failing_job(event: &str) -> String {
@@ -112,17 +152,8 @@ fn upgrade_without_record(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
 /// deletes the ConfigMap before it creates its hook, which revision 2 must not stop.
 fn pending_for_ever(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     upgrade(case, helm, "1.0.0", &chart("", "one"))?.success()?;
-    let first = record(case, 1)?;
-    let mark = case.cluster.audit_mark()?;
     let hook = "helm.sh/hook: 'pre-install,pre-upgrade'";
-    upgrade(case, helm, "2.0.0", &chart(hook, "two"))?.success()?;
-    for record in [first, created_record(case, mark)?] {
-        let record = record.to_string();
-        let replaced = case
-            .cluster
-            .kubectl_with(&case.namespace, &["replace"], &record)?;
-        replaced.success()?;
-    }
+    interrupted(case, || upgrade(case, helm, "2.0.0", &chart(hook, "two")))?;
     let guard = Guard::new(case, json!({}))?;
     upgrade(case, helm, "2.0.0", &chart("", "two"))?.failure()?;
 
@@ -135,6 +166,21 @@ fn pending_for_ever(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         .success()?;
     case.helm(helm, &["uninstall", "app"])?.success()?;
     ensure!(guard.rejected_nothing());
+    Ok(())
+}
+
+/// Makes the records of revision 1 and 2 look as if the client had been killed during this upgrade.
+fn interrupted(case: &Case<'_>, upgrade: impl FnOnce() -> Result<Output>) -> Result<()> {
+    let first = record(case, 1)?;
+    let mark = case.cluster.audit_mark()?;
+    upgrade()?.success()?;
+    for record in [first, created_record(case, mark)?] {
+        let record = record.to_string();
+        let replaced = case
+            .cluster
+            .kubectl_with(&case.namespace, &["replace"], &record)?;
+        replaced.success()?;
+    }
     Ok(())
 }
 
@@ -273,11 +319,7 @@ spec:
         )
     };
     let web = ["---", &deployment("", "web")].concat();
-    // Helm 3 has no other way to apply.
-    let flags = match helm {
-        HelmVersion::V3 => &[][..],
-        HelmVersion::V4 => &["--server-side=false"][..],
-    };
+    let flags = client_side(helm);
     let before = [config("", "one"), web.clone(), job("")].concat();
     upgrade_with(case, helm, "1.0.0", &before, flags)?.success()?;
     case.kubectl(&["delete", "job", "migrate"])?.success()?;
@@ -295,5 +337,169 @@ spec:
 
     let trap = "hook-pruned: ConfigMap app-config";
     ensure!(rejected.stderr.contains(trap), "{rejected}");
+    assert_config(case, "one")
+}
+
+/// Only in the kinds of Kubernetes itself does the API server keep the name.
+fn account_of_custom_kind(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let group = format!("{}.example.com", case.namespace);
+    let definition = format!(
+        "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: rollouts.{group}}}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{kind: Rollout, plural: rollouts}}
+  versions:
+    - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}
+"
+    );
+    case.cluster
+        .apply(&case.namespace, &definition)?
+        .success()?;
+    let resource = format!("rollouts.{group}");
+    wait_until("the kind is served", Duration::from_secs(60), || {
+        let found = case.kubectl(&["get", &resource])?;
+        Ok(found.status.success().then_some(()))
+    })?;
+    let rollout = |pods: &str| {
+        let web = web(pods).replace("apps/v1", &format!("{group}/v1"));
+        web.replace("kind: Deployment", "kind: Rollout")
+    };
+    let account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner}\n";
+    let before = rollout("serviceAccountName: runner, containers: [{name: web, image: web}]");
+    upgrade(case, helm, "1.0.0", &[account, &before].concat())?.success()?;
+
+    let after = rollout("containers: [{name: web, image: web}]");
+    let upgraded = upgrade(case, helm, "2.0.0", &after)?.success()?;
+
+    ensure!(!upgraded.stderr.contains("rollout-guard"), "{upgraded}");
+    let pods = "jsonpath={.spec.template.spec}";
+    let live = case.kubectl(&["get", &resource, "web", "-o", pods])?;
+    let live = live.success()?;
+    ensure!(!live.stdout.contains("runner"), "{live}");
+    Ok(())
+}
+
+fn nobody_runs(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let workloads = |replicas: u32| {
+        let pod =
+            "containers: [{name: app, image: app, envFrom: [{configMapRef: {name: app-config}}]}]";
+        let runs_once = format!("template: {{spec: {{restartPolicy: Never, {pod}}}}}");
+        format!(
+            "---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{{pod}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: report}}
+spec: {{schedule: '0 0 * * *', suspend: true, jobTemplate: {{spec: {{{runs_once}}}}}}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: seed}}
+spec: {{{runs_once}}}
+"
+        )
+    };
+    let before = [config("", "one"), workloads(1)].concat();
+    upgrade(case, helm, "1.0.0", &before)?.success()?;
+
+    let loss = "dangling-reference: ConfigMap app-config";
+    assert_rejected(upgrade(case, helm, "2.0.0", &workloads(1))?, &[loss])?;
+    let warning = [
+        loss,
+        "could not start (no pods of them run now). Needed by: Deployment web, Job seed, CronJob report",
+    ];
+    assert_warned(upgrade(case, helm, "2.0.0", &workloads(0))?, &warning)
+}
+
+/// A client that is killed while hooks run leaves them behind. No revision that counts has ever had this one.
+fn hook_is_left(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let flags = client_side(helm);
+    let setup = |policies: &str| {
+        format!(
+            "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: setup, annotations: {{helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: '{policies}'}}}}
+"
+        )
+    };
+    let with = |setup: &str, value: &str| [chart("", value).as_str(), setup].concat();
+    let hook = setup("hook-succeeded");
+    upgrade_with(case, helm, "1.0.0", &chart("", "one"), flags)?.success()?;
+    interrupted(case, || {
+        upgrade_with(case, helm, "2.0.0", &with(&hook, "two"), flags)
+    })?;
+    case.cluster.apply(&case.namespace, &hook)?.success()?;
+    let _guard = Guard::new(case, json!({}))?;
+    case.helm(helm, &["rollback", "app", "1"])?.success()?;
+
+    let failed = upgrade_with(case, helm, "4.0.0", &with(&hook, "four"), flags)?;
+
+    let warning = [
+        "hook-conflict: ConfigMap setup already exists",
+        "How to fix it: add before-hook-creation to its helm.sh/hook-delete-policy",
+        // From Helm itself.
+        "\"setup\" already exists",
+    ];
+    assert_rejected(failed, &warning)?;
+    let mended = setup("before-hook-creation,hook-succeeded");
+    upgrade_with(case, helm, "5.0.0", &with(&mended, "five"), flags)?.success()?;
+    assert_config(case, "five")
+}
+
+/// Helm itself would take minutes, so it is told not to run hooks. The record does not tell.
+fn hook_runs_often(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let hook = |names: &[String]| {
+        let events = vec!["pre-upgrade"; 400].join(",");
+        let objects: Vec<_> = names
+            .iter()
+            .map(
+                |name| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}),
+            )
+            .collect();
+        let list = json!({
+            "apiVersion": "v1", "kind": "List",
+            "metadata": {"annotations": {"helm.sh/hook": events}}, "items": objects,
+        });
+        format!("---\n{list}\n")
+    };
+    let names = |count: usize| (0..count).map(|n| format!("setup-{n}")).collect::<Vec<_>>();
+    let web = ["---", &deployment("", "web")].concat();
+    let upgrade = |version: &str, regular: &str, hook: &str| {
+        let chart = [regular, web.as_str(), hook].concat();
+        upgrade_with(case, helm, version, &chart, &["--no-hooks"])
+    };
+    let regular = config("", "one");
+    upgrade("1.0.0", &regular, "")?.success()?;
+
+    let mut trap = names(10);
+    trap.push("app-config".to_owned());
+    let lost = [
+        "hook-pruned: ConfigMap app-config",
+        "Needed by: Deployment web",
+    ];
+    assert_rejected(upgrade("2.0.0", "", &hook(&trap))?, &lost)?;
+    let too_many = [
+        "cannot be judged: the hooks of revision 2 create more than 20000 objects. Nothing was changed",
+        "helm upgrade --labels rollout-guard/allow-revision=2",
+    ];
+    assert_rejected(upgrade("2.0.0", &regular, &hook(&names(300)))?, &too_many)?;
+    upgrade("2.0.0", &regular, &hook(&names(10)))?.success()?;
     assert_config(case, "one")
 }
