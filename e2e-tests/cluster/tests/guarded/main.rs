@@ -23,6 +23,7 @@ mod match_conditions;
 mod policy_server;
 mod right_operations;
 mod rollouts;
+mod ways_out;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -35,5 +36,6 @@ fn main() -> ExitCode {
     match_conditions::add_to(&mut suite);
     histories::add_to(&mut suite);
     right_operations::add_to(&mut suite);
+    ways_out::add_to(&mut suite);
     suite.run()
 }
