@@ -22,6 +22,7 @@ mod lifecycle;
 mod match_conditions;
 mod policy_server;
 mod right_operations;
+mod rights;
 mod rollouts;
 mod ways_out;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     match_conditions::add_to(&mut suite);
     histories::add_to(&mut suite);
     right_operations::add_to(&mut suite);
+    rights::add_to(&mut suite);
     ways_out::add_to(&mut suite);
     suite.run()
 }

@@ -22,15 +22,15 @@ pub(crate) struct ExamplePolicy {
     pub(crate) rules: Vec<RuleWithOperations>,
     #[serde(default)]
     pub(crate) match_conditions: Vec<MatchCondition>,
-    context_aware_resources: Vec<ContextAwareResource>,
+    pub(crate) context_aware_resources: Vec<ContextAwareResource>,
     pub(crate) settings: Value,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ContextAwareResource {
-    api_version: String,
-    kind: String,
+pub(crate) struct ContextAwareResource {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
 }
 
 impl ExamplePolicy {
