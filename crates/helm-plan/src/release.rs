@@ -63,6 +63,9 @@ pub struct Release {
     /// Whether Helm applies it server-side. A hook whose object exists is then patched; with client-side
     /// apply, creating it fails.
     pub server_side_apply: bool,
+    /// Whether it was made by a rollback. Its hooks then say that they have run if they did in the revision
+    /// that it copies, even those that do not run in a rollback.
+    pub rolled_back: bool,
 }
 
 /// A hook of a release.
@@ -124,6 +127,7 @@ impl Release {
             hooks,
             deployed: record.info.status == Status::Deployed,
             server_side_apply,
+            rolled_back: record.info.rollback_target().is_some(),
         })
     }
 

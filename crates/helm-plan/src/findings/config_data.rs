@@ -6,7 +6,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 use super::Linter;
-use crate::{collect, lifecycle::Stage, manifest::ObjectId, plan::Action};
+use crate::{
+    collect,
+    lifecycle::{Operation, Stage},
+    manifest::ObjectId,
+    plan::Action,
+    release::Hook,
+};
 
 /// The values of a ConfigMap or Secret, by key.
 pub(super) type Data<'a> = BTreeMap<&'a str, Cow<'a, str>>;
@@ -47,8 +53,16 @@ impl<'a> DataChange<'a> {
 
 /// The object as the current revision has written it.
 fn content_before<'a>(linter: &Linter<'a>, id: &ObjectId) -> Option<&'a Value> {
+    let rolled_back = linter
+        .change
+        .current
+        .is_some_and(|current| current.rolled_back);
+    let has_run = |hook: &Hook| {
+        // A hook that does not run in a rollback leaves what an earlier revision has written.
+        hook.has_run && (!rolled_back || hook.runs_at(Operation::Rollback))
+    };
     let mut hooks = linter.current.hooks(id).iter();
-    let hook = hooks.find(|(hook, _)| hook.has_run);
+    let hook = hooks.find(|(hook, _)| has_run(hook));
     // Of two documents for one object the last counts.
     let object = linter.current.resources(id).last();
     let object = object.or(hook.map(|(_, object)| object));

@@ -49,6 +49,10 @@ struct Expected {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
+    /// Something that happens to a namespace after its deletion: it may have gone by then, or not.
+    InDeletion {
+        is_delete: bool,
+    },
     Delete {
         code: u16,
     },
@@ -69,7 +73,7 @@ impl Form {
         match self {
             Form::Change { least, most } => Some((least, most)),
             Form::Create { code: 200 } => Some((1, 1)),
-            Form::Create { .. } | Form::Delete { .. } => None,
+            Form::Create { .. } | Form::Delete { .. } | Form::InDeletion { .. } => None,
         }
     }
 }
@@ -154,6 +158,7 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
                 .as_ref()
                 .is_some_and(|current| !current.server_side_apply));
     let mut present: BTreeSet<ObjectId> = recorded.before.keys().cloned().collect();
+    let mut in_deletion: BTreeSet<ObjectId> = BTreeSet::new();
     let mut expected: Vec<Expected> = Vec::new();
     let mut end = End::Whole;
     for step in &expectation.plan.steps {
@@ -186,7 +191,16 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
             (Action::Prune, true) => Form::Delete { code: 200 },
             (Action::Prune, false) | (Action::Keep, _) => continue,
         };
-        if matches!(form, Form::Delete { .. }) {
+        let is_delete = matches!(form, Form::Delete { .. });
+        // The API server answers the deletion of a namespace at once, and the controller ends it later.
+        let form = match in_deletion.contains(&object) {
+            true => Form::InDeletion { is_delete },
+            false => form,
+        };
+        if is_delete && object.kind == "Namespace" {
+            in_deletion.insert(object.clone());
+        }
+        if is_delete {
             present.remove(&object);
             if object.kind == "Namespace" {
                 present.retain(|inside| inside.namespace != object.name);
@@ -325,7 +339,8 @@ fn match_requests(
     for expected in expected {
         let (least, most) = match expected.form {
             Form::Change { least, most } => (least, most),
-            Form::Delete { .. } | Form::Create { .. } => (1, 1),
+            Form::InDeletion { is_delete: false } => (0, 2),
+            Form::Delete { .. } | Form::Create { .. } | Form::InDeletion { .. } => (1, 1),
         };
         let mut found = 0;
         while found < most && rest.next_if(|request| expected.matches(request)).is_some() {
@@ -350,6 +365,9 @@ impl Expected {
         let is_delete = request.verb == Verb::Delete;
         self.object == request.object
             && match self.form {
+                Form::InDeletion {
+                    is_delete: expected,
+                } => is_delete == expected,
                 Form::Delete { code } => is_delete && request.code == code,
                 Form::Create { code } => !is_delete && request.code == code,
                 Form::Change { .. } => request.verb == Verb::Patch && request.code == 200,
@@ -369,7 +387,8 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
                 continue;
             }
             match (expectation.plan.at_end(&id), exists) {
-                (Presence::Present, false) => {
+                // It may have gone after it was changed.
+                (Presence::Present, false) if !is_deleted_namespace(recorded, &id) => {
                     return Err(format!("{} should exist at the end", show(&id)));
                 }
                 (Presence::Absent, true) => {
@@ -380,6 +399,12 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+fn is_deleted_namespace(recorded: &Recorded, id: &ObjectId) -> bool {
+    let mut requests = recorded.requests.iter();
+    id.kind == "Namespace"
+        && requests.any(|request| request.verb == Verb::Delete && request.object == *id)
 }
 
 /// The plan says what Helm does. What Kubernetes does after that is up to the findings.
@@ -404,6 +429,8 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let object = show(&self.object);
         match self.form {
+            Form::InDeletion { is_delete: true } => write!(f, "delete {object}"),
+            Form::InDeletion { is_delete: false } => write!(f, "create or change {object}"),
             Form::Delete { code } => write!(f, "delete {object} {code}"),
             Form::Create { code } => write!(f, "create {object} {code}"),
             Form::Change { .. } => write!(f, "change {object}"),

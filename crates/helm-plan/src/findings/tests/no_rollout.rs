@@ -106,3 +106,26 @@ fn changed_config_of_an_unchanged_workload_is_not_rolled_out() {
         silent,
     );
 }
+
+/// The rollback copied the hook into its record and did not run it, so the object has the content of a revision that is
+/// not looked at.
+#[test]
+fn what_a_hook_left_behind_before_a_rollback_is_not_known() {
+    let with = |value: &str, events: &str| {
+        config("a")
+            .hook(events)
+            .fields(&format!("data: {{x: {value}}}"))
+    };
+    let web = || mounts("web", "a");
+    let found = |events: &str, description: &str| {
+        let v3 = revision(3, &[&with("old", events), &web()]).ran();
+        let v3 = v3.with("/info/description", description);
+        let v4 = revision(4, &[&with("new", events), &web()]);
+        read(Operation::Upgrade, Some(&v3), &v4)
+    };
+    let silent = &["no-rollout ConfigMap a < Deployment web"][..];
+    let every = "pre-install,pre-upgrade,pre-rollback";
+    assert_found("an upgrade", &found(PRE, "Upgrade complete"), silent);
+    assert_found("a rollback", &found(PRE, "Rollback to 1"), &[]);
+    assert_found("it ran", &found(every, "Rollback to 1"), silent);
+}
