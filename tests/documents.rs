@@ -134,5 +134,5 @@ fn the_examples_have_settings_that_the_policy_takes() {
             }
         }
     }
-    assert_eq!(policies, 4);
+    assert_eq!(policies, 6);
 }

@@ -38,6 +38,8 @@ pub struct Webhook {
     pub match_conditions: Vec<MatchCondition>,
     /// Only requests in these namespaces. Empty for all. Cases that share a cluster use their own namespace.
     pub namespaces: Vec<String>,
+    /// What else must be true of the namespace.
+    pub namespace_expressions: Vec<LabelSelectorRequirement>,
 }
 
 /// A webhook that is in use until this is dropped.
@@ -122,13 +124,19 @@ impl Drop for RegisteredWebhook<'_> {
 
 impl Webhook {
     fn configuration(&self) -> MutatingWebhookConfiguration {
-        let namespaces = LabelSelectorRequirement {
+        let namespaces = (!self.namespaces.is_empty()).then(|| LabelSelectorRequirement {
             key: "kubernetes.io/metadata.name".to_owned(),
             operator: "In".to_owned(),
             values: Some(self.namespaces.clone()),
-        };
+        });
+        // Without expressions, it matches each namespace.
         let selector = LabelSelector {
-            match_expressions: Some(vec![namespaces]),
+            match_expressions: Some(
+                namespaces
+                    .into_iter()
+                    .chain(self.namespace_expressions.iter().cloned())
+                    .collect(),
+            ),
             ..LabelSelector::default()
         };
         let webhook = MutatingWebhook {
@@ -140,7 +148,7 @@ impl Webhook {
             },
             rules: Some(self.rules.clone()),
             match_conditions: Some(self.match_conditions.clone()),
-            namespace_selector: (!self.namespaces.is_empty()).then_some(selector),
+            namespace_selector: Some(selector),
             ..webhook_defaults()
         };
         MutatingWebhookConfiguration {

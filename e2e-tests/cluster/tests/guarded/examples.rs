@@ -24,6 +24,20 @@ pub(crate) fn add_to(suite: &mut Suite) {
         }
     }
     suite.case(
+        "examples/workloads-policy.yaml rolls out what changed",
+        workloads_policy,
+    );
+    for helm in HelmVersion::ALL {
+        suite.case(
+            format!("{helm}: examples/releases-policy.yaml rejects the trap and stamps nothing"),
+            move |case| releases_policy(case, helm),
+        );
+    }
+    suite.case(
+        "kubectl annotate --all records and rolls out all workloads, as docs/operations.md describes it",
+        annotate_all,
+    );
+    suite.case(
         "examples/refresh-cronjob.yaml rolls out what was edited by hand",
         refresh_cronjob,
     );
@@ -96,6 +110,44 @@ spec:
 ";
     case.cluster.apply(&case.namespace, objects)?.success()?;
     Ok(())
+}
+
+fn workloads_policy(case: &Case<'_>) -> Result<()> {
+    let _guard = Guard::of(case, &ExamplePolicy::read("workloads-policy.yaml")?)?;
+    app(case)?;
+    edit(case, "two")?;
+    send_empty_patch(case, "deployment/web")?;
+    assert_rollouts(case, "deployment/web", 2)
+}
+
+fn releases_policy(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::of(case, &ExamplePolicy::read("releases-policy.yaml")?)?;
+    let chart = example("charts/hook-trap");
+    let chart = chart.to_str().context("not UTF-8")?;
+    case.helm(helm, &["install", "yahoo", chart])?.success()?;
+    let upgrade = ["upgrade", "yahoo", chart, "--set", "hook=true"];
+    let upgrade = case.helm(helm, &upgrade)?.failure()?;
+    ensure!(upgrade.stderr.contains("hook-pruned: "), "{upgrade}");
+    let live = ["get", "deployment", "yahoo-basic-app", "-o", "json"];
+    let live = case.kubectl(&live)?.success()?.stdout;
+    ensure!(!live.contains("rollout-guard/"), "{live}");
+    Ok(())
+}
+
+/// For workloads that are older than the policy. The command of the page selects all namespaces of the cluster; this one, those of the case.
+fn annotate_all(case: &Case<'_>) -> Result<()> {
+    app(case)?;
+    let _guard = Guard::new(case, json!({}))?;
+    let refresh = || {
+        let kinds = "deployments,statefulsets,daemonsets";
+        let annotate = ["annotate", kinds, "--all", "rollout-guard/refresh-"];
+        case.kubectl(&annotate)?.success()
+    };
+    refresh()?;
+    assert_rollouts(case, "deployment/web", 1)?;
+    edit(case, "two")?;
+    refresh()?;
+    assert_rollouts(case, "deployment/web", 2)
 }
 
 fn warn_consumers(case: &Case<'_>) -> Result<()> {

@@ -1,11 +1,11 @@
-//! Which requests reach the policies of `examples/`: their rules and `matchConditions`, on a real API server.
+//! Which requests reach the policies of `examples/`: their rules, `matchConditions` and `namespaceSelector`, on a real API server.
 //!
 //! The webhook of a policy has no server here, so each request that would reach the policy fails. All requests are dry runs.
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cluster_tests::k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 use cluster_tests::{CLOSED_PORT, Case, Suite, wait_until};
 
@@ -16,25 +16,33 @@ pub(crate) fn add_to(suite: &mut Suite) {
         "examples/*-policy.yaml receive the requests that they are for, and no others",
         receive,
     );
+    suite.case(
+        "examples/*-policy.yaml leave kube-system alone",
+        leave_kube_system_alone,
+    );
 }
 
 /// A policy of the examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
     Main,
+    Workloads,
+    Releases,
     SecondLine,
     Verify,
     WarnConsumers,
 }
 
-use Policy::{Main, SecondLine, Verify, WarnConsumers};
+use Policy::{Main, Releases, SecondLine, Verify, WarnConsumers, Workloads};
 
 impl Policy {
-    const ALL: [Policy; 4] = [Main, SecondLine, Verify, WarnConsumers];
+    const ALL: [Policy; 6] = [Main, Workloads, Releases, SecondLine, Verify, WarnConsumers];
 
     fn read(self) -> Result<ExamplePolicy> {
         let mut policy = ExamplePolicy::read(match self {
             Main => "cluster-admission-policy.yaml",
+            Workloads => "workloads-policy.yaml",
+            Releases => "releases-policy.yaml",
             SecondLine => "second-line-policy.yaml",
             Verify => "verify-policy.yaml",
             WarnConsumers => "warn-consumers-policy.yaml",
@@ -86,8 +94,8 @@ const HOOK: &str = ", annotations: {helm.sh/hook: pre-upgrade}";
 const OF_RELEASE: &str = ", annotations: {meta.helm.sh/release-name: web}";
 
 const ROWS: &[Row] = &[
-    (Create, Deployment, &[Main, Verify]),
-    (Update, Deployment, &[Main, Verify]),
+    (Create, Deployment, &[Main, Workloads, Verify]),
+    (Update, Deployment, &[Main, Workloads, Verify]),
     (Delete, Deployment, &[]),
     (Create, Rollout, &[Main]),
     (Update, Rollout, &[Main]),
@@ -96,10 +104,10 @@ const ROWS: &[Row] = &[
     (Delete, Core("ConfigMap", PLAIN), &[WarnConsumers]),
     (Create, Core("ConfigMap", WITH_METADATA), &[]),
     (Create, Core("Secret", PLAIN), &[]),
-    (Create, Core("Secret", RECORD), &[Main]),
+    (Create, Core("Secret", RECORD), &[Main, Releases]),
     (Update, Core("Secret", RECORD), &[]),
     (Delete, Core("Secret", RECORD), &[]),
-    (Create, Core("ConfigMap", RECORD), &[Main]),
+    (Create, Core("ConfigMap", RECORD), &[Main, Releases]),
     (Update, Core("ConfigMap", RECORD), &[]),
     (Delete, Core("ConfigMap", RECORD), &[]),
     (Create, Core("ConfigMap", HOOK), &[SecondLine]),
@@ -215,7 +223,7 @@ spec:
             .webhook(case, CLOSED_PORT, "/validate", &ca_bundle);
         let webhook = case.cluster.register_webhook(&webhook)?;
         for ((verb, object, expected), manifest) in ROWS.iter().zip(&manifests) {
-            let received = is_received(case, *verb, manifest)?;
+            let received = is_received(case, &case.namespace, *verb, manifest)?;
             if received != expected.contains(&policy) {
                 wrong.push(format!(
                     "{policy:?}, {verb:?} {object:?}: received is {received}"
@@ -228,11 +236,44 @@ spec:
     Ok(())
 }
 
-fn is_received(case: &Case<'_>, verb: Verb, manifest: &str) -> Result<bool> {
+/// A policy that is away must not keep anyone from repairing the cluster's DNS.
+fn leave_kube_system_alone(case: &Case<'_>) -> Result<()> {
+    let ca_bundle = fs::read_to_string(case.cluster.ca_file())?;
+    for policy in Policy::ALL {
+        let mut webhook = policy
+            .read()?
+            .webhook(case, CLOSED_PORT, "/validate", &ca_bundle);
+        webhook.namespaces.push(KUBE_SYSTEM.to_owned());
+        let row = ROWS
+            .iter()
+            .find(|(.., expected)| expected.contains(&policy));
+        let (verb, object, _) = row.context("it receives nothing")?;
+        let manifest = object.manifest(&case.namespace);
+        for namespace in [KUBE_SYSTEM, &case.namespace] {
+            if *verb != Create {
+                case.cluster.apply(namespace, &manifest)?.success()?;
+            }
+        }
+        let webhook = case.cluster.register_webhook(&webhook)?;
+        let received = |namespace: &str| is_received(case, namespace, *verb, &manifest);
+        ensure!(
+            received(&case.namespace)?,
+            "{policy:?}: {verb:?} {object:?}"
+        );
+        ensure!(
+            !received(KUBE_SYSTEM)?,
+            "{policy:?} receives requests of kube-system"
+        );
+        webhook.remove()?;
+    }
+    Ok(())
+}
+
+const KUBE_SYSTEM: &str = "kube-system";
+
+fn is_received(case: &Case<'_>, namespace: &str, verb: Verb, manifest: &str) -> Result<bool> {
     let arguments = [verb.command(), "--dry-run=server"];
-    let answer = case
-        .cluster
-        .kubectl_with(&case.namespace, &arguments, manifest)?;
+    let answer = case.cluster.kubectl_with(namespace, &arguments, manifest)?;
     match answer.status.success() {
         true => Ok(false),
         // Not a condition that cannot be evaluated.

@@ -85,6 +85,7 @@ fn blocked_record(case: &Case<'_>, helm: HelmVersion, annotations: &str) -> Resu
         rules: vec![creation_of("secrets")],
         match_conditions: Vec::new(),
         namespaces: vec![case.namespace.clone()],
+        namespace_expressions: Vec::new(),
     })?;
     let mark = case.cluster.audit_mark()?;
     upgrade(case, helm, annotations, "two")?.failure()?;

@@ -90,6 +90,7 @@ fn webhook_is_used(case: &Case) -> Result<()> {
             expression: "object.metadata.name != 'exempt'".to_owned(),
         }],
         namespaces: vec![case.namespace.clone()],
+        namespace_expressions: Vec::new(),
     };
     let create = |name| case.kubectl(&["create", "configmap", name]);
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use cluster_tests::k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, RuleWithOperations,
 };
+use cluster_tests::k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 use cluster_tests::{Case, Cluster, User, Webhook, wait_until};
 use helm_plan::yaml;
 use serde::Deserialize;
@@ -22,8 +23,16 @@ pub(crate) struct ExamplePolicy {
     pub(crate) rules: Vec<RuleWithOperations>,
     #[serde(default)]
     pub(crate) match_conditions: Vec<MatchCondition>,
+    namespace_selector: NamespaceSelector,
     pub(crate) context_aware_resources: Vec<ContextAwareResource>,
     pub(crate) settings: Value,
+}
+
+/// Without `matchLabels`, which Kubewarden ignores.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NamespaceSelector {
+    match_expressions: Vec<LabelSelectorRequirement>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -83,6 +92,7 @@ impl ExamplePolicy {
             rules: self.rules.clone(),
             match_conditions: self.match_conditions.clone(),
             namespaces: vec![case.namespace.clone()],
+            namespace_expressions: self.namespace_selector.match_expressions.clone(),
         }
     }
 }
