@@ -97,8 +97,9 @@ pub struct ConfigHash {
     pub ignore: Ignore,
 
     /// The Secret that holds a key for HMAC-SHA-256. Configs are then hashed with this key, so that nobody can find
-    /// the value of a short Secret by testing guesses against its hash. Use 32 random bytes. If the key changes, the
-    /// recorded hashes are updated, and nothing rolls out. Without a key, configs are hashed by SHA-256.
+    /// the value of a short Secret by testing guesses against its hash. Use 32 random bytes; fewer than 16 are refused.
+    /// The key is bound to the namespace of the workload, so that a hash cannot be tested in another namespace. If the
+    /// key changes, the recorded hashes are updated, and nothing rolls out. Without a key, configs are hashed by SHA-256.
     pub key: Option<KeyRef>,
 
     /// Whether a client that changes or deletes a ConfigMap or Secret gets a warning for each workload in the same
