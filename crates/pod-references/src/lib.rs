@@ -5,6 +5,7 @@ pub mod extra;
 mod field;
 #[cfg(any(test, feature = "proptest"))]
 pub mod random;
+pub mod reloaders;
 
 use std::{collections::BTreeSet, fmt};
 
