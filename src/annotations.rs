@@ -24,12 +24,6 @@ pub const ALLOW_REVISION: &str = "rollout-guard/allow-revision";
 /// Shown by `kubectl rollout history`.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
-/// The opt-in annotations of Reloader and Wave, which count as `rollout-guard/enabled: "true"`.
-pub const FOREIGN_OPT_INS: [&str; 2] = [
-    "reloader.stakater.com/auto",
-    "wave.pusher.com/update-on-config-change",
-];
-
 /// Where the annotations of an object are.
 pub const OBJECT: &[&str] = &["metadata"];
 /// Where the annotations of its pod template are.

@@ -9,6 +9,7 @@
 //! Refuses: what the settings say about missing config and failed look-ups; annotations and templates
 //! of the wrong shape.
 
+pub mod choice;
 pub mod configs;
 pub mod consumers;
 pub mod digest;
@@ -28,6 +29,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use self::{
+    choice::is_chosen,
     configs::{Configs, Gap, Observed},
     memory::{Memory, Now},
     references::{ConfigId, References, references},
@@ -35,7 +37,7 @@ use self::{
     stamp::Stamp,
 };
 use crate::{
-    annotations::{self, ENABLED, FOREIGN_OPT_INS, FREEZE, OBJECT, TEMPLATE},
+    annotations::{self, FREEZE},
     cluster::Cluster,
     request::{Operation, Request},
     settings::{self, LookupFailure, Missing, Mode, Settings},
@@ -100,12 +102,17 @@ pub fn leave_alone(request: &Request, mode: Mode) -> Verdict {
 /// Judges a workload.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let subject = request.subject();
-    try_judge(request, settings, cluster).unwrap_or_else(|error| match error {
+    let verdict = try_judge(request, settings, cluster).unwrap_or_else(|error| match error {
         Error::Annotation(_) | Error::References(_) => {
             Verdict::malformed(format!("{subject}: {error}"))
         }
         Error::Configs(_) => undecided(request, settings.mode, &error),
-    })
+    });
+    choice::warnings(&request.object, settings.config_hash.workloads)
+        .into_iter()
+        .fold(verdict, |verdict, warning| {
+            verdict.warn(format!("{subject}: {warning}"))
+        })
 }
 
 fn undecided(request: &Request, mode: Mode, error: &Error) -> Verdict {
@@ -334,27 +341,6 @@ fn mutated_to(object: Value, request: &Request) -> Verdict {
         outcome,
         ..Verdict::default()
     }
-}
-
-/// Whether this policy stamps the workload. Its own annotation decides first; then the opt-ins of other
-/// tools; then its owner, which would overwrite the template; then the settings.
-fn is_chosen(workload: &Value, workloads: settings::Workloads) -> Result<bool, annotations::Error> {
-    if let Some(enabled) = annotations::flag(workload, ENABLED)? {
-        return Ok(enabled);
-    }
-    let opted_in = [OBJECT, TEMPLATE].iter().any(|place| {
-        FOREIGN_OPT_INS
-            .iter()
-            .any(|key| annotations::get(workload, place, key) == Some("true"))
-    });
-    let owners = workload
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    let controlled = owners
-        .into_iter()
-        .flatten()
-        .any(|owner| owner.get("controller") == Some(&Value::Bool(true)));
-    Ok(opted_in || (!controlled && workloads == settings::Workloads::All))
 }
 
 #[cfg(test)]

@@ -143,8 +143,7 @@ pub enum Workloads {
     /// All workloads that no controller owns.
     #[default]
     All,
-    /// Only workloads that opt in with `rollout-guard/enabled: "true"` or with the opt-in annotation of Reloader or
-    /// Wave.
+    /// Only workloads that opt in with `rollout-guard/enabled: "true"` or with annotations of Reloader or Wave.
     Annotated,
 }
 

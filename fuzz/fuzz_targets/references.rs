@@ -36,6 +36,8 @@ fuzz_target!(|data: &[u8]| {
     let Some(spec) = typed.and_then(|template| template.spec) else {
         return;
     };
+    // Without the annotations, which the typed API does not know.
+    let template = json!({"spec": template["spec"]});
     match references(&json!({"spec": {"template": template}}), &settings) {
         Ok(found) => {
             let found = found

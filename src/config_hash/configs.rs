@@ -16,6 +16,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{
+    choice,
     digest::{self, ABSENT, Digester},
     memory::{Memory, Now, Seen},
     references::{ConfigId, ConfigKind, References, Use},
@@ -165,7 +166,8 @@ impl Configs<'_> {
         };
         for (id, current_use) in used.iter().take(MAX_CONFIGS) {
             let waited_for = memory.waited_for(id);
-            let Some(content) = self.content(id, waited_for, &mut observed.oddities)? else {
+            let oddities = &mut observed.oddities;
+            let Some(content) = self.content(id, current_use, waited_for, oddities)? else {
                 continue;
             };
             let unchanged_digests = other_uses
@@ -195,6 +197,7 @@ impl Configs<'_> {
     fn content(
         &self,
         id: &ConfigId,
+        current_use: &Use,
         waited_for: bool,
         oddities: &mut Vec<Oddity>,
     ) -> Result<Option<Content>, Error> {
@@ -221,6 +224,9 @@ impl Configs<'_> {
                 object: object.to_string(),
                 source,
             }),
+        }
+        if choice::leaves_out(&found, current_use) {
+            return Ok(None);
         }
         let data = bytes(&found, id.kind).map_err(|source| Error::Data {
             object: object.to_string(),

@@ -14,11 +14,12 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Secret},
     },
 };
+use pod_references::reloaders;
 use serde_json::Value;
 
 use super::{
+    choice::{self, is_chosen},
     configs::{DataError, bytes},
-    is_chosen,
     references::{ConfigId, ConfigKind, Use, references},
 };
 use crate::{
@@ -74,6 +75,7 @@ fn try_warnings(
     let changed = changed_keys(request, config.kind)?;
     let is_deleted = request.operation == Operation::Delete;
     if annotations::get(&request.old_object, OBJECT, IGNORE) == Some("true")
+        || reloaders::is_ignored(&request.old_object)
         || changed.is_empty() && !is_deleted
     {
         return Ok(Vec::new());
@@ -84,7 +86,8 @@ fn try_warnings(
             // The request that writes the workload reports its errors.
             let is_chosen = is_chosen(&workload, settings.workloads).unwrap_or_default();
             let references = references(&workload, settings).unwrap_or_default();
-            let Some(used) = references.get(config).filter(|_| is_chosen) else {
+            let counts = |used: &&Use| is_chosen && !choice::leaves_out(&request.old_object, used);
+            let Some(used) = references.get(config).filter(counts) else {
                 continue;
             };
             if used.whole || is_deleted || !used.keys.is_disjoint(&changed) {
@@ -123,6 +126,7 @@ fn name(workload: &Value) -> &str {
 fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>, LookupError> {
     let fields = [
         "metadata.name",
+        "metadata.namespace",
         "metadata.annotations",
         "metadata.ownerReferences",
         "spec.template",
@@ -144,7 +148,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{cluster::fake::Objects, request};
+    use crate::{cluster::fake::Objects, request, settings::Workloads};
 
     fn workload(kind: &str, name: &str, annotations: Value, container: Value) -> Value {
         json!({
@@ -259,6 +263,48 @@ mod tests {
                 [""; 0]
             );
             assert!(cluster.asked.borrow().is_empty());
+        }
+    }
+
+    #[test]
+    fn annotations_of_reloader_decide_who_uses_it() {
+        let cluster = Objects::new([
+            workload(
+                "Deployment",
+                "search",
+                json!({"reloader.stakater.com/search": "true"}),
+                whole("app"),
+            ),
+            workload(
+                "Deployment",
+                "secrets",
+                json!({"secret.reloader.stakater.com/auto": "true"}),
+                whole("app"),
+            ),
+            workload(
+                "DaemonSet",
+                "listed",
+                json!({"configmap.reloader.stakater.com/reload": "app"}),
+                whole("other"),
+            ),
+        ]);
+        let settings = ConfigHash {
+            workloads: Workloads::Annotated,
+            ..ConfigHash::default()
+        };
+        for (annotation, expected) in [
+            ("example.com/nothing", &["DaemonSet listed"][..]),
+            (reloaders::MATCH, &["Deployment search", "DaemonSet listed"]),
+            (reloaders::IGNORE, &[]),
+        ] {
+            let mut request = change(json!({"mode": "dark"}), json!({}));
+            request.old_object["metadata"]["annotations"] = json!({annotation: "true"});
+            let warnings = warnings(&request, &settings, &cluster);
+            let who: Vec<_> = warnings
+                .iter()
+                .filter_map(|warning| Some(warning.split_once(" uses ")?.0))
+                .collect();
+            assert_eq!(who, expected, "{annotation}");
         }
     }
 

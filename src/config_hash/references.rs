@@ -14,11 +14,12 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use pod_references::{
-    Keys, Kind, Purpose, WrongShape,
+    Keys, Kind, Need, Purpose, WrongShape,
     extra::{self, ImpossibleName},
 };
 use serde_json::Value;
 
+use super::choice;
 use crate::settings;
 
 /// The keys that the kubelet reads from an image pull Secret, one for each type of it.
@@ -65,7 +66,7 @@ impl ConfigKind {
     }
 
     /// `None`: objects of this kind hold no config.
-    fn of(kind: Kind) -> Option<Self> {
+    pub fn of(kind: Kind) -> Option<Self> {
         match kind {
             Kind::ConfigMap => Some(Self::ConfigMap),
             Kind::Secret => Some(Self::Secret),
@@ -75,6 +76,15 @@ impl ConfigKind {
             | Kind::RuntimeClass
             | Kind::SecretProviderClass
             | Kind::StorageClass => None,
+        }
+    }
+}
+
+impl From<ConfigKind> for Kind {
+    fn from(kind: ConfigKind) -> Self {
+        match kind {
+            ConfigKind::ConfigMap => Self::ConfigMap,
+            ConfigKind::Secret => Self::Secret,
         }
     }
 }
@@ -110,11 +120,14 @@ pub struct Use {
     pub keys: BTreeSet<String>,
     /// Those of them that the pods cannot start without.
     pub required_keys: BTreeSet<String>,
+    /// It only counts if an annotation of the object marks it.
+    pub if_marked: bool,
 }
 
 impl Use {
     fn add(&mut self, keys: Keys, optional: bool) {
         self.required |= !optional;
+        self.if_marked = false;
         match keys {
             Keys::All => self.whole = true,
             Keys::Only(keys) => {
@@ -139,15 +152,7 @@ impl Use {
 pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<References, Error> {
     let template = workload.pointer("/spec/template").unwrap_or(&Value::Null);
     let mut references = References::new();
-    let mut add = |kind, name, keys, optional| {
-        references
-            .entry(ConfigId { kind, name })
-            .or_default()
-            .add(keys, optional);
-    };
-    let named = pod_references::needs(template, "spec.template")?;
-    let extra = extra::needs(workload).collect::<Result<Vec<_>, _>>()?;
-    for need in named.into_iter().chain(extra) {
+    for need in pod_references::needs(template, "spec.template")? {
         let Some(kind) = ConfigKind::of(need.kind) else {
             continue;
         };
@@ -158,7 +163,19 @@ pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<R
             }
             Purpose::ImagePull | Purpose::Start => continue,
         };
-        add(kind, need.name, keys, need.optional);
+        let id = ConfigId {
+            kind,
+            name: need.name,
+        };
+        references.entry(id).or_default().add(keys, need.optional);
+    }
+    choice::narrow(&mut references, workload, settings.workloads);
+    for need in extra::needs(workload) {
+        let Need { kind, name, .. } = need?;
+        if let Some(kind) = ConfigKind::of(kind) {
+            let id = ConfigId { kind, name };
+            references.entry(id).or_default().add(Keys::All, false);
+        }
     }
     references.retain(|id, _| match id.kind {
         ConfigKind::ConfigMap => id.name != ROOT_CA && !settings.ignore.config_map(&id.name),

@@ -5,6 +5,7 @@ mod histories;
 mod lookups;
 mod missing;
 mod properties;
+mod reloaders;
 mod stamping;
 mod verifying;
 
@@ -14,7 +15,10 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::{
-    annotations::{CHANGE_CAUSE, CONFIG_HASH, CONFIG_VERSION, CONFIGS, EXTRA_CONFIGMAPS},
+    annotations::{
+        CHANGE_CAUSE, CONFIG_HASH, CONFIG_VERSION, CONFIGS, ENABLED, EXTRA_CONFIGMAPS, OBJECT,
+        TEMPLATE,
+    },
     cluster::fake::Objects,
     config_hash::{digest::Digester, memory::Recorded},
     request,

@@ -37,10 +37,10 @@ fn optional() -> Use {
 fn only(keys: &[&str]) -> Use {
     let keys: BTreeSet<String> = keys.iter().map(|&key| key.to_owned()).collect();
     Use {
-        whole: false,
         required: true,
         keys: keys.clone(),
         required_keys: keys,
+        ..Use::default()
     }
 }
 
