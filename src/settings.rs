@@ -1,7 +1,8 @@
 //! The settings of the policy: `{}` is a complete configuration.
 //!
 //! In: the JSON of the policy's `settings`. Out: [`Settings`]. Refuses: unknown fields (naming the
-//! nearest valid one), values of another type, globs that can match no name, half a key reference.
+//! nearest valid one), values of another type, globs that can match no name, half a key reference. `null` for an object
+//! or a list is the same as leaving it out.
 //!
 //! The documentation of each setting is here and nowhere else. `cargo xtask generate` writes docs/settings.md,
 //! docs/settings.schema.json and questions-ui.yml from it; with the feature `schema`, `title` is the label of a
@@ -10,7 +11,7 @@
 mod error;
 mod reading;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use wildmatch::WildMatch;
 
@@ -48,7 +49,8 @@ pub enum Mode {
     #[default]
     Enforce,
     /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out. Helm
-    /// releases are checked as with `enforce`. This mode is for a second policy that the audit scanner uses.
+    /// releases are checked and rejected as with `enforce`, unless `releaseGuard.enabled` is `false`. This mode is for a
+    /// second policy that the audit scanner uses.
     Verify,
 }
 
@@ -100,6 +102,8 @@ pub struct ConfigHash {
     /// the value of a short Secret by testing guesses against its hash. Use 32 random bytes; fewer than 16 are refused.
     /// The key is bound to the namespace of the workload, so that a hash cannot be tested in another namespace. If the
     /// key changes, the recorded hashes are updated, and nothing rolls out. Without a key, configs are hashed by SHA-256.
+    #[serde(deserialize_with = "key")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<KeyRef>"))]
     pub key: Option<KeyRef>,
 
     /// Whether a client that changes or deletes a ConfigMap or Secret gets a warning for each workload in the same
@@ -180,7 +184,7 @@ pub struct Ignore {
     pub secrets: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRef {
@@ -195,6 +199,29 @@ pub struct KeyRef {
     /// The key within that Secret. Its bytes are used as they are, including a line break at the end.
     #[cfg_attr(feature = "schema", schemars(title = "Key", length(min = 1)))]
     pub key: String,
+}
+
+/// No key if all its fields are empty. Rancher's form sends `{}` or empty texts for fields that were filled in once and
+/// then cleared.
+fn key<'de, D: Deserializer<'de>>(key: D) -> Result<Option<KeyRef>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Fields {
+        namespace: String,
+        name: String,
+        key: String,
+    }
+    let Fields {
+        namespace,
+        name,
+        key,
+    } = Option::deserialize(key)?.unwrap_or_default();
+    let key = KeyRef {
+        namespace,
+        name,
+        key,
+    };
+    Ok((key != KeyRef::default()).then_some(key))
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -307,13 +334,9 @@ impl Settings {
             key,
         }) = &self.config_hash.key
         {
-            for (setting, value) in [
-                ("configHash.key.namespace", namespace),
-                ("configHash.key.name", name),
-                ("configHash.key.key", key),
-            ] {
+            for (field, value) in [("namespace", namespace), ("name", name), ("key", key)] {
                 if value.is_empty() {
-                    return Err(Error::Empty { setting });
+                    return Err(Error::HalfAKey { field });
                 }
             }
         }

@@ -16,12 +16,6 @@ pub enum Error {
         nearest: Option<String>,
     },
 
-    #[error("{setting}: missing field `{field}`")]
-    MissingField {
-        setting: String,
-        field: &'static str,
-    },
-
     #[error("{setting} must be {expected}, not {found}")]
     WrongType {
         setting: String,
@@ -43,8 +37,10 @@ pub enum Error {
     #[error("{setting}: {source}")]
     Glob { setting: String, source: GlobError },
 
-    #[error("{setting} is empty")]
-    Empty { setting: &'static str },
+    #[error(
+        "configHash.key.{field} is empty; set `namespace`, `name` and `key` of the key, or none of them"
+    )]
+    HalfAKey { field: &'static str },
 
     #[error(
         "releaseGuard.findings.hook-pruned: `rescue` changes hooks, which `mode: verify` never does; \
@@ -83,8 +79,6 @@ pub enum Expected {
     Boolean,
     WholeNumber,
     OneOf(&'static [&'static str]),
-    /// The type's own words.
-    Other(String),
 }
 
 impl fmt::Display for Expected {
@@ -96,7 +90,6 @@ impl fmt::Display for Expected {
             Self::Boolean => f.write_str("true or false"),
             Self::WholeNumber => f.write_str("a whole number"),
             Self::OneOf(allowed) => Choice(allowed).fmt(f),
-            Self::Other(expected) => f.write_str(expected),
         }
     }
 }
@@ -110,8 +103,6 @@ pub enum Found {
     Text,
     List,
     Object,
-    /// In the words of serde.
-    Other(String),
 }
 
 impl fmt::Display for Found {
@@ -123,7 +114,6 @@ impl fmt::Display for Found {
             Self::Text => f.write_str("a string"),
             Self::List => f.write_str("a list"),
             Self::Object => f.write_str("an object"),
-            Self::Other(found) => f.write_str(found),
         }
     }
 }

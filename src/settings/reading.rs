@@ -2,15 +2,17 @@
 //!
 //! In: a JSON value. Out: what it describes. Refuses: what the type refuses, as an [`Error`] with the place.
 //!
-//! The reader of `serde_json` says the same in the words of Rust's types (`expected u64`, `unit variant`), and reads
-//! a list as the fields of a struct in their order.
+//! The reader of `serde_json` says the same in the words of Rust's types (`expected u64`, `unit variant`), reads a list
+//! as the fields of a struct in their order, and takes `{"verify": null}` for `verify`. It refuses what people and
+//! forms mean by leaving something empty: `null` for a section or a list (`configHash:` without anything below it), and
+//! an empty text for an object that is optional.
 
 use std::fmt;
 
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor,
+        self, DeserializeOwned, IntoDeserializer, Visitor,
         value::{MapDeserializer, SeqDeserializer, StrDeserializer},
     },
     forward_to_deserialize_any,
@@ -31,7 +33,6 @@ pub(super) fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, Error> {
 #[derive(Debug)]
 enum Problem {
     UnknownField(&'static [&'static str], String),
-    MissingField(&'static str),
     WrongType(Expected, Found),
     UnknownValue(String, &'static [&'static str]),
     Custom(String),
@@ -55,7 +56,6 @@ impl Problem {
                     setting,
                 }
             }
-            Self::MissingField(field) => Error::MissingField { setting, field },
             Self::WrongType(expected, found) => Error::WrongType {
                 setting,
                 expected,
@@ -88,19 +88,8 @@ impl de::Error for Problem {
         Self::UnknownField(known, field.to_owned())
     }
 
-    fn missing_field(field: &'static str) -> Self {
-        Self::MissingField(field)
-    }
-
     fn unknown_variant(value: &str, allowed: &'static [&'static str]) -> Self {
         Self::UnknownValue(value.to_owned(), allowed)
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::WrongType(
-            Expected::Other(expected.to_string()),
-            Found::Other(found.to_string()),
-        )
     }
 }
 
@@ -176,27 +165,30 @@ impl<'de> Deserializer<'de> for Node<'de> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match self.0 {
             Value::Null => visitor.visit_none(),
+            Value::String(text) if text.is_empty() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0 {
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Node))),
-            _ => self.is_not(Expected::List),
-        }
+        let items = match self.0 {
+            Value::Null => &[],
+            Value::Array(items) => items.as_slice(),
+            _ => return self.is_not(Expected::List),
+        };
+        visitor.visit_seq(SeqDeserializer::new(items.iter().map(Node)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0 {
-            Value::Object(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), Node(value)));
-                visitor.visit_map(MapDeserializer::new(fields))
-            }
-            _ => self.is_not(Expected::Object),
-        }
+        let fields = match self.0 {
+            Value::Null => None,
+            Value::Object(fields) => Some(fields),
+            _ => return self.is_not(Expected::Object),
+        };
+        let fields = fields.into_iter().flatten();
+        visitor.visit_map(MapDeserializer::new(
+            fields.map(|(name, value)| (name.as_str(), Node(value))),
+        ))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -216,11 +208,6 @@ impl<'de> Deserializer<'de> for Node<'de> {
     ) -> Result<V::Value, Problem> {
         match self.0 {
             Value::String(value) => visitor.visit_enum(StrDeserializer::new(value)),
-            // The long form of JSON for a variant without fields: `{"hash": null}`.
-            Value::Object(fields) if fields.len() == 1 && fields.values().all(Value::is_null) => {
-                let name = fields.keys().next().map_or("", String::as_str);
-                visitor.visit_enum(StrDeserializer::new(name))
-            }
             _ => self.is_not(Expected::OneOf(variants)),
         }
     }

@@ -1,6 +1,8 @@
+use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+// `Strategy` is also the name of a trait of proptest.
+use super::{Ignore, KeyRef, Settings, Value};
 
 #[test]
 fn nothing_is_a_complete_configuration() {
@@ -64,53 +66,185 @@ fn unknown_values_are_refused_with_the_allowed_ones() {
     );
 }
 
+/// Each setting with its type, in the words of an error; those of `releaseGuard.findings` are left out.
+const TYPES: [(&str, &str); 23] = [
+    ("mode", "`enforce` or `verify`"),
+    ("lookupFailure", "`reject` or `warn`"),
+    ("configHash", "an object"),
+    ("configHash.enabled", "true or false"),
+    ("configHash.strategy", "`hash` or `version`"),
+    ("configHash.workloads", "`all` or `annotated`"),
+    ("configHash.missing", "`ignore`, `warn` or `reject`"),
+    ("configHash.changeCause", "true or false"),
+    ("configHash.imagePullSecrets", "true or false"),
+    ("configHash.ignore", "an object"),
+    ("configHash.ignore.configMaps", "a list"),
+    ("configHash.ignore.secrets", "a list"),
+    ("configHash.key", "an object"),
+    ("configHash.key.namespace", "a string"),
+    ("configHash.key.name", "a string"),
+    ("configHash.key.key", "a string"),
+    ("configHash.warnConsumers", "true or false"),
+    ("releaseGuard", "an object"),
+    ("releaseGuard.enabled", "true or false"),
+    ("releaseGuard.hookRequests", "true or false"),
+    ("releaseGuard.bypass", "true or false"),
+    ("releaseGuard.maxRecordBytes", "a whole number"),
+    ("releaseGuard.findings", "an object"),
+];
+
+/// Each setting with its type, and the level of each finding.
+fn types() -> Vec<(String, String)> {
+    let levels = helm_plan::findings::LINTS.iter().map(|lint| {
+        let levels = match lint.name {
+            "hook-pruned" => "`reject`, `rescue`, `warn` or `ignore`",
+            _ => "`reject`, `warn` or `ignore`",
+        };
+        (format!("releaseGuard.findings.{lint}"), levels.to_owned())
+    });
+    let types = TYPES.map(|(setting, kind)| (setting.to_owned(), kind.to_owned()));
+    types.into_iter().chain(levels).collect()
+}
+
+/// Settings with this value at this path.
+fn at(setting: &str, value: Value) -> Value {
+    let fields = setting.rsplit('.');
+    fields.fold(value, |value, field| json!({field: value}))
+}
+
 #[test]
-fn values_of_another_type_are_refused_without_names_of_rust() {
-    assert_refused(
-        json!({"configHash": {"enabled": "yes"}}),
-        "configHash.enabled must be true or false, not a string",
-    );
-    assert_refused(
-        json!({"configHash": {"enabled": null}}),
-        "configHash.enabled must be true or false, not null",
-    );
-    assert_refused(
-        json!({"mode": true}),
-        "mode must be `enforce` or `verify`, not true",
-    );
-    assert_refused(
-        json!({"releaseGuard": {"findings": {"no-rollout": ["warn"]}}}),
-        "releaseGuard.findings.no-rollout must be `reject`, `warn` or `ignore`, not a list",
-    );
-    for number in ["-1", "1.5", "1e+300"] {
+fn the_table_has_every_setting() {
+    fn collect(prefix: &str, settings: &Value, found: &mut Vec<String>) {
+        for (name, value) in settings.as_object().into_iter().flatten() {
+            let path = format!("{prefix}{name}");
+            collect(&format!("{path}."), value, found);
+            found.push(path);
+        }
+    }
+    let mut written = serde_json::to_value(Settings::default()).unwrap();
+    written["configHash"]["key"] = serde_json::to_value(KeyRef::default()).unwrap();
+    let mut expected = Vec::new();
+    collect("", &written, &mut expected);
+    let mut found: Vec<_> = types().into_iter().map(|(setting, _)| setting).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn values_of_another_type_are_refused_in_plain_words() {
+    let others = [
+        (json!(null), "null"),
+        (json!(true), "true"),
+        (json!(7), "7"),
+        (json!(-1.5), "-1.5"),
+        (json!("text"), "a string"),
+        (json!(["text"]), "a list"),
+        // The long form of an enumeration in Rust, which nobody means.
+        (json!({"verify": null}), "an object"),
+        (json!({"reject": null}), "an object"),
+    ];
+    for (setting, expected) in types() {
+        for (value, found) in &others {
+            let fits = match expected.as_str() {
+                "an object" => value.is_object() || value.is_null(),
+                "a list" => value.is_array() || value.is_null(),
+                "a string" => value.is_string(),
+                "true or false" => value.is_boolean(),
+                "a whole number" => value.is_u64(),
+                // Another text is an unknown value.
+                _ => value.is_string(),
+            };
+            if !fits {
+                assert_refused(
+                    at(&setting, value.clone()),
+                    &format!("{setting} must be {expected}, not {found}"),
+                );
+            }
+        }
+    }
+    for number in ["-1", "1.0", "1e+300", "18446744073709551616"] {
+        let number: Value = serde_json::from_str(number).unwrap();
         assert_refused(
-            serde_json::from_str(&format!(
-                r#"{{"releaseGuard": {{"maxRecordBytes": {number}}}}}"#
-            ))
-            .unwrap(),
+            at("releaseGuard.maxRecordBytes", number.clone()),
             &format!("releaseGuard.maxRecordBytes must be a whole number, not {number}"),
         );
     }
-    assert_refused(
-        json!({"configHash": {"ignore": {"secrets": "db"}}}),
-        "configHash.ignore.secrets must be a list, not a string",
-    );
     assert_refused(
         json!({"configHash": {"ignore": {"secrets": ["db", {"name": "cache"}]}}}),
         "configHash.ignore.secrets[1] must be a string, not an object",
     );
     assert_refused(json!("verify"), "settings must be an object, not a string");
     assert_refused(json!([]), "settings must be an object, not a list");
-    for setting in [
-        "configHash.ignore",
-        "configHash.key",
-        "releaseGuard.findings",
+    assert_refused(json!(1), "settings must be an object, not 1");
+}
+
+/// `configHash:` with nothing below it, and what Rancher's form sends.
+#[test]
+fn what_is_left_empty_has_its_default() {
+    let empty_key = json!({"namespace": "", "name": "", "key": ""});
+    for settings in [
+        json!({"configHash": null, "releaseGuard": null}),
+        json!({"configHash": {"ignore": null}, "releaseGuard": {"findings": null}}),
+        json!({"configHash": {"ignore": {"configMaps": null, "secrets": null}}}),
+        json!({"configHash": {"ignore": {}}, "releaseGuard": {"findings": {}}}),
+        json!({"configHash": {"key": null}}),
+        json!({"configHash": {"key": ""}}),
+        json!({"configHash": {"key": {}}}),
+        json!({"configHash": {"key": {"name": ""}}}),
+        json!({"configHash": {"key": empty_key}}),
     ] {
-        let (group, field) = setting.split_once('.').unwrap();
-        assert_refused(
-            json!({group: {field: ["kubewarden", "hash-key", "key"]}}),
-            &format!("{setting} must be an object, not a list"),
+        assert_eq!(
+            Settings::parse(&settings).unwrap(),
+            Settings::default(),
+            "{settings}"
         );
+        assert_eq!(
+            Settings::read(&settings).unwrap(),
+            Settings::default(),
+            "{settings}"
+        );
+    }
+}
+
+fn any_settings() -> impl Strategy<Value = Value> {
+    let names: Vec<_> = types()
+        .iter()
+        .filter_map(|(setting, _)| setting.split('.').next_back().map(str::to_owned))
+        .chain(["verify", "reject", "warn", "hash", "nme", ""].map(str::to_owned))
+        .collect();
+    let name = proptest::sample::select(names);
+    let single = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        name.clone().prop_map(Value::from),
+    ];
+    single.prop_recursive(4, 48, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            proptest::collection::vec((name.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_error_has_words_of_rust(value in any_settings(), setting in proptest::sample::select(types())) {
+        for settings in [at(&setting.0, value.clone()), value] {
+            let Err(error) = Settings::parse(&settings) else { continue };
+            let error = error.to_string();
+            for word in [
+                "::", "struct", "enum", "variant", "tuple", "newtype", "unit", "map", "sequence", "expected", "invalid",
+                "field", "integer", "floating", "boolean", "`String`", "`u64`", "`bool`", "`Option`", "`Vec`",
+            ] {
+                prop_assert!(!error.replace("configMaps", "").contains(word), "{settings}: {error}");
+            }
+        }
     }
 }
 
@@ -137,14 +271,21 @@ fn values_that_cannot_work_are_refused() {
         json!({"configHash": {"ignore": {"configMaps": [""]}}}),
         "configHash.ignore.configMaps[0]: an empty name matches nothing",
     );
-    assert_refused(
-        json!({"configHash": {"key": {"namespace": "kubewarden", "name": "key"}}}),
-        "configHash.key: missing field `key`",
-    );
-    assert_refused(
-        json!({"configHash": {"key": {"namespace": "kubewarden", "name": "", "key": "k"}}}),
-        "configHash.key.name is empty",
-    );
+    for (key, empty) in [
+        (json!({"namespace": "kubewarden", "name": "key"}), "key"),
+        (
+            json!({"namespace": "kubewarden", "name": "", "key": "k"}),
+            "name",
+        ),
+        (json!({"namespace": "", "key": "k"}), "namespace"),
+    ] {
+        assert_refused(
+            json!({"configHash": {"key": key}}),
+            &format!(
+                "configHash.key.{empty} is empty; set `namespace`, `name` and `key` of the key, or none of them"
+            ),
+        );
+    }
     assert_refused(
         json!({"releaseGuard": {"maxRecordBytes": 0}}),
         "releaseGuard.maxRecordBytes is 0: no release could be read",
@@ -163,10 +304,10 @@ fn the_host_is_told_of_text_that_is_not_json() {
 #[test]
 fn the_reader_of_serde_json_accepts_the_same() {
     for settings in [
-        json!({"configHash": {"strategy": {"version": null}}}),
+        json!({"configHash": {"strategy": "version"}}),
         json!({"configHash": {"key": {"namespace": "kubewarden", "name": "hash-key", "key": "key"}}}),
         json!({"configHash": {"key": null, "ignore": {"secrets": ["db", "cache-*"]}}}),
-        json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": {"rescue": null}, "no-rollout": "warn"}}}),
+        json!({"releaseGuard": {"hookRequests": true, "findings": {"hook-pruned": "rescue", "no-rollout": "warn"}}}),
     ] {
         let expected: Settings = serde_json::from_value(settings.clone()).unwrap();
         assert_ne!(expected, Settings::default(), "{settings}");

@@ -41,7 +41,8 @@ pub(crate) fn of_settings() -> Value {
 }
 
 /// Joins the lines of doc comments to paragraphs, and leaves out what only Rust or only the policy's defaults
-/// would explain: number formats, and the defaults of whole objects (each field has its own).
+/// would explain: number formats, and the defaults of whole objects (each field has its own). `null` for an object or a
+/// list is the same as leaving it out.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -51,6 +52,14 @@ fn tidy(schema: &mut Value) {
             }
             if let Some(Value::String(text)) = fields.get_mut("description") {
                 *text = paragraphs(text);
+            }
+            if let Some(Value::Object(settings)) = fields.get_mut("properties") {
+                let kinds = settings
+                    .values_mut()
+                    .filter_map(|setting| setting.get_mut("type"));
+                for kind in kinds.filter(|kind| *kind == "object" || *kind == "array") {
+                    *kind = json!([kind, "null"]);
+                }
             }
             fields.values_mut().for_each(tidy);
         }

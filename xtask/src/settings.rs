@@ -72,14 +72,14 @@ fn section(page: &mut String, setting: &Setting<'_>) -> Result<()> {
             Some(minimum) => format!("Value: a whole number, at least {minimum}. "),
             None => "Value: a whole number. ".to_owned(),
         },
-        "object" if schema.get("default").is_some() || is_nullable(schema) => {
+        "object" if is_optional(schema) => {
             "Value: an object with all of its fields, or `null`. ".to_owned()
         }
         _ => String::new(),
     };
     let default = match schema.get("default") {
         Some(default) => format!("Default: `{}`.", yaml::inline(default)),
-        None if is_nullable(schema) => "Default: `null`.".to_owned(),
+        None if is_optional(schema) => "Default: `null`.".to_owned(),
         None => String::new(),
     };
     match format!("{values}{default}") {
@@ -89,9 +89,9 @@ fn section(page: &mut String, setting: &Setting<'_>) -> Result<()> {
     Ok(())
 }
 
-fn is_nullable(schema: &Value) -> bool {
-    let kinds = schema.get("type").and_then(Value::as_array);
-    kinds.is_some_and(|kinds| kinds.contains(&Value::from("null")))
+/// Whether it is an object of which all fields are set, or none.
+fn is_optional(schema: &Value) -> bool {
+    schema.get("required").is_some()
 }
 
 fn levels(page: &mut String, schema: &Value) -> Result<()> {

@@ -154,6 +154,12 @@ fn the_schema_accepts_what_the_policy_accepts() {
         (defaults, true),
         (json!({}), true),
         (json!({"mode": "verify"}), true),
+        (json!({"configHash": null, "releaseGuard": null}), true),
+        (json!({"configHash": {"key": null, "ignore": null}}), true),
+        (json!({"configHash": {"ignore": {"secrets": null}}}), true),
+        (json!({"releaseGuard": {"findings": null}}), true),
+        (json!({"configHash": {"enabled": null}}), false),
+        (json!({"mode": {"verify": null}}), false),
         (json!({"configHash": {"key": key}}), true),
         (
             json!({"configHash": {"ignore": {"secrets": ["db-*"]}}}),
@@ -195,6 +201,62 @@ fn the_schema_accepts_what_the_policy_accepts() {
         assert_eq!(validator.is_valid(&settings), is_valid, "{settings}");
         let parsed = rollout_guard::settings::Settings::parse(&settings);
         assert_eq!(parsed.is_ok(), is_valid, "{settings}");
+    }
+}
+
+/// What Rancher's form makes of the questions, as in rancher/kubewarden-ui (`components/Questions`) and rancher/dashboard
+/// (`components/Questions/Question.js`): each default is set at the path of its question. A text that was filled in and
+/// cleared again is empty.
+fn form(questions: &Value, cleared: bool, settings: &mut Value) {
+    for question in questions.as_array().into_iter().flatten() {
+        let value = match question.get("default") {
+            None if cleared => Some(&Value::String(String::new())),
+            default => default,
+        };
+        if let Some(value) = value {
+            let variable = question["variable"].as_str().unwrap();
+            let place = variable
+                .split('.')
+                .fold(&mut *settings, |place, field| &mut place[field]);
+            assert!(place.is_null(), "{variable} is asked twice");
+            *place = value.clone();
+        }
+        form(&question["subquestions"], cleared, settings);
+    }
+}
+
+/// When a policy is created, the form takes out what is empty, but not what this makes empty (rancher/kubewarden-ui,
+/// `utils/object.ts`).
+fn remove_empty(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    let is_empty = |value: &Value| [json!(null), json!(""), json!([]), json!({})].contains(value);
+    fields.retain(|_, value| !is_empty(value));
+    fields.values_mut().for_each(remove_empty);
+}
+
+#[test]
+fn the_form_of_rancher_sends_the_defaults() {
+    let questions = read(root().unwrap(), "questions-ui.yml").unwrap();
+    let questions = helm_plan::yaml::parse(&questions).unwrap();
+    let sent = |cleared| {
+        let mut settings = json!({});
+        form(&questions["questions"], cleared, &mut settings);
+        settings
+    };
+    let mut created = sent(true);
+    assert_eq!(
+        created["configHash"]["key"],
+        json!({"namespace": "", "name": "", "key": ""})
+    );
+    remove_empty(&mut created);
+    assert_eq!(created["configHash"]["key"], json!({}));
+    assert_eq!(created["configHash"]["ignore"], json!({}));
+    for settings in [sent(false), sent(true), created] {
+        let parsed = rollout_guard::settings::Settings::parse(&settings);
+        assert_eq!(
+            parsed.unwrap_or_else(|error| panic!("{error}: {settings}")),
+            rollout_guard::settings::Settings::default()
+        );
     }
 }
 
