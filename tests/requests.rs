@@ -126,6 +126,15 @@ fn a_config_change_warns_about_its_consumers_if_enabled() {
         &request,
         json!({"configHash": {"warnConsumers": true}}),
         web(),
+        "accepted, warning: rollout-guard: Deployment web uses ConfigMap app, but does not roll out: its next update only records the config, for the first time. To restart it: kubectl rollout restart -n shop deployment web",
+    );
+    let mut recorded = uses_config().pointer("/object").unwrap().clone();
+    recorded["metadata"]["annotations"] =
+        json!({"rollout-guard/configs": r#"{"ConfigMap/app":"00000000000000000000000000000000"}"#});
+    assert_answer(
+        &request,
+        json!({"configHash": {"warnConsumers": true}}),
+        Objects::new([recorded]),
         "accepted, warning: rollout-guard: Deployment web uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop deployment web -p '{}'",
     );
     assert_answer(

@@ -1,7 +1,7 @@
 //! Which workloads use a ConfigMap or Secret that is changed or deleted?
 //!
 //! In: UPDATE and DELETE of a ConfigMap or Secret. Out: a warning for each workload of its namespace
-//! that uses what changes, with the command that rolls it out. Refuses: nothing.
+//! that uses what changes: whether it will roll out, and with which command. Refuses: nothing.
 //!
 //! Admission sees a workload only when it is written, and editing a config by hand writes no workload.
 
@@ -21,9 +21,10 @@ use super::{
     choice::{self, is_chosen},
     configs::{DataError, bytes},
     references::{ConfigId, ConfigKind, Use, references},
+    stamp,
 };
 use crate::{
-    annotations::{self, FREEZE, IGNORE, OBJECT},
+    annotations::{self, ENABLED, FREEZE, IGNORE, OBJECT},
     cluster::{Cluster, LookupError},
     request::{Operation, Request},
     settings::ConfigHash,
@@ -80,41 +81,79 @@ fn try_warnings(
     {
         return Ok(Vec::new());
     }
-    let mut warnings = Vec::new();
+    // In the order of their kinds and names: the list of the host has none.
+    let mut warnings = BTreeSet::new();
     for kind in [Deployment::KIND, StatefulSet::KIND, DaemonSet::KIND] {
         for workload in list(kind, &request.namespace, cluster)? {
             // The request that writes the workload reports its errors.
-            let is_chosen = is_chosen(&workload, settings.workloads).unwrap_or_default();
+            let is_stamped = is_chosen(&workload, settings.workloads).unwrap_or_default();
             let references = references(&workload, settings).unwrap_or_default();
-            let counts = |used: &&Use| is_chosen && !choice::leaves_out(&request.old_object, used);
+            let counts = |used: &&Use| !choice::leaves_out(&request.old_object, used);
             let Some(used) = references.get(config).filter(counts) else {
                 continue;
             };
-            if used.whole || is_deleted || !used.keys.is_disjoint(&changed) {
-                let follows = consequence(request, kind, &workload, used);
-                warnings.push(format!(
+            let is_affected = used.whole || is_deleted || !used.keys.is_disjoint(&changed);
+            if is_affected && (is_stamped || is_opted_out(&workload)) {
+                let follows = consequence(request, config, kind, &workload, used);
+                warnings.insert(format!(
                     "{kind} {} uses {config}, {follows}",
                     name(&workload)
                 ));
             }
         }
     }
-    Ok(warnings)
+    Ok(warnings.into_iter().collect())
+}
+
+fn is_opted_out(workload: &Value) -> bool {
+    annotations::get(workload, OBJECT, ENABLED) == Some("false")
 }
 
 /// What the change means for one workload that uses the config.
-fn consequence(request: &Request, kind: &str, workload: &Value, used: &Use) -> String {
+fn consequence(
+    request: &Request,
+    config: &ConfigId,
+    kind: &str,
+    workload: &Value,
+    used: &Use,
+) -> String {
     if request.operation == Operation::Delete && used.required {
         return "and its pods cannot start without it".to_owned();
     }
+    if is_opted_out(workload) {
+        return format!("but does not roll out: it is opted out ({ENABLED}: \"false\")");
+    }
+    let command = |verb, arguments| {
+        let (namespace, kind) = (&request.namespace, kind.to_ascii_lowercase());
+        format!(
+            "kubectl {verb} -n {namespace} {kind} {}{arguments}",
+            name(workload)
+        )
+    };
+    let recorded = stamp::recorded_on(workload).unwrap_or_default();
+    if !recorded.contains_key(&config.key()) {
+        return format!(
+            "but does not roll out: its next update only records the config, for the first time. To restart it: {}",
+            command("rollout restart", "")
+        );
+    }
     if annotations::get(workload, OBJECT, FREEZE) == Some("true") {
-        return format!("and is frozen ({FREEZE})");
+        return format!("but is held back until {FREEZE} is removed");
+    }
+    let text = |path| workload.pointer(path).and_then(Value::as_str);
+    if text("/spec/updateStrategy/type") == Some("OnDelete") {
+        return "and its pod template changes at its next update, but its pods restart only when they are deleted \
+                (updateStrategy OnDelete)"
+            .to_owned();
+    }
+    if workload.pointer("/spec/paused").and_then(Value::as_bool) == Some(true) {
+        return "and its pod template changes at its next update, but its pods restart only when it is resumed \
+                (spec.paused)"
+            .to_owned();
     }
     format!(
-        "and rolls out at its next update: kubectl patch -n {} {} {} -p '{{}}'",
-        request.namespace,
-        kind.to_ascii_lowercase(),
-        name(workload)
+        "and rolls out at its next update: {}",
+        command("patch", " -p '{}'")
     )
 }
 
@@ -129,7 +168,9 @@ fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>
         "metadata.namespace",
         "metadata.annotations",
         "metadata.ownerReferences",
+        "spec.paused",
         "spec.template",
+        "spec.updateStrategy",
     ];
     cluster.list(Deployment::API_VERSION, kind, namespace, "", &fields)
 }
@@ -148,7 +189,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{cluster::fake::Objects, request, settings::Workloads};
+    use crate::{
+        annotations::CONFIGS,
+        cluster::{Host, fake::Objects},
+        request,
+        settings::Workloads,
+    };
 
     fn workload(kind: &str, name: &str, annotations: Value, container: Value) -> Value {
         json!({
@@ -156,6 +202,11 @@ mod tests {
             "metadata": {"namespace": "shop", "name": name, "annotations": annotations},
             "spec": {"template": {"spec": {"containers": [container]}}},
         })
+    }
+
+    /// The annotations of a workload for which this ConfigMap was recorded.
+    fn recorded(config: &str) -> Value {
+        json!({CONFIGS: json!({format!("ConfigMap/{config}"): "0".repeat(32)}).to_string()})
     }
 
     fn whole(config: &str) -> Value {
@@ -169,22 +220,10 @@ mod tests {
 
     fn shop() -> Objects {
         Objects::new([
-            workload("Deployment", "web", json!({}), whole("app")),
-            workload("Deployment", "other", json!({}), whole("other")),
-            workload(
-                "Deployment",
-                "off",
-                json!({"rollout-guard/enabled": "false"}),
-                whole("app"),
-            ),
-            workload(
-                "Deployment",
-                "ice",
-                json!({"rollout-guard/freeze": "true"}),
-                whole("app"),
-            ),
-            workload("StatefulSet", "db", json!({}), key("app", "mode")),
-            workload("DaemonSet", "log", json!({}), key("app", "level")),
+            workload("Deployment", "web", recorded("app"), whole("app")),
+            workload("Deployment", "other", recorded("other"), whole("other")),
+            workload("StatefulSet", "db", recorded("app"), key("app", "mode")),
+            workload("DaemonSet", "log", recorded("app"), key("app", "level")),
         ])
     }
 
@@ -221,31 +260,146 @@ mod tests {
         let web = "Deployment web uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop deployment web -p '{}'";
         let db = "StatefulSet db uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop statefulset db -p '{}'";
         let log = "DaemonSet log uses ConfigMap app, and rolls out at its next update: kubectl patch -n shop daemonset log -p '{}'";
-        let ice = "Deployment ice uses ConfigMap app, and is frozen (rollout-guard/freeze)";
         let data = json!({"mode": "dark", "level": "info"});
         assert_eq!(
             warnings(&change(
                 data.clone(),
                 json!({"mode": "light", "level": "info"})
             )),
-            [ice, web, db]
+            [web, db]
         );
         assert_eq!(
             warnings(&change(
                 data.clone(),
                 json!({"mode": "dark", "level": "info", "new": "x"})
             )),
-            [ice, web]
+            [web]
         );
         assert_eq!(warnings(&change(data.clone(), data.clone())), [""; 0]);
         assert_eq!(
             warnings(&change(data, Value::Null)),
             [
-                "Deployment ice uses ConfigMap app, and its pods cannot start without it",
+                log,
                 "Deployment web uses ConfigMap app, and its pods cannot start without it",
                 db,
-                log
             ]
+        );
+    }
+
+    /// Each warning says what the change leads to, for a workload with these annotations and this part of its `spec`.
+    #[test]
+    fn what_really_happens_is_said() {
+        let with = |annotations: Value| {
+            let mut all = recorded("app");
+            let annotations = annotations.as_object().cloned().unwrap_or_default();
+            all.as_object_mut().unwrap().extend(annotations);
+            all
+        };
+        let never_recorded = "but does not roll out: its next update only records the config, for the first time. \
+                              To restart it: kubectl rollout restart -n shop statefulset web";
+        let frozen = "but is held back until rollout-guard/freeze is removed";
+        let opted_out = "but does not roll out: it is opted out (rollout-guard/enabled: \"false\")";
+        let on_delete = "and its pod template changes at its next update, \
+                         but its pods restart only when they are deleted (updateStrategy OnDelete)";
+        let paused = "and its pod template changes at its next update, \
+                      but its pods restart only when it is resumed (spec.paused)";
+        let rolls_out =
+            "and rolls out at its next update: kubectl patch -n shop statefulset web -p '{}'";
+        let cannot_start = "and its pods cannot start without it";
+        let strategy = |strategy| json!({"updateStrategy": {"type": strategy}});
+        let none = || json!({});
+        for (annotations, spec, changed, deleted) in [
+            (with(none()), none(), rolls_out, cannot_start),
+            (
+                with(none()),
+                strategy("RollingUpdate"),
+                rolls_out,
+                cannot_start,
+            ),
+            (
+                with(none()),
+                json!({"paused": false}),
+                rolls_out,
+                cannot_start,
+            ),
+            (
+                with(json!({FREEZE: "false"})),
+                none(),
+                rolls_out,
+                cannot_start,
+            ),
+            (with(json!({FREEZE: "true"})), none(), frozen, cannot_start),
+            (
+                with(json!({ENABLED: "false"})),
+                none(),
+                opted_out,
+                cannot_start,
+            ),
+            (with(none()), strategy("OnDelete"), on_delete, cannot_start),
+            (with(none()), json!({"paused": true}), paused, cannot_start),
+            (none(), none(), never_recorded, cannot_start),
+            (recorded("other"), none(), never_recorded, cannot_start),
+            (json!({CONFIGS: "{"}), none(), never_recorded, cannot_start),
+            // Whatever holds it back: the next update only records.
+            (
+                json!({FREEZE: "true"}),
+                none(),
+                never_recorded,
+                cannot_start,
+            ),
+            (none(), strategy("OnDelete"), never_recorded, cannot_start),
+        ] {
+            let mut web = workload("StatefulSet", "web", annotations, whole("app"));
+            web["spec"]
+                .as_object_mut()
+                .unwrap()
+                .extend(spec.as_object().cloned().unwrap_or_default());
+            let cluster = Objects::new([web.clone()]);
+            for (new, expected) in [(json!({"a": "2"}), changed), (Value::Null, deleted)] {
+                assert_eq!(
+                    warnings(
+                        &change(json!({"a": "1"}), new),
+                        &ConfigHash::default(),
+                        &cluster
+                    ),
+                    [format!("StatefulSet web uses ConfigMap app, {expected}")],
+                    "{web}"
+                );
+            }
+        }
+    }
+
+    /// The host lists from a map that has no order.
+    #[test]
+    fn warnings_are_sorted_by_kind_and_name() {
+        let items = ["b", "a-b", "c", "a"].map(|name| {
+            let kind = "any";
+            workload(kind, name, recorded("app"), whole("app"))
+        });
+        let list = json!({"items": items}).to_string().into_bytes();
+        let host = Host::new(|_: &str, _: &[u8]| Ok(list.clone()));
+        let request = change(json!({"a": "1"}), json!({"a": "2"}));
+        let warned: Vec<_> = warnings(&request, &ConfigHash::default(), &host)
+            .iter()
+            .map(|warning| warning.split(" uses").next().unwrap().to_owned())
+            .collect();
+        let expected: Vec<_> = ["DaemonSet", "Deployment", "StatefulSet"]
+            .iter()
+            .flat_map(|kind| ["a", "a-b", "b", "c"].map(|name| format!("{kind} {name}")))
+            .collect();
+        assert_eq!(warned, expected);
+    }
+
+    #[test]
+    fn workloads_that_are_not_stamped_are_left_out() {
+        let owner = json!([{"controller": true, "kind": "Rollout", "name": "web"}]);
+        let mut owned = workload("Deployment", "web", recorded("app"), whole("app"));
+        owned["metadata"]["ownerReferences"] = owner;
+        let cluster = Objects::new([owned]);
+        let request = change(json!({"a": "1"}), json!({"a": "2"}));
+        assert_eq!(
+            warnings(&request, &ConfigHash::default(), &cluster),
+            [""; 0]
         );
     }
 

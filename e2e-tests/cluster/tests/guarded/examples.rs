@@ -153,13 +153,29 @@ fn annotate_all(case: &Case<'_>) -> Result<()> {
 fn warn_consumers(case: &Case<'_>) -> Result<()> {
     let _guard = Guard::of(case, &ExamplePolicy::read("warn-consumers-policy.yaml")?)?;
     app(case)?;
-    let edited = edit(case, "two")?;
-    let warning = format!(
-        "Warning: rollout-guard: Deployment web uses ConfigMap app-config, and rolls out at its next update: \
-         kubectl patch -n {} deployment web -p '{{}}'",
+    let warns = |value: &str, follows: &str| {
+        let edited = edit(case, value)?;
+        let warning =
+            format!("Warning: rollout-guard: Deployment web uses ConfigMap app-config, {follows}");
+        ensure!(edited.stderr.contains(&warning), "{edited}");
+        Ok::<_, anyhow::Error>(())
+    };
+    // Here, no policy stamps workloads.
+    let never_recorded = format!(
+        "but does not roll out: its next update only records the config, for the first time. \
+         To restart it: kubectl rollout restart -n {} deployment web",
         case.namespace
     );
-    ensure!(edited.stderr.contains(&warning), "{edited}");
+    warns("one more", &never_recorded)?;
+    let record =
+        r#"rollout-guard/configs={"ConfigMap/app-config":"00000000000000000000000000000000"}"#;
+    case.kubectl(&["annotate", "deployment", "web", record])?
+        .success()?;
+    let rolls_out = format!(
+        "and rolls out at its next update: kubectl patch -n {} deployment web -p '{{}}'",
+        case.namespace
+    );
+    warns("two", &rolls_out)?;
     let unchanged = edit(case, "two")?;
     ensure!(unchanged.stderr.is_empty(), "{unchanged}");
     let deleted = case.kubectl(&["delete", "configmap", "app-config"])?;
