@@ -6,12 +6,15 @@
 
 #[cfg(any(test, feature = "fake-cluster"))]
 pub mod fake;
+mod in_time;
 
 use std::{collections::BTreeSet, fmt};
 
 use kubewarden_policy_sdk::host_capabilities::kubernetes::GetResourceRequest;
 use serde::Serialize;
 use serde_json::{Value, json};
+
+pub use self::in_time::{InTime, stopwatch};
 
 /// An object of the cluster, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +68,8 @@ pub trait Cluster {
         fields: &[&str],
     ) -> Result<Vec<Value>, LookupError>;
 
-    /// Whether a user may read objects. If nobody can tell, he may not.
-    fn may_read(&self, review: &Review<'_>) -> bool;
+    /// Whether a user may read objects. If nobody can tell, he may not. The only error is [`Cause::OutOfTime`].
+    fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError>;
 }
 
 /// May this user read the objects of a resource in a namespace?
@@ -104,6 +107,20 @@ pub enum Cause {
     /// The API server did not answer, or not as expected.
     #[error("{0}")]
     Failed(String),
+    /// The host was not asked. The text has no time in it, so that the same outcome has the same words.
+    #[error(
+        "the API server is slow, and the time for look-ups is over; \
+         raise timeoutEvalSeconds of the policy, and in its settings"
+    )]
+    OutOfTime,
+}
+
+/// `the list of Secrets in namespace shop`
+fn name_of_list(kind: &str, namespace: Option<&str>) -> String {
+    match namespace {
+        None => format!("the list of {kind}s"),
+        Some(namespace) => format!("the list of {kind}s in namespace {namespace}"),
+    }
 }
 
 /// The cluster behind policy-server. All that it knows comes from host calls of `kubewarden/kubernetes`; `F`
@@ -149,22 +166,17 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Host<F> {
             "field_selector": null,
             "field_masks": fields,
         });
-        let (operation, within) = match namespace {
-            None => ("list_resources_all", String::new()),
+        let operation = match namespace {
+            None => "list_resources_all",
             Some(namespace) => {
                 if let Value::Object(fields) = &mut request {
                     fields.insert("namespace".to_owned(), namespace.into());
                 }
-                (
-                    "list_resources_by_namespace",
-                    format!(" in namespace {namespace}"),
-                )
+                "list_resources_by_namespace"
             }
         };
-        let failed = |text: String| {
-            let list = format!("the list of {kind}s{within}");
-            lookup_error(list, api_version, kind, &text)
-        };
+        let failed =
+            |text: String| lookup_error(name_of_list(kind, namespace), api_version, kind, &text);
         let mut answer = self.call(operation, &request).map_err(failed)?;
         match answer.get_mut("items") {
             Some(Value::Array(items)) => Ok(std::mem::take(items)),
@@ -231,10 +243,10 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
         self.items(None, api_version, kind, label_selector, fields)
     }
 
-    fn may_read(&self, review: &Review<'_>) -> bool {
+    fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
         // A SubjectAccessReview needs a user.
         if review.user.is_empty() {
-            return false;
+            return Ok(false);
         }
         let request = json!({
             "subject_access_review": {
@@ -250,7 +262,7 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
             "disable_cache": false,
         });
         let answer = self.call("can_i", &request).unwrap_or_default();
-        answer.get("allowed").and_then(Value::as_bool) == Some(true)
+        Ok(answer.get("allowed").and_then(Value::as_bool) == Some(true))
     }
 }
 
@@ -409,7 +421,7 @@ mod tests {
                 group: "",
                 resource: "secrets",
                 namespace: "bank",
-            })
+            }) == Ok(true)
         };
         assert!(may("jenkins", Ok(r#"{"allowed": true}"#)));
         for answer in [
@@ -441,9 +453,9 @@ mod tests {
             namespace: "bank",
         };
         let objects = testbed::Objects::default;
-        assert!(host(objects()).may_read(&review));
+        assert_eq!(host(objects()).may_read(&review), Ok(true));
         let forbidding = objects().forbidding("secrets", "bank");
-        assert!(!host(forbidding).may_read(&review));
+        assert_eq!(host(forbidding).may_read(&review), Ok(false));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use kubewarden_policy_sdk::{
 use wapc_guest::{CallResult, register_function};
 
 use crate::{
-    cluster::{Cluster, Host},
+    cluster::{Cluster, Host, InTime},
     config_hash::consumers,
     release_guard::second_line,
     request::{Payload, Request},
@@ -52,9 +52,14 @@ pub extern "C" fn wapc_init() {
 }
 
 fn validate(payload: &[u8]) -> CallResult {
+    let elapsed = cluster::stopwatch();
     let verdict = match serde_json::from_slice(payload) {
         Ok(Payload { request, settings }) => match Settings::read(&settings) {
-            Ok(settings) => judge(&request, &settings, &Host::policy_server()),
+            Ok(settings) => {
+                let limit = settings.time_for_look_ups();
+                let cluster = InTime::new(Host::policy_server(), limit, elapsed);
+                judge(&request, &settings, &cluster)
+            }
             Err(error) => Verdict::malformed(format!("the settings cannot be read: {error}")),
         },
         Err(error) => Verdict::malformed(format!("the request cannot be read: {error}")),

@@ -11,6 +11,8 @@
 mod error;
 mod reading;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use wildmatch::WildMatch;
@@ -20,7 +22,7 @@ use helm_plan::findings::{Level, Levels, hook_pruned};
 pub use self::error::{Error, GlobError};
 
 /// Settings of the policy rollout-guard.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
@@ -32,6 +34,17 @@ pub struct Settings {
     #[cfg_attr(feature = "schema", schemars(title = "Failed look-ups"))]
     pub lookup_failure: LookupFailure,
 
+    /// How long policy-server lets this policy judge a request, in seconds: the same number as `timeoutEvalSeconds` in
+    /// the `spec` of the policy. policy-server counts whole seconds, so it may interrupt the policy a second earlier, and
+    /// its answer then says nothing about the reason. That is why no look-up begins within the last 1.1 seconds. What
+    /// could not be read by then counts as a look-up that failed: see `lookupFailure`. A live object of a release counts
+    /// as its manifest says, with a warning.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(title = "Evaluation timeout", range(min = 2, max = 30))
+    )]
+    pub timeout_eval_seconds: u64,
+
     /// How workloads are stamped, so that they roll out when their ConfigMaps or Secrets change.
     #[cfg_attr(feature = "schema", schemars(title = "Config hash"))]
     pub config_hash: ConfigHash,
@@ -39,6 +52,18 @@ pub struct Settings {
     /// How Helm releases are checked.
     #[cfg_attr(feature = "schema", schemars(title = "Release guard"))]
     pub release_guard: ReleaseGuard,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            lookup_failure: LookupFailure::default(),
+            timeout_eval_seconds: 2,
+            config_hash: ConfigHash::default(),
+            release_guard: ReleaseGuard::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -314,8 +339,21 @@ impl Settings {
         Self::parse(&serde_json::from_slice(text)?)
     }
 
+    /// How long after the beginning of an evaluation a look-up may begin. policy-server counts its limit in ticks of a
+    /// second, and the first may come at once (kubewarden-controller, `crates/policy-server/src/lib.rs`). A tenth of a
+    /// second is for the last look-up and for the answer.
+    pub fn time_for_look_ups(&self) -> Duration {
+        const RESERVED: Duration = Duration::from_millis(1100);
+        Duration::from_secs(self.timeout_eval_seconds).saturating_sub(RESERVED)
+    }
+
     /// What the types of the fields cannot tell.
     fn check(&self) -> Result<(), Error> {
+        if !(2..=30).contains(&self.timeout_eval_seconds) {
+            return Err(Error::Timeout {
+                seconds: self.timeout_eval_seconds,
+            });
+        }
         let ignore = &self.config_hash.ignore;
         for (field, globs) in [
             ("configMaps", &ignore.config_maps),

@@ -111,7 +111,7 @@ impl Cluster for Objects {
         host.list_all(api_version, kind, label_selector, fields)
     }
 
-    fn may_read(&self, review: &Review<'_>) -> bool {
+    fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
         let Review {
             user,
             groups,
@@ -123,6 +123,6 @@ impl Cluster for Objects {
         let groups = groups.join(", ");
         let question = format!("may {user} of {groups} get {resource}{dot}{group} {namespace}?");
         self.asked.borrow_mut().push(question);
-        !self.forbidden.contains(&format!("{resource} {namespace}"))
+        Ok(!self.forbidden.contains(&format!("{resource} {namespace}")))
     }
 }

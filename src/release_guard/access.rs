@@ -1,7 +1,7 @@
 //! What may be looked up for a request.
 //!
-//! In: the request, and an object that a record names. Out: whether the requesting user may read it. Refuses:
-//! nothing; a review that fails counts as a no.
+//! In: the request, and an object that a record names. Out: whether the requesting user may read it. Refuses: a review
+//! for which there is no time; one that fails counts as a no.
 //!
 //! The objects of a record can name any namespace, and whoever creates a record reads the answer. So what the
 //! user could not read himself is not looked up: no answer tells whether it exists.
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use helm_plan::manifest::ObjectId;
 
 use crate::{
-    cluster::{Cluster, Review},
+    cluster::{Cluster, LookupError, Review},
     request::Request,
 };
 
@@ -34,15 +34,15 @@ impl<'a> Access<'a> {
 
     /// Whether the object may be looked up, or what would change that. In the namespace of the request everything
     /// may: the user writes there, and learns what exists from the conflicts.
-    pub(super) fn may_look_at(&self, id: &ObjectId) -> Result<(), String> {
+    pub(super) fn may_look_at(&self, id: &ObjectId) -> Result<Result<(), String>, LookupError> {
         let ObjectId {
             group,
             kind,
             namespace,
             ..
         } = id;
-        if self.may_read(group, kind, namespace) {
-            return Ok(());
+        if self.may_read(group, kind, namespace)? {
+            return Ok(Ok(()));
         }
         let (dot, within) = (
             if group.is_empty() { "" } else { "." },
@@ -52,21 +52,26 @@ impl<'a> Access<'a> {
                 " in namespace "
             },
         );
-        Err(format!(
+        Ok(Err(format!(
             "let the user of this request get {}{dot}{group}{within}{namespace}",
             plural(kind)
-        ))
+        )))
     }
 
     /// Whether the user may read all objects of a kind in a namespace (empty for cluster-scoped kinds).
-    pub(super) fn may_read(&self, group: &str, kind: &str, namespace: &str) -> bool {
+    pub(super) fn may_read(
+        &self,
+        group: &str,
+        kind: &str,
+        namespace: &str,
+    ) -> Result<bool, LookupError> {
         if !namespace.is_empty() && namespace == self.request.namespace {
-            return true;
+            return Ok(true);
         }
         let key = format!("{group}/{kind}/{namespace}");
         let mut known = self.known.borrow_mut();
         if let Some((_, answer)) = known.iter().find(|(other, _)| *other == key) {
-            return *answer;
+            return Ok(*answer);
         }
         let answer = self.cluster.may_read(&Review {
             user: self.request.user(),
@@ -74,9 +79,9 @@ impl<'a> Access<'a> {
             group,
             resource: &plural(kind),
             namespace,
-        });
+        })?;
         known.push((key, answer));
-        answer
+        Ok(answer)
     }
 }
 
@@ -167,8 +172,8 @@ mod tests {
                 name: "a".to_owned(),
             };
             assert_eq!(
-                access.may_look_at(&id).is_ok(),
-                expected,
+                access.may_look_at(&id).map(|may| may.is_ok()),
+                Ok(expected),
                 "{id} in {namespace}"
             );
         }
@@ -207,7 +212,7 @@ mod tests {
                 "let the user of this request get secrets in namespace bank",
             ),
         ] {
-            assert_eq!(access.may_look_at(&id), Err(expected.to_owned()));
+            assert_eq!(access.may_look_at(&id), Ok(Err(expected.to_owned())));
         }
     }
 }

@@ -100,13 +100,28 @@ pub(super) fn assess<'a>(
         Current::Record(record) => (Some(Release::parse(record)?), None),
         Current::Unknown(why) => (None, Some(why)),
     };
-    let live = |api_version: &str, id: &ObjectId| match access.may_look_at(id) {
-        Ok(()) => look_at(api_version, id, cluster),
-        Err(denied) => Ok(Live::Denied(denied)),
+    let mut out_of_time = 0;
+    let live = |api_version: &str, id: &ObjectId| {
+        let seen = access.may_look_at(id).and_then(|may| match may {
+            Ok(()) => look_at(api_version, id, cluster),
+            Err(denied) => Ok(Live::Denied(denied)),
+        });
+        match seen {
+            Err(LookupError {
+                cause: Cause::OutOfTime,
+                ..
+            }) => {
+                out_of_time += 1;
+                Ok(Live::Unknown)
+            }
+            seen => seen,
+        }
     };
+    let mut assessment = helm_plan::assess(operation, current.as_ref(), release, live)?;
+    assessment.not_looked_at += out_of_time;
     Ok(Assessed {
         record,
-        assessment: helm_plan::assess(operation, current.as_ref(), release, live)?,
+        assessment,
         not_compared,
         rollback_target,
     })

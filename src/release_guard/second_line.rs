@@ -225,7 +225,7 @@ impl SecondLine<'_> {
     fn lost_by(&self, listed: &Listed<'_>, read: &mut usize) -> Result<Option<String>, Error> {
         let (guard, namespace) = (self.guard, listed.namespace);
         // Somebody who writes records into his own namespace stops nobody elsewhere.
-        if !self.access.may_read("", Secret::KIND, namespace) || self.is_stale(listed)? {
+        if !self.access.may_read("", Secret::KIND, namespace)? || self.is_stale(listed)? {
             return Ok(None);
         }
         *read += 1;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use helm_plan::{
@@ -9,7 +11,11 @@ use helm_plan::{
 };
 
 use super::*;
-use crate::{annotations::ALLOW_REVISION, cluster::fake::Objects, verdict::Outcome};
+use crate::{
+    annotations::ALLOW_REVISION,
+    cluster::{InTime, fake::Objects},
+    verdict::Outcome,
+};
 
 const PRE: &str = "pre-install,pre-upgrade";
 
@@ -447,7 +453,7 @@ fn look_ups_of_live_objects_are_bounded() {
             .iter()
             .map(|name| live("ConfigMap", name, Some("keep"))),
     );
-    let verdict = judged(record, &cluster);
+    let verdict = judged(record.clone(), &cluster);
     assert_eq!(cluster.asked.borrow().len(), 1 + 32);
     assert_eq!(
         verdict.warnings,
@@ -458,6 +464,43 @@ fn look_ups_of_live_objects_are_bounded() {
         .map(|name| format!("hook-pruned: ConfigMap {name}"))
         .collect();
     assert_audit(&verdict, &[("release-findings", &expected.join(", "))]);
+
+    // The same with a slow API server: the record and nine live objects are read in time.
+    let hurried = judge(
+        &create(record),
+        &Settings::default(),
+        &with_time_for(10, cluster),
+    );
+    assert_eq!(
+        hurried.warnings,
+        ["rollout-guard: 31 more live objects were not looked at, so their manifests decide"]
+    );
+}
+
+/// A cluster that answers so many look-ups in time.
+fn with_time_for(look_ups: u64, cluster: Objects) -> impl Cluster {
+    let asked = std::cell::Cell::new(0);
+    let elapsed = move || Duration::from_secs(asked.replace(asked.get() + 1));
+    InTime::new(cluster, Duration::from_secs(look_ups), elapsed)
+}
+
+#[test]
+fn a_record_that_is_not_read_in_time_is_a_failed_look_up() {
+    let (cluster, record) = trap();
+    let cluster = with_time_for(0, cluster);
+    let request = create(record);
+    let slow = "release record Secret shop/sh.helm.release.v1.web.v2 cannot be judged: \
+                Secret shop/sh.helm.release.v1.web.v1 cannot be read: the API server is slow, and the time for look-ups \
+                is over; raise timeoutEvalSeconds of the policy, and in its settings";
+    let verdict = judge(&request, &Settings::default(), &cluster);
+    let Outcome::Reject { code: 500, message } = &verdict.outcome else {
+        panic!("{verdict:#?}")
+    };
+    assert!(message.contains(slow), "{message}");
+    let warn = settings(json!({"lookupFailure": "warn"}));
+    let verdict = judge(&request, &warn, &cluster);
+    assert_eq!(verdict.outcome, Outcome::Accept);
+    assert_audit(&verdict, &[("release-not-judged", slow)]);
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub enum Error {
     #[error("{setting}: {reason}")]
     Invalid { setting: String, reason: String },
 
+    #[error("timeoutEvalSeconds is {seconds}: policies of Kubewarden have from 2 to 30 seconds")]
+    Timeout { seconds: u64 },
+
     #[error("{setting}: {source}")]
     Glob { setting: String, source: GlobError },
 

@@ -67,9 +67,10 @@ fn unknown_values_are_refused_with_the_allowed_ones() {
 }
 
 /// Each setting with its type, in the words of an error; those of `releaseGuard.findings` are left out.
-const TYPES: [(&str, &str); 23] = [
+const TYPES: [(&str, &str); 24] = [
     ("mode", "`enforce` or `verify`"),
     ("lookupFailure", "`reject` or `warn`"),
+    ("timeoutEvalSeconds", "a whole number"),
     ("configHash", "an object"),
     ("configHash.enabled", "true or false"),
     ("configHash.strategy", "`hash` or `version`"),
@@ -283,6 +284,14 @@ fn values_that_cannot_work_are_refused() {
             json!({"configHash": {"key": key}}),
             &format!(
                 "configHash.key.{empty} is empty; set `namespace`, `name` and `key` of the key, or none of them"
+            ),
+        );
+    }
+    for seconds in [0, 1, 31] {
+        assert_refused(
+            json!({"timeoutEvalSeconds": seconds}),
+            &format!(
+                "timeoutEvalSeconds is {seconds}: policies of Kubewarden have from 2 to 30 seconds"
             ),
         );
     }

@@ -160,6 +160,9 @@ fn the_schema_accepts_what_the_policy_accepts() {
         (json!({"releaseGuard": {"findings": null}}), true),
         (json!({"configHash": {"enabled": null}}), false),
         (json!({"mode": {"verify": null}}), false),
+        (json!({"timeoutEvalSeconds": 30}), true),
+        (json!({"timeoutEvalSeconds": 1}), false),
+        (json!({"timeoutEvalSeconds": 31}), false),
         (json!({"configHash": {"key": key}}), true),
         (
             json!({"configHash": {"ignore": {"secrets": ["db-*"]}}}),

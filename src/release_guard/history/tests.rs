@@ -209,7 +209,7 @@ fn a_record_that_has_just_been_deleted_is_a_hole() {
             objects.list_all(api_version, kind, label_selector, fields)
         }
 
-        fn may_read(&self, review: &Review<'_>) -> bool {
+        fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
             self.0.may_read(review)
         }
     }

@@ -1,9 +1,15 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use helm_plan::testing::{Docs, NAMESPACE, config, mounts, pods, revision};
 
 use super::*;
-use crate::{annotations::ALLOW_REVISION, cluster::fake::Objects, request};
+use crate::{
+    annotations::ALLOW_REVISION,
+    cluster::{InTime, fake::Objects},
+    request,
+};
 
 const PRE: &str = "pre-install,pre-upgrade";
 const SELECTOR: &str = "Secret */* [owner=helm,status in (pending-upgrade,pending-rollback)]";
@@ -470,4 +476,29 @@ fn a_list_that_fails_is_a_warning() {
             "rollout-guard: ConfigMap/a was not judged: the list of Secrets cannot be read: the API server is away"
         ]
     );
+}
+
+#[test]
+fn what_is_not_read_in_time_was_not_judged() {
+    let slow = |look_up: &str| {
+        format!(
+            "ConfigMap/a was not judged: {look_up} cannot be read: the API server is slow, and the time for look-ups is \
+             over; raise timeoutEvalSeconds of the policy, and in its settings"
+        )
+    };
+    for (look_ups, not_read) in [
+        (0, "the list of Secrets"),
+        (1, "Secret shop/sh.helm.release.v1.web.v2"),
+        (2, "Secret shop/sh.helm.release.v1.web.v3"),
+    ] {
+        let asked = std::cell::Cell::new(0);
+        let elapsed = || Duration::from_secs(asked.replace(asked.get() + 1));
+        let cluster = InTime::new(trap(), Duration::from_secs(look_ups), elapsed);
+        let verdict = judge(&deletion("a"), &Settings::default(), &cluster);
+        assert_eq!(
+            verdict,
+            Verdict::accept().warn(slow(not_read)),
+            "{look_ups}"
+        );
+    }
 }
