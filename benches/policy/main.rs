@@ -17,16 +17,21 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use kubewarden_policy_sdk::host_capabilities::kubernetes::{
+    GetResourceRequest, ListAllResourcesRequest, ListResourcesByNamespaceRequest,
+};
 use rollout_guard::{
     cluster::{Cluster, LookupError, ObjectRef, Review},
     request::Request,
     settings::Settings,
 };
 use serde_json::{Value, json};
-use testbed::{Objects, Policy};
+use testbed::{Cluster as _, HostError, Objects, Policy};
 
 use self::{
     releases::{Content, History, Upgrade},
@@ -133,22 +138,45 @@ fn module(policy: &Policy, noop: &Policy) {
 }
 
 fn workloads(policy: &Policy, noop: &Policy) {
-    const CONFIGS: [usize; 4] = [0, 1, 4, 16];
+    const CONFIGS: [usize; 5] = [0, 1, 4, 16, 30];
     let requests = CONFIGS.map(deployment);
     let evaluations = requests
         .iter()
         .map(|(request, cluster)| evaluation(policy, request, cluster));
     let nothing = evaluation(noop, &requests[2].0, &requests[2].1);
     let cases: Vec<Case<'_>> = std::iter::once(nothing).chain(evaluations).collect();
-    let [nothing, of_configs @ ..]: [f64; 5] = medians(cases.try_into().ok().unwrap(), 40);
+    let [nothing, of_configs @ ..]: [f64; 6] = medians(cases.try_into().ok().unwrap(), 40);
 
     println!("\nA DEPLOYMENT that uses ConfigMaps, and a policy that does nothing with it");
-    let mut rows =
-        vec![["does nothing", &format!("{nothing:.3}"), "1.0", "", "", ""].map(str::to_owned)];
+    println!(
+        "Last: an API server that takes 3 ms for each look-up, and the minimum, which is to wait for it"
+    );
+    let mut rows = vec![
+        [
+            "does nothing",
+            &format!("{nothing:.3}"),
+            "1.0",
+            "",
+            "",
+            "",
+            "",
+            "",
+        ]
+        .map(str::to_owned),
+    ];
     let mut before: Option<(usize, f64)> = None;
     for ((configs, ms), (request, cluster)) in CONFIGS.into_iter().zip(of_configs).zip(&requests) {
         let (calls, bytes) = host_calls(policy, request, cluster);
         let further = before.map(|(fewer, less)| (ms - less) / (configs - fewer) as f64);
+        let (slow, ratio) = match configs {
+            4 | 30 => {
+                let wait: Case<'_> = Box::new(|| (0..configs).for_each(|_| Slow::wait()));
+                let slow = evaluation_in(policy, request, Slow(Objects::new(cluster.to_vec())));
+                let [wait, slow] = medians([wait, slow], 1);
+                (format!("{slow:.1}"), against(1.2, slow / wait))
+            }
+            _ => (String::new(), String::new()),
+        };
         rows.push([
             format!("{configs} ConfigMaps"),
             format!("{ms:.3}"),
@@ -161,6 +189,8 @@ fn workloads(policy: &Policy, noop: &Policy) {
                 .unwrap_or_default(),
             calls.to_string(),
             bytes.to_string(),
+            slow,
+            ratio,
         ]);
         before = Some((configs, ms));
     }
@@ -172,9 +202,43 @@ fn workloads(policy: &Policy, noop: &Policy) {
             "ms for each more",
             "look-ups",
             "bytes looked up",
+            "ms at 3 ms a look-up",
+            "ratio",
         ],
         rows,
     );
+}
+
+/// A cluster behind a slow API server.
+struct Slow(Objects);
+
+impl Slow {
+    fn wait() {
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+impl testbed::Cluster for Slow {
+    fn get_resource(&self, request: &GetResourceRequest) -> Result<Value, HostError> {
+        Self::wait();
+        self.0.get_resource(request)
+    }
+
+    fn list_resources_by_namespace(
+        &self,
+        request: &ListResourcesByNamespaceRequest,
+    ) -> Result<Vec<Value>, HostError> {
+        Self::wait();
+        self.0.list_resources_by_namespace(request)
+    }
+
+    fn list_resources_all(
+        &self,
+        request: &ListAllResourcesRequest,
+    ) -> Result<Vec<Value>, HostError> {
+        Self::wait();
+        self.0.list_resources_all(request)
+    }
 }
 
 fn releases(policy: &Policy) {
@@ -279,7 +343,15 @@ fn peak_memory(policy: &Policy, upgrade: &Upgrade) -> usize {
 }
 
 fn evaluation<'a>(policy: &Policy, request: &'a Value, cluster: &[Value]) -> Case<'a> {
-    let (policy, cluster) = (policy.clone(), Arc::new(Objects::new(cluster.to_vec())));
+    evaluation_in(policy, request, Objects::new(cluster.to_vec()))
+}
+
+fn evaluation_in<'a>(
+    policy: &Policy,
+    request: &'a Value,
+    cluster: impl testbed::Cluster + 'static,
+) -> Case<'a> {
+    let (policy, cluster) = (policy.clone(), Arc::new(cluster));
     Box::new(move || {
         let response = policy
             .validate(request, &json!({}), cluster.clone())
