@@ -173,7 +173,7 @@ fn try_judge(
     if settings.config_hash.missing == Missing::Reject && !observed.gaps.is_empty() {
         return Ok(cannot_start(request, &observed.gaps));
     }
-    let rollout = rollout::of(request, frozen);
+    let rollout = rollout::of(&request.kind.group, object, old, frozen);
     let verdict = match settings.mode {
         Mode::Enforce => enforce(request, &rollout, &memory, &observed, &settings.config_hash)?,
         Mode::Verify => verify(request, &rollout, &memory, &observed),
@@ -209,8 +209,7 @@ fn old_object(request: &Request) -> Option<&Value> {
 }
 
 /// How a workload may have used its configs when their digests were recorded: `imagePullSecrets` may have been
-/// different. References that cannot be read count as none: the
-/// workload is stored already.
+/// different. References that cannot be read count as none: the workload is stored already.
 fn uses_when_recorded(workload: &Value, settings: &settings::ConfigHash) -> [References; 2] {
     [false, true].map(|image_pull_secrets| {
         let settings = settings::ConfigHash {

@@ -20,8 +20,9 @@ use serde_json::Value;
 use super::{
     choice::{self, is_chosen},
     configs::{DataError, bytes},
+    memory::Recorded,
     references::{ConfigId, ConfigKind, Use, references},
-    stamp,
+    rollout::{self, Rollout},
 };
 use crate::{
     annotations::{self, ENABLED, FREEZE, IGNORE, OBJECT},
@@ -130,31 +131,32 @@ fn consequence(
             name(workload)
         )
     };
-    let recorded = stamp::recorded_on(workload).unwrap_or_default();
-    if !recorded.contains_key(&config.key()) {
+    let recorded = Recorded::on(workload).unwrap_or_default();
+    if !recorded.0.contains_key(&config.key()) {
         return format!(
             "but does not roll out: its next update only records the config, for the first time. To restart it: {}",
             command("rollout restart", "")
         );
     }
-    if annotations::get(workload, OBJECT, FREEZE) == Some("true") {
-        return format!("but is held back until {FREEZE} is removed");
+    let frozen = annotations::get(workload, OBJECT, FREEZE) == Some("true");
+    let patch = command("patch", " -p '{}'");
+    match rollout::of(Deployment::GROUP, workload, None, frozen) {
+        Rollout::AtOnce => format!("and rolls out at its next update: {patch}"),
+        Rollout::Never(_) => format!("but is held back until {FREEZE} is removed"),
+        Rollout::OnDelete => {
+            "and its pod template changes at its next update, but its pods restart only when they are deleted \
+             (updateStrategy OnDelete)"
+                .to_owned()
+        }
+        Rollout::WhenResumed => {
+            "and its pod template changes at its next update, but its pods restart only when it is resumed \
+             (spec.paused)"
+                .to_owned()
+        }
+        Rollout::Partition(partition) => format!(
+            "and rolls out at its next update, but for the pods that its partition ({partition}) holds back: {patch}"
+        ),
     }
-    let text = |path| workload.pointer(path).and_then(Value::as_str);
-    if text("/spec/updateStrategy/type") == Some("OnDelete") {
-        return "and its pod template changes at its next update, but its pods restart only when they are deleted \
-                (updateStrategy OnDelete)"
-            .to_owned();
-    }
-    if workload.pointer("/spec/paused").and_then(Value::as_bool) == Some(true) {
-        return "and its pod template changes at its next update, but its pods restart only when it is resumed \
-                (spec.paused)"
-            .to_owned();
-    }
-    format!(
-        "and rolls out at its next update: {}",
-        command("patch", " -p '{}'")
-    )
 }
 
 fn name(workload: &Value) -> &str {
@@ -448,7 +450,7 @@ mod tests {
         };
         for (annotation, expected) in [
             ("example.com/nothing", &["DaemonSet listed"][..]),
-            (reloaders::MATCH, &["Deployment search", "DaemonSet listed"]),
+            (reloaders::MATCH, &["DaemonSet listed", "Deployment search"]),
             (reloaders::IGNORE, &[]),
         ] {
             let mut request = change(json!({"mode": "dark"}), json!({}));

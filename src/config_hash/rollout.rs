@@ -91,9 +91,8 @@ impl Hold {
     }
 }
 
-/// What a new stamp would do.
-pub fn of(request: &Request, frozen: bool) -> Rollout {
-    let object = &request.object;
+/// What a new stamp would do to a workload of an API group. `old`: what is stored of it, in an update.
+pub fn of(group: &str, object: &Value, old: Option<&Value>, frozen: bool) -> Rollout {
     let strategy = object.pointer("/spec/updateStrategy");
     let at = |path: &str| strategy.and_then(|strategy| strategy.pointer(path));
     let is = |path: &str, word: &str| at(path).and_then(Value::as_str) == Some(word);
@@ -107,9 +106,9 @@ pub fn of(request: &Request, frozen: bool) -> Rollout {
     let is_paused = object.pointer("/spec/paused") == Some(&Value::Bool(true))
         || at("/paused") == Some(&Value::Bool(true));
     let partition = at("/rollingUpdate/partition").or_else(|| at("/partition"));
-    match request.kind.group.as_str() {
+    match group {
         _ if frozen => Rollout::Never(Hold::Freeze),
-        "serving.knative.dev" if keeps_revision(request) => Rollout::Never(Hold::NamedRevision),
+        "serving.knative.dev" if keeps_revision(object, old) => Rollout::Never(Hold::NamedRevision),
         "apps.kruise.io" if in_place => Rollout::Never(Hold::InPlaceUpdate),
         _ if is("/type", "OnDelete") => Rollout::OnDelete,
         _ if is_paused => Rollout::WhenResumed,
@@ -124,11 +123,10 @@ pub fn of(request: &Request, frozen: bool) -> Rollout {
 }
 
 /// Whether the revision of a Knative Service has a name, and keeps it.
-fn keeps_revision(request: &Request) -> bool {
+fn keeps_revision(object: &Value, old: Option<&Value>) -> bool {
     let name = |service: &Value| service.pointer("/spec/template/metadata/name").cloned();
-    let given = name(&request.object).filter(|name| !name.is_null());
-    given.is_some()
-        && (request.operation == Operation::Create || given == name(&request.old_object))
+    let given = name(object).filter(|name| !name.is_null());
+    given.is_some() && old.is_none_or(|old| given == name(old))
 }
 
 /// The pods of a live workload, by the status that its controller writes.

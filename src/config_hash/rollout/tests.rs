@@ -3,20 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::request::Kind;
 
-fn update(group: &str, spec: Value) -> Request {
+/// Of an update that leaves the spec as it is.
+fn unchanged(group: &str, spec: &Value, frozen: bool) -> Rollout {
     let object = json!({"spec": spec});
-    Request {
-        kind: Kind {
-            group: group.to_owned(),
-            kind: "X".to_owned(),
-        },
-        operation: Operation::Update,
-        old_object: object.clone(),
-        object,
-        ..Request::default()
-    }
+    of(group, &object, Some(&object), frozen)
 }
 
 #[test]
@@ -115,10 +106,9 @@ fn what_becomes_of_the_pods() {
         ),
         ("a name in another group", "apps", named, Rollout::AtOnce),
     ] {
-        let request = update(group, spec);
-        assert_eq!(of(&request, false), expected, "{case}");
+        assert_eq!(unchanged(group, &spec, false), expected, "{case}");
         assert_eq!(
-            of(&request, true),
+            unchanged(group, &spec, true),
             Rollout::Never(Hold::Freeze),
             "{case}, frozen"
         );
@@ -127,20 +117,40 @@ fn what_becomes_of_the_pods() {
 
 #[test]
 fn a_revision_with_another_name_rolls_out() {
-    let mut request = update(
-        "serving.knative.dev",
-        json!({"template": {"metadata": {"name": "web-1"}}}),
+    let named = |name: Value| json!({"spec": {"template": {"metadata": {"name": name}}}});
+    let (first, second, unnamed) = (
+        named(json!("web-1")),
+        named(json!("web-2")),
+        named(Value::Null),
     );
-    request.object["spec"]["template"]["metadata"]["name"] = json!("web-2");
-    assert_eq!(of(&request, false), Rollout::AtOnce);
-    request.object["spec"]["template"]["metadata"]["name"] = Value::Null;
-    assert_eq!(
-        of(&request, false),
-        Rollout::AtOnce,
-        "Knative makes up a name"
-    );
-    request.old_object = request.object.clone();
-    assert_eq!(of(&request, false), Rollout::AtOnce);
+    for (case, object, old, expected) in [
+        (
+            "the same name",
+            &first,
+            Some(&first),
+            Rollout::Never(Hold::NamedRevision),
+        ),
+        ("another name", &second, Some(&first), Rollout::AtOnce),
+        (
+            "Knative makes up a name",
+            &unnamed,
+            Some(&first),
+            Rollout::AtOnce,
+        ),
+        (
+            "it did before too",
+            &unnamed,
+            Some(&unnamed),
+            Rollout::AtOnce,
+        ),
+        ("live", &first, None, Rollout::Never(Hold::NamedRevision)),
+    ] {
+        assert_eq!(
+            of("serving.knative.dev", object, old, false),
+            expected,
+            "{case}"
+        );
+    }
 }
 
 #[test]
@@ -229,8 +239,11 @@ fn the_status_tells_which_pods_are_left_behind() {
             pods(5, 3),
         ),
     ] {
-        let mut request = update("apps", json!({}));
-        request.object["status"] = status;
+        let mut request = Request {
+            operation: Operation::Update,
+            object: json!({"status": status}),
+            ..Request::default()
+        };
         assert_eq!(left_behind(&request), None, "{case}, in an update");
         request.operation = Operation::Create;
         assert_eq!(left_behind(&request), expected, "{case}");
