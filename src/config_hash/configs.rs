@@ -283,8 +283,8 @@ impl Content {
             None => ABSENT.to_owned(),
             Some(data) if missing_key(data, r#use).is_some() => return Now::NoKey,
             Some(data) => match r#use.select(data) {
-                // Pods see no difference to an object that does not exist.
-                selected if selected.is_empty() && !r#use.required => ABSENT.to_owned(),
+                // To pods that start, it is as if the object did not exist.
+                selected if selected.is_empty() => ABSENT.to_owned(),
                 selected => digester.digest(&selected),
             },
         };

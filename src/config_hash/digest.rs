@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
 use sha2::{Digest, Sha256};
 
-/// The digest of an optional config that does not exist.
+/// The digest of a config in which the pods see nothing: it is optional and does not exist, or has no key that they use.
 pub const ABSENT: &str = "absent";
 
 /// 128 bits: far beyond collision by chance, and short enough to read.
