@@ -346,12 +346,16 @@ impl Item {
     }
 
     fn pods(&self, extra: Option<&Reference>, restart_policy: &str) -> Value {
-        let (mut env, mut env_from, mut volumes) = (vec![], vec![], vec![]);
+        let (mut env, mut env_from) = (vec![], vec![]);
+        let (mut volumes, mut mounts) = (vec![], vec![]);
         let mut service_account = None;
         for (index, reference) in self.references.iter().chain(extra).enumerate() {
             let number = format!("n{index}");
             let Reference { name, optional, .. } = reference;
-            let mut volume = |source| volumes.push(with_name(source, &number));
+            let mut volume = |source| {
+                volumes.push(with_name(source, &number));
+                mounts.push(json!({"name": number, "mountPath": format!("/{number}")}));
+            };
             match (reference.kind, reference.form) {
                 (Kind::ServiceAccount, _) => service_account = Some(*name),
                 (Kind::PersistentVolumeClaim, _) => {
@@ -395,6 +399,7 @@ impl Item {
         let mut spec = json!({"restartPolicy": restart_policy});
         put_list(&mut container, "env", env);
         put_list(&mut container, "envFrom", env_from);
+        put_list(&mut container, "volumeMounts", mounts);
         put_list(&mut spec, "volumes", volumes);
         if let Some(fields) = spec.as_object_mut() {
             fields.insert("containers".to_owned(), json!([container]));
