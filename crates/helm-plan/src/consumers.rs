@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use pod_references::{Keys, Kind, Need, WrongShape, extra};
+use pod_references::{Keys, Kind, Need, Purpose, WrongShape, extra};
 use serde_json::Value;
 
 use crate::{
@@ -38,8 +38,11 @@ pub struct Consumer<'a> {
     pub hook: Option<&'a Hook>,
     /// What they need.
     pub needs: ObjectId,
-    /// The keys that the pods cannot start without. `None`: they use the object as a whole.
+    /// The keys that the pods cannot start without; none, if any content will do. `None`: they use the object
+    /// as a whole.
     pub keys: Option<BTreeSet<String>>,
+    /// Their programs do not see the content. The kubelet or a volume driver uses it to start them.
+    pub is_unseen: bool,
     /// The pods start without it.
     pub optional: bool,
     /// Its manifest no longer names the ServiceAccount, and its pods keep it.
@@ -146,6 +149,7 @@ pub(crate) fn consumers<'a>(
                 Keys::All => None,
                 Keys::Only(keys) => Some(keys),
             },
+            is_unseen: need.purpose == Purpose::Start,
             kept_by_api_server,
             is_idle,
         }));

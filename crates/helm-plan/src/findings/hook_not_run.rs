@@ -197,6 +197,7 @@ fn not_brought_back(linter: &Linter<'_>, id: &ObjectId) -> Option<Finding> {
     let changed = changed_keys(&before, &now);
     let sees_change = |consumer: &Consumer<'_>| {
         is_workload(consumer)
+            && !consumer.is_unseen
             && match &consumer.keys {
                 None => !changed.is_empty(),
                 Some(keys) => keys.iter().any(|key| changed.contains(key.as_str())),

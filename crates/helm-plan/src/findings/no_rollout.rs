@@ -103,6 +103,7 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
         let current = linter.current.resources(&object.id).first();
         consumer.when == When::Workload
             && !consumer.is_idle
+            && !consumer.is_unseen
             && object.body.pointer("/spec/template").is_some()
             && object.id.kind != "Job"
             && current.is_some_and(|current| current.body == object.body)

@@ -13,7 +13,15 @@ fn changed_config_of_an_unchanged_workload_is_not_rolled_out() {
         )
     };
     let silent = &["no-rollout ConfigMap a < Deployment web"][..];
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 12] = [
+    let login = |value: &str| secret("login").fields(&format!("data: {{x: {value}}}"));
+    let driver = || deployment("web", &volumes(&["rbd: {secretRef: {name: login}}"]));
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 13] = [
+        (
+            "Not: credentials of a volume driver, which are no config",
+            &[&login("b25l"), &driver()],
+            &[&login("dHdv"), &driver()],
+            &[],
+        ),
         (
             "all keys",
             &[&with("old"), &web()],
