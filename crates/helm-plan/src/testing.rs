@@ -88,13 +88,23 @@ pub fn pods(kind: &str, name: &str, spec: &str) -> Doc {
     ))
 }
 
-/// A pod spec that mounts these: `config_map("a")`, …
+/// A pod spec that mounts these: `configMap: {name: a}`, …
 pub fn volumes(sources: &[&str]) -> String {
-    let volumes: Vec<_> = sources
-        .iter()
-        .map(|source| format!("{{name: v, {source}}}"))
-        .collect();
-    format!("volumes: [{}]", volumes.join(", "))
+    let mounted: Vec<_> = sources.iter().map(|source| (*source, "")).collect();
+    mounted_at(&mounted)
+}
+
+/// The same, each with what its mount has besides the name: `subPath: a`.
+pub fn mounted_at(sources: &[(&str, &str)]) -> String {
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    for (number, (source, mount)) in sources.iter().enumerate() {
+        volumes.push(format!("{{name: v{number}, {source}}}"));
+        mounts.push(format!(
+            "{{name: v{number}, mountPath: /v{number}, {mount}}}"
+        ));
+    }
+    let (volumes, mounts) = (volumes.join(", "), mounts.join(", "));
+    format!("volumes: [{volumes}], initContainers: [{{name: init, volumeMounts: [{mounts}]}}]")
 }
 
 pub fn deployment(name: &str, spec: &str) -> Doc {

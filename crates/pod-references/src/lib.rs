@@ -3,6 +3,7 @@
 
 pub mod extra;
 mod field;
+mod mounts;
 #[cfg(any(test, feature = "proptest"))]
 pub mod random;
 pub mod reloaders;
@@ -11,8 +12,11 @@ use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value;
 
-use self::field::Field;
 pub use self::field::{Problem, WrongShape};
+use self::{
+    field::Field,
+    mounts::{Mounts, View},
+};
 
 /// The kinds of objects that a pod, or a claim for storage, can need by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +107,8 @@ pub struct Need {
 pub enum Keys {
     /// All of them, or the object has none.
     All,
-    /// These. The pods do not start if one is missing, unless the reference is optional.
+    /// These. The pods do not start if one is missing, unless the reference is optional. With none, the pods
+    /// need the object, whatever is in it.
     Only(BTreeSet<String>),
 }
 
@@ -112,7 +117,8 @@ pub enum Keys {
 pub enum Purpose {
     /// The program reads it, as files or environment.
     Config,
-    /// The API server, the kubelet or a volume driver uses it to start the pod.
+    /// The API server, the kubelet or a volume driver uses it to start the pod. Of a ConfigMap or Secret: the
+    /// program sees none of these keys.
     Start,
     /// Credentials of the image registry.
     ImagePull,
@@ -178,7 +184,10 @@ const BUILT_IN_PRIORITIES: [&str; 2] = ["system-node-critical", "system-cluster-
 const SECRETS_STORES: [&str; 2] = ["secrets-store.csi.k8s.io", "secrets-store-gke.csi.k8s.io"];
 
 fn collect_pod(spec: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {
-    spec.each("volumes", &mut |volume| collect_volume(volume, needs))?;
+    let mounts = Mounts::of_pod(spec)?;
+    spec.each("volumes", &mut |volume| {
+        collect_volume(volume, &mounts, needs)
+    })?;
     spec.each("initContainers", &mut |container| {
         collect_container(container, needs)
     })?;
@@ -235,25 +244,13 @@ const DRIVERS: [(&str, &str); 8] = [
     ("csi", "nodePublishSecretRef"),
 ];
 
-fn collect_volume(volume: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {
-    if let Some(source) = volume.get("configMap")? {
-        needs.push(volume_source(source, Kind::ConfigMap, "name")?);
-    }
-    if let Some(source) = volume.get("secret")? {
-        // All other sources name their Secret otherwise.
-        needs.push(volume_source(source, Kind::Secret, "secretName")?);
-    }
-    if let Some(projected) = volume.get("projected")? {
-        projected.each("sources", &mut |projection| {
-            if let Some(source) = projection.get("configMap")? {
-                needs.push(volume_source(source, Kind::ConfigMap, "name")?);
-            }
-            if let Some(source) = projection.get("secret")? {
-                needs.push(volume_source(source, Kind::Secret, "name")?);
-            }
-            Ok(())
-        })?;
-    }
+fn collect_volume(
+    volume: Field<'_>,
+    mounts: &Mounts,
+    needs: &mut Vec<Need>,
+) -> Result<(), WrongShape> {
+    // Storage is needed also where no container mounts it: the scheduler waits for all claims of a pod (its
+    // plugin VolumeBinding, podHasPVCs), and a controller makes those of ephemeral volumes.
     if let Some(claim) = volume.get("persistentVolumeClaim")? {
         let name = claim.text("claimName")?;
         needs.push(need(
@@ -267,6 +264,44 @@ fn collect_volume(volume: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongS
         && let Some(claim) = ephemeral.get("volumeClaimTemplate")?
     {
         collect_claim(claim, needs)?;
+    }
+    let name = volume.text("name")?.unwrap_or_default();
+    let view = mounts.of_volume(&name);
+    let mut when_mounted = Vec::new();
+    collect_sources(volume, &view, &mut when_mounted)?;
+    if view.is_mounted() {
+        needs.append(&mut when_mounted);
+    }
+    Ok(())
+}
+
+/// What the kubelet and the volume drivers read to set the volume up.
+fn collect_sources(
+    volume: Field<'_>,
+    view: &View<'_>,
+    needs: &mut Vec<Need>,
+) -> Result<(), WrongShape> {
+    if let Some(source) = volume.get("configMap")? {
+        collect_source(source, Kind::ConfigMap, "name", view, true, needs)?;
+    }
+    if let Some(source) = volume.get("secret")? {
+        // All other sources name their Secret otherwise.
+        collect_source(source, Kind::Secret, "secretName", view, true, needs)?;
+    }
+    if let Some(projected) = volume.get("projected")? {
+        let mut sources = 0;
+        projected.each("sources", &mut |_| {
+            sources += 1;
+            Ok(())
+        })?;
+        projected.each("sources", &mut |projection| {
+            for (field, kind) in [("configMap", Kind::ConfigMap), ("secret", Kind::Secret)] {
+                if let Some(source) = projection.get(field)? {
+                    collect_source(source, kind, "name", view, sources == 1, needs)?;
+                }
+            }
+            Ok(())
+        })?;
     }
     if let Some(csi) = volume.get("csi")?
         && let Some(driver) = csi.text("driver")?
@@ -303,22 +338,57 @@ fn collect_volume(volume: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongS
     Ok(())
 }
 
-/// The source of a volume: all keys, or those in `items`.
-fn volume_source(source: Field<'_>, kind: Kind, name: &str) -> Result<Need, WrongShape> {
-    let mut keys = BTreeSet::new();
+/// A ConfigMap or Secret whose keys are files of a volume. `is_alone`: the volume has no other source.
+///
+/// A missing key of `items` stops the pods. A file that a subPath names and that is missing does not: the
+/// kubelet makes an empty directory in its place (makeMounts in pkg/kubelet/kubelet_pods.go). No program
+/// expects that, so the key counts as required all the same.
+fn collect_source(
+    source: Field<'_>,
+    kind: Kind,
+    name_field: &str,
+    view: &View<'_>,
+    is_alone: bool,
+    needs: &mut Vec<Need>,
+) -> Result<(), WrongShape> {
+    let name = source.text(name_field)?;
+    let optional = source.flag("optional")?.unwrap_or(false);
+    let (mut seen, mut unseen) = (BTreeSet::new(), BTreeSet::new());
     source.each("items", &mut |item| {
-        keys.insert(item.required_text("key")?);
+        let key = item.required_text("key")?;
+        let path = item.text("path")?.unwrap_or_default();
+        match view.sees(&path) {
+            true => seen.insert(key),
+            false => unseen.insert(key),
+        };
         Ok(())
     })?;
-    // No items and an empty list of items both mean all keys.
-    let keys = match keys.is_empty() {
-        true => Keys::All,
-        false => Keys::Only(keys),
+    let mut add = |keys, purpose, optional| {
+        needs.push(Need {
+            optional,
+            ..need(kind, name.clone(), keys, purpose)
+        });
     };
-    Ok(Need {
-        optional: source.flag("optional")?.unwrap_or(false),
-        ..need(kind, source.text(name)?, keys, Purpose::Config)
-    })
+    // No items and an empty list of items both mean all keys.
+    if seen.is_empty() && unseen.is_empty() {
+        match view.keys() {
+            Some(keys) if !is_alone && !optional => {
+                // Which source has the file is not known here.
+                add(Keys::Only(BTreeSet::new()), Purpose::Config, false);
+                add(Keys::Only(keys), Purpose::Config, true);
+            }
+            Some(keys) => add(Keys::Only(keys), Purpose::Config, optional),
+            None => add(Keys::All, Purpose::Config, optional),
+        }
+        return Ok(());
+    }
+    if !seen.is_empty() || !optional {
+        add(Keys::Only(seen), Purpose::Config, optional);
+    }
+    if !unseen.is_empty() && !optional {
+        add(Keys::Only(unseen), Purpose::Start, false);
+    }
+    Ok(())
 }
 
 fn collect_container(container: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {

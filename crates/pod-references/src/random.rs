@@ -7,6 +7,15 @@ use serde_json::{Map, Value, json};
 pub const NAMES: [&str; 5] = ["app", "db", "flags", "kube-root-ca.crt", ""];
 /// The keys that are drawn.
 pub const KEYS: [&str; 3] = ["a", "b", ".dockerconfigjson"];
+/// Where items are in a volume.
+const PATHS: [&str; 5] = ["p", "a", "dir/p", "dir/a", "./dir//b"];
+/// What is mounted of a volume: files and directories of items, files of keys, what is nowhere, and all.
+const SUB_PATHS: [&str; 14] = [
+    "", "p", "a", "b", "dir", "dir/p", "./a", "a/", "dir//a/.", "nowhere", "p/below", "a/below",
+    "..data", ".",
+];
+/// How many volumes a pod has at most; one more is mounted.
+const VOLUMES: usize = 4;
 
 /// A pod template that the API server could send, or nearly.
 pub fn pod_template() -> impl Strategy<Value = Value> {
@@ -22,7 +31,7 @@ fn pod_spec() -> impl Strategy<Value = Value> {
         option::of(name()),
     );
     (
-        list(volume(), 4),
+        list(volume(), VOLUMES).prop_map(with_names),
         list(container(), 2),
         list(container(), 3),
         list(field("name", name()), 2),
@@ -40,6 +49,37 @@ fn pod_spec() -> impl Strategy<Value = Value> {
                 ("runtimeClassName", runtime),
             ])
         })
+}
+
+/// The volumes `v0`, `v1`, …
+fn with_names(volumes: Option<Value>) -> Option<Value> {
+    let mut volumes = volumes?;
+    for (number, volume) in volumes.as_array_mut().into_iter().flatten().enumerate() {
+        volume["name"] = volume_name(number);
+    }
+    Some(volumes)
+}
+
+fn volume_name(number: usize) -> Value {
+    format!("v{number}").into()
+}
+
+fn mount() -> impl Strategy<Value = Value> {
+    let volume = (0..=VOLUMES).prop_map(volume_name);
+    let sub_path = option::weighted(0.8, select(&SUB_PATHS[..]).prop_map(Value::from));
+    let expression = prop_oneof![
+        16 => Just(None),
+        1 => Just(Some(json!(""))),
+        1 => Just(Some(json!("$(POD)"))),
+    ];
+    (volume, sub_path, expression).prop_map(|(volume, sub_path, expression)| {
+        object([
+            ("name", Some(volume)),
+            ("mountPath", Some(json!("/x"))),
+            ("subPath", sub_path),
+            ("subPathExpr", expression),
+        ])
+    })
 }
 
 fn volume() -> impl Strategy<Value = Value> {
@@ -107,7 +147,9 @@ fn projection() -> impl Strategy<Value = Value> {
 }
 
 fn source(name_field: &'static str) -> impl Strategy<Value = Value> {
-    let items = list(key().prop_map(|key| json!({"key": key, "path": "p"})), 3);
+    let item =
+        (key(), select(&PATHS[..])).prop_map(|(key, path)| json!({"key": key, "path": path}));
+    let items = list(item, 3);
     (name(), items, optional()).prop_map(move |(name, items, optional)| {
         object([
             (name_field, Some(name)),
@@ -137,11 +179,12 @@ fn container() -> impl Strategy<Value = Value> {
             "fieldRef" => json!({"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}),
             kind => json!({"name": "X", "valueFrom": {kind: one}}),
         });
-    (list(env, 3), list(env_from, 2)).prop_map(|(env, env_from)| {
+    (list(env, 3), list(env_from, 2), list(mount(), 3)).prop_map(|(env, env_from, mounts)| {
         object([
             ("name", Some(json!("web"))),
             ("env", env),
             ("envFrom", env_from),
+            ("volumeMounts", mounts),
         ])
     })
 }

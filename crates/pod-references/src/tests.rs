@@ -1,5 +1,7 @@
 //! Every place of a pod template that names an object.
 
+mod kubelet;
+
 use serde_json::json;
 
 use super::*;
@@ -31,9 +33,20 @@ fn assert_refused(case: &str, template: Value, expected: &str) {
     assert_eq!(refused.to_string(), expected, "{case}");
 }
 
+/// A pod whose container mounts each of these volumes.
+fn mounted(mut volumes: Value) -> Value {
+    let mut mounts = Vec::new();
+    for (number, volume) in volumes.as_array_mut().unwrap().iter_mut().enumerate() {
+        let name = format!("v{number}");
+        volume["name"] = json!(name);
+        mounts.push(json!({"name": name, "mountPath": "/"}));
+    }
+    json!({"volumes": volumes, "containers": [{"volumeMounts": mounts}]})
+}
+
 #[test]
 fn volumes() {
-    let volume = |source: Value| json!({"volumes": [source]});
+    let volume = |source: Value| mounted(json!([source]));
     let items = json!([{"key": "b", "path": "b"}, {"key": "a", "path": "x/a", "mode": 256}]);
     for (case, source, expected) in [
         (
@@ -129,14 +142,338 @@ fn volumes() {
     );
     assert_needs(
         "other volumes",
-        json!({"volumes": [
-            {"name": "a", "emptyDir": {}}, {"name": "b", "hostPath": {"path": "/x"}}, {"name": "c"},
-            {"name": "d", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
-            {"name": "e", "csi": {"driver": "d", "volumeAttributes": {"secretProviderClass": "another driver's"}}},
-            {"name": "f", "csi": {"driver": "secrets-store.csi.k8s.io"}},
-        ]}),
+        mounted(json!([
+            {"emptyDir": {}}, {"hostPath": {"path": "/x"}}, {},
+            {"ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+            {"csi": {"driver": "d", "volumeAttributes": {"secretProviderClass": "another driver's"}}},
+            {"csi": {"driver": "secrets-store.csi.k8s.io"}},
+        ])),
         &[],
     );
+}
+
+#[test]
+fn only_volumes_that_a_container_mounts_are_set_up() {
+    let volumes = json!([
+        {"name": "a", "configMap": {"name": "app", "items": [{"key": "a", "path": "a"}]}},
+        {"name": "b", "secret": {"secretName": "db"}},
+        {"name": "c", "projected": {"sources": [{"secret": {"name": "tls"}}, {"configMap": {"name": "ca"}}]}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}},
+        {"name": "f", "csi": {"driver": "secrets-store.csi.k8s.io", "nodePublishSecretRef": {"name": "login"}, "volumeAttributes": {"secretProviderClass": "vault"}}},
+        {"name": "g", "rbd": {"secretRef": {"name": "ceph"}}},
+        {"name": "h", "azureFile": {"secretName": "share"}},
+        {"configMap": {"name": "nameless"}},
+        null,
+    ]);
+    let storage = [
+        "PersistentVolumeClaim data to start",
+        "StorageClass fast to start",
+    ];
+    for (case, containers) in [
+        ("no containers", json!({})),
+        (
+            "containers without mounts",
+            json!({"containers": [{}, null], "initContainers": [{"volumeMounts": []}]}),
+        ),
+        (
+            "mounts of other volumes",
+            json!({"containers": [{"volumeMounts": [{"name": "z"}, {"name": "aa"}, {"name": "A", "subPath": "a"}]}]}),
+        ),
+        (
+            "a name that would be the path of a mount",
+            json!({"containers": [{"volumeMounts": [{"name": "a/"}, {"name": "/a"}, {"name": "1/a/"}, {"name": "a/x"}]}]}),
+        ),
+        (
+            "a block device",
+            json!({"containers": [{"volumeDevices": [{"name": "d", "devicePath": "/dev/d"}]}]}),
+        ),
+        (
+            "a container of a kind that templates do not have",
+            json!({"ephemeralContainers": [{"volumeMounts": [{"name": "a"}]}]}),
+        ),
+    ] {
+        let mut spec = containers;
+        spec["volumes"] = volumes.clone();
+        assert_needs(case, spec, &storage);
+    }
+    for containers in ["containers", "initContainers"] {
+        let mounts = ["h", "f", "c", "a", "g", "b", "a"].map(|name| json!({"name": name}));
+        let (some, more) = mounts.split_at(3);
+        assert_needs(
+            containers,
+            json!({"volumes": volumes, containers: [{"volumeMounts": some}, {"volumeMounts": more}]}),
+            &[
+                r#"ConfigMap app {"a"}"#,
+                "Secret db",
+                "Secret tls",
+                "ConfigMap ca",
+                storage[0],
+                storage[1],
+                "SecretProviderClass vault to start",
+                "Secret login to start",
+                "Secret ceph to start",
+                "Secret share to start",
+            ],
+        );
+    }
+}
+
+/// A pod with one volume, which is mounted in these ways, each in a container of its own.
+fn mounted_at(source: Value, mounts: Value) -> Value {
+    let mut volume = source;
+    volume["name"] = json!("v");
+    let mounts = mounts.as_array().unwrap().iter().map(|mount| {
+        let mut mount = mount.clone();
+        mount["name"] = json!("v");
+        json!({"volumeMounts": [mount]})
+    });
+    json!({"volumes": [volume], "containers": mounts.collect::<Vec<_>>()})
+}
+
+#[test]
+fn a_sub_path_shows_one_key() {
+    let all = json!({"configMap": {"name": "app"}});
+    for (case, mounts, expected) in [
+        ("one", json!([{"subPath": "a"}]), r#"ConfigMap app {"a"}"#),
+        (
+            "two, one of them twice",
+            json!([{"subPath": "b"}, {"subPath": "a"}, {"subPath": "b"}]),
+            r#"ConfigMap app {"a", "b"}"#,
+        ),
+        (
+            "and the volume elsewhere",
+            json!([{"subPath": "a"}, {}, {"subPath": "b"}]),
+            "ConfigMap app",
+        ),
+        ("empty", json!([{"subPath": ""}]), "ConfigMap app"),
+        ("null", json!([{"subPath": null}]), "ConfigMap app"),
+        (
+            "the volume itself",
+            json!([{"subPath": "./"}]),
+            "ConfigMap app",
+        ),
+        (
+            "written otherwise",
+            json!([{"subPath": "./a"}, {"subPath": "b/"}, {"subPath": ".//c"}, {"subPath": "/d"}]),
+            r#"ConfigMap app {"a", "b", "c", "d"}"#,
+        ),
+        (
+            "below a key",
+            json!([{"subPath": "a/b/c"}]),
+            r#"ConfigMap app {"a"}"#,
+        ),
+        (
+            "the names of others are their beginnings",
+            json!([{"subPath": "a"}, {"subPath": "a-b"}, {"subPath": "a.b"}, {"subPath": "ab"}]),
+            r#"ConfigMap app {"a", "a-b", "a.b", "ab"}"#,
+        ),
+        (
+            "an expression",
+            json!([{"subPathExpr": "$(POD)"}]),
+            "ConfigMap app",
+        ),
+        (
+            "an expression beside a path",
+            json!([{"subPathExpr": "$(POD)", "subPath": "a"}]),
+            "ConfigMap app",
+        ),
+        (
+            "an empty expression",
+            json!([{"subPathExpr": "", "subPath": "a"}]),
+            r#"ConfigMap app {"a"}"#,
+        ),
+        (
+            "a key that begins with a dot",
+            json!([{"subPath": ".dockerconfigjson"}]),
+            r#"ConfigMap app {".dockerconfigjson"}"#,
+        ),
+        (
+            "the directory that the kubelet keeps the files in",
+            json!([{"subPath": "..data/a"}]),
+            "ConfigMap app",
+        ),
+        (
+            "the same, written otherwise",
+            json!([{"subPath": "./..data"}]),
+            "ConfigMap app",
+        ),
+        (
+            "what the API server refuses",
+            json!([{"subPath": "../a"}]),
+            "ConfigMap app",
+        ),
+    ] {
+        assert_needs(case, mounted_at(all.clone(), mounts), &[expected]);
+    }
+    let a = json!([{"subPath": "a"}]);
+    for (case, source, expected) in [
+        (
+            "a Secret",
+            json!({"secret": {"secretName": "db"}}),
+            r#"Secret db {"a"}"#,
+        ),
+        (
+            "an optional Secret",
+            json!({"secret": {"secretName": "db", "optional": true}}),
+            r#"Secret db {"a"} optional"#,
+        ),
+        (
+            "the only source of a projected volume",
+            json!({"projected": {"sources": [{"secret": {"name": "db"}}]}}),
+            r#"Secret db {"a"}"#,
+        ),
+        (
+            "storage, which is there as a whole",
+            json!({"persistentVolumeClaim": {"claimName": "data"}}),
+            "PersistentVolumeClaim data to start",
+        ),
+        (
+            "credentials, which no container sees",
+            json!({"azureFile": {"secretName": "share"}}),
+            "Secret share to start",
+        ),
+    ] {
+        assert_needs(case, mounted_at(source, a.clone()), &[expected]);
+    }
+}
+
+#[test]
+fn a_sub_path_shows_the_items_below_it() {
+    let items = json!([
+        {"key": "a", "path": "dir/one"}, {"key": "b", "path": "dir/two"}, {"key": "c", "path": "dir-2"},
+        {"key": "d", "path": "deep/dir/one"},
+    ]);
+    let required = json!({"configMap": {"name": "app", "items": items}});
+    let optional = json!({"secret": {"secretName": "db", "optional": true, "items": items}});
+    for (case, source, mounts, expected) in [
+        (
+            "all",
+            &required,
+            json!([{}, {"subPath": "dir"}]),
+            &[r#"ConfigMap app {"a", "b", "c", "d"}"#][..],
+        ),
+        (
+            "a directory",
+            &required,
+            json!([{"subPath": "dir"}]),
+            &[
+                r#"ConfigMap app {"a", "b"}"#,
+                r#"ConfigMap app {"c", "d"} to start"#,
+            ],
+        ),
+        (
+            "a file in a directory",
+            &required,
+            json!([{"subPath": "./dir//two/"}]),
+            &[
+                r#"ConfigMap app {"b"}"#,
+                r#"ConfigMap app {"a", "c", "d"} to start"#,
+            ],
+        ),
+        (
+            "a directory, a file in it, and the others",
+            &required,
+            json!([{"subPath": "dir"}, {"subPath": "dir/one"}, {"subPath": "deep"}, {"subPath": "dir-2"}]),
+            &[r#"ConfigMap app {"a", "b", "c", "d"}"#],
+        ),
+        (
+            "nothing: a key is not a path, nor is the beginning of one",
+            &required,
+            json!([{"subPath": "a"}, {"subPath": "di"}, {"subPath": "dir-2/below"}]),
+            &[
+                "ConfigMap app {}",
+                r#"ConfigMap app {"a", "b", "c", "d"} to start"#,
+            ],
+        ),
+        (
+            "a file of an optional one, which needs no more",
+            &optional,
+            json!([{"subPath": "dir/one"}]),
+            &[r#"Secret db {"a"} optional"#],
+        ),
+        (
+            "nothing of an optional one, which nobody needs",
+            &optional,
+            json!([{"subPath": "nowhere"}]),
+            &[],
+        ),
+    ] {
+        assert_needs(case, mounted_at(source.clone(), mounts), expected);
+    }
+    let odd = json!([
+        {"key": "a", "path": "./x//y/"}, {"key": "b"}, {"key": "c", "path": null}, {"key": "d", "path": "x/z"}, {"key": "d", "path": "x/y/d"},
+    ]);
+    assert_needs(
+        "paths of items that are written otherwise, or missing; and a key with two paths",
+        mounted_at(
+            json!({"configMap": {"name": "app", "items": odd}}),
+            json!([{"subPath": "x/y"}]),
+        ),
+        &[
+            r#"ConfigMap app {"a", "d"}"#,
+            r#"ConfigMap app {"b", "c", "d"} to start"#,
+        ],
+    );
+}
+
+#[test]
+fn the_sources_of_a_projected_volume_share_its_paths() {
+    let a = json!([{"subPath": "a"}]);
+    for (case, sources, expected) in [
+        (
+            "each may have the key",
+            json!([{"secret": {"name": "db"}}, {"configMap": {"name": "app"}}]),
+            &[
+                "Secret db {}",
+                r#"Secret db {"a"} optional"#,
+                "ConfigMap app {}",
+                r#"ConfigMap app {"a"} optional"#,
+            ][..],
+        ),
+        (
+            "it is the path of an item, and may be a key",
+            json!([{"secret": {"name": "db", "items": [{"key": "k", "path": "a"}]}}, {"configMap": {"name": "app", "optional": true}}]),
+            &[r#"Secret db {"k"}"#, r#"ConfigMap app {"a"} optional"#],
+        ),
+        (
+            "it may be a file of another kind",
+            json!([{"secret": {"name": "db"}}, {"serviceAccountToken": {"path": "a"}}]),
+            &["Secret db {}", r#"Secret db {"a"} optional"#],
+        ),
+        (
+            "it is the path of one item",
+            json!([
+                {"secret": {"name": "db", "items": [{"key": "a", "path": "b"}]}},
+                {"configMap": {"name": "app", "items": [{"key": "b", "path": "a"}]}},
+            ]),
+            &[
+                "Secret db {}",
+                r#"Secret db {"a"} to start"#,
+                r#"ConfigMap app {"b"}"#,
+            ],
+        ),
+    ] {
+        let volume = json!({"projected": {"sources": sources}});
+        assert_needs(case, mounted_at(volume, a.clone()), expected);
+    }
+}
+
+/// Each of many sources may have each of many keys.
+#[test]
+fn keys_are_known_as_far_as_there_are_not_too_many() {
+    let sources = |count: usize| json!({"projected": {"sources": vec![json!({"secret": {"name": "db", "optional": true}}); count]}});
+    let mounts = (0..100).map(|number| json!({"subPath": number.to_string()}));
+    let mounts = Value::from_iter(mounts);
+    let known = |count| {
+        let spec = mounted_at(sources(count), mounts.clone());
+        let needs = needs(&json!({"spec": spec}), "").unwrap();
+        let known = needs.iter().filter(|need| need.keys != Keys::All);
+        (needs.len(), known.count())
+    };
+    let most = mounts::MAX_KEYS / 100;
+    assert_eq!(known(most), (most, most));
+    assert_eq!(known(most + 9), (most + 9, most));
 }
 
 #[test]
@@ -164,14 +501,10 @@ fn credentials_of_volume_drivers() {
     ] {
         assert_needs(
             driver,
-            json!({"volumes": [{"name": "v", driver: source}]}),
+            mounted(json!([{driver: source}])),
             &["Secret login to start"],
         );
-        assert_needs(
-            driver,
-            json!({"volumes": [{"name": "v", driver: {"secretRef": null}}]}),
-            &[],
-        );
+        assert_needs(driver, mounted(json!([{driver: {"secretRef": null}}])), &[]);
     }
 }
 
@@ -401,10 +734,10 @@ fn needs_are_in_the_order_of_the_template_each_place_once() {
             "containers": [
                 {"envFrom": [{"secretRef": {"name": "e"}, "configMapRef": {"name": "d"}}],
                  "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "e", "key": "k"}}}]},
-                {"envFrom": [{"configMapRef": {"name": "d"}}]},
+                {"envFrom": [{"configMapRef": {"name": "d"}}], "volumeMounts": [{"name": "w"}, {"name": "v"}]},
             ],
             "initContainers": [{"envFrom": [{"configMapRef": {"name": "c"}}]}],
-            "volumes": [{"secret": {"secretName": "b"}}, {"configMap": {"name": "a"}}],
+            "volumes": [{"name": "v", "secret": {"secretName": "b"}}, {"name": "w", "configMap": {"name": "a"}}],
         }),
         &[
             "Secret b",
@@ -448,14 +781,14 @@ fn what_is_not_there_is_not_needed() {
             "null sources",
             json!({
                 "volumes": [{"configMap": null, "secret": null, "projected": null, "persistentVolumeClaim": null, "csi": null, "ephemeral": null, "azureFile": null}, {"ephemeral": {"volumeClaimTemplate": null}}, {"csi": {"driver": null}}, {"projected": {"sources": null}}, {"projected": {"sources": [null, {"secret": null}]}}],
-                "containers": [{"env": null, "envFrom": null}, {"env": [null, {"valueFrom": null}, {"valueFrom": {"configMapKeyRef": null, "secretKeyRef": null}}], "envFrom": [null, {"configMapRef": null, "secretRef": null}]}],
+                "containers": [{"env": null, "envFrom": null, "volumeMounts": null}, {"volumeMounts": [null, {"name": null, "subPath": null, "subPathExpr": null}], "env": [null, {"valueFrom": null}, {"valueFrom": {"configMapKeyRef": null, "secretKeyRef": null}}], "envFrom": [null, {"configMapRef": null, "secretRef": null}]}],
             }),
         ),
         (
             "empty names, which the API server refuses or no object has",
             json!({
                 "volumes": [{"configMap": {"name": ""}}, {"secret": {"secretName": ""}}, {"secret": {}}, {"persistentVolumeClaim": {"claimName": ""}}, {"projected": {"sources": [{"secret": {"name": null}}]}}],
-                "containers": [{"envFrom": [{"configMapRef": {}}], "env": [{"valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}],
+                "containers": [{"volumeMounts": [{}], "envFrom": [{"configMapRef": {}}], "env": [{"valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}],
                 "imagePullSecrets": [{}, {"name": ""}],
                 "serviceAccountName": "", "priorityClassName": "", "runtimeClassName": "",
             }),
@@ -524,6 +857,36 @@ fn a_wrong_shape_is_an_error_with_its_path() {
             "spec.template.spec.volumes[0].persistentVolumeClaim: expected an object, not a string",
         ),
         (
+            "a volume whose name is a number",
+            json!({"spec": {"volumes": [{"name": 1, "emptyDir": {}}]}}),
+            "spec.template.spec.volumes[0].name: expected a string, not a number",
+        ),
+        (
+            "a path of an item that is a list",
+            json!({"spec": {"volumes": [{"configMap": {"items": [{"key": "a", "path": []}]}}]}}),
+            "spec.template.spec.volumes[0].configMap.items[0].path: expected a string, not a list",
+        ),
+        (
+            "mounts as names",
+            json!({"spec": {"containers": [{"volumeMounts": ["conf"]}]}}),
+            "spec.template.spec.containers[0].volumeMounts[0]: expected an object, not a string",
+        ),
+        (
+            "a mount whose name is a number",
+            json!({"spec": {"containers": [{"volumeMounts": [{"name": 1}]}]}}),
+            "spec.template.spec.containers[0].volumeMounts[0].name: expected a string, not a number",
+        ),
+        (
+            "a subPath that is an object",
+            json!({"spec": {"initContainers": [{"volumeMounts": [{}, {"subPath": {}}]}]}}),
+            "spec.template.spec.initContainers[0].volumeMounts[1].subPath: expected a string, not an object",
+        ),
+        (
+            "a subPathExpr that is true",
+            json!({"spec": {"containers": [{"volumeMounts": [{"subPathExpr": true}]}]}}),
+            "spec.template.spec.containers[0].volumeMounts[0].subPathExpr: expected a string, not true or false",
+        ),
+        (
             "a class that is a number",
             json!({"spec": {"priorityClassName": 1}}),
             "spec.template.spec.priorityClassName: expected a string, not a number",
@@ -549,7 +912,7 @@ fn what_is_not_looked_at_may_be_anything() {
         "odd fields elsewhere",
         json!({
             "containers": [{"image": 1, "ports": "none", "env": [{"name": 5, "value": {}}], "resources": []}],
-            "volumes": [{"name": {}, "emptyDir": 1}],
+            "volumes": [{"emptyDir": 1}],
             "tolerations": "all",
             "newInKubernetes2": {"a": [1]},
         }),

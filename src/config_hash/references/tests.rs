@@ -75,6 +75,62 @@ fn uses_of_one_object_are_joined() {
 }
 
 #[test]
+fn only_what_containers_see_counts() {
+    let volumes = json!([
+        {"name": "app", "configMap": {"name": "app"}},
+        {"name": "db", "secret": {"secretName": "db", "items": [{"key": "user", "path": "user"}, {"key": "ca", "path": "tls/ca"}]}},
+    ]);
+    let mounts = |mounts: Value| {
+        let spec = json!({"volumes": volumes, "containers": [{"volumeMounts": mounts}]});
+        workload(Value::Null, spec)
+    };
+    for (case, workload, expected) in [
+        ("no mount", mounts(json!([])), &[][..]),
+        (
+            "all",
+            mounts(json!([{"name": "app"}, {"name": "db"}])),
+            &[
+                "ConfigMap app: required, all keys",
+                r#"Secret db: required, keys {"ca", "user"}, required {"ca", "user"}"#,
+            ],
+        ),
+        (
+            "one key, and one item",
+            mounts(
+                json!([{"name": "app", "subPath": "app.yaml"}, {"name": "db", "subPath": "tls"}]),
+            ),
+            &[
+                r#"ConfigMap app: required, keys {"app.yaml"}, required {"app.yaml"}"#,
+                r#"Secret db: required, keys {"ca"}, required {"ca"}"#,
+            ],
+        ),
+        (
+            "nothing of what is there",
+            mounts(json!([{"name": "db", "subPath": "nowhere"}])),
+            &["Secret db: required"],
+        ),
+    ] {
+        assert_references(case, workload, &ConfigHash::default(), expected);
+    }
+    let sources = json!([{"configMap": {"name": "app"}}, {"secret": {"name": "db"}}]);
+    assert_references(
+        "the key of one of two sources",
+        workload(
+            Value::Null,
+            json!({
+                "volumes": [{"name": "all", "projected": {"sources": sources}}],
+                "containers": [{"volumeMounts": [{"name": "all", "subPath": "app.yaml"}]}],
+            }),
+        ),
+        &ConfigHash::default(),
+        &[
+            r#"ConfigMap app: required, keys {"app.yaml"}"#,
+            r#"Secret db: required, keys {"app.yaml"}"#,
+        ],
+    );
+}
+
+#[test]
 fn references_are_ordered_by_kind_and_name() {
     let sources = json!([
         {"secretRef": {"name": "b"}}, {"configMapRef": {"name": "z"}}, {"secretRef": {"name": "a"}}, {"configMapRef": {"name": "b"}},
@@ -262,14 +318,17 @@ fn pull_secrets_count_when_set_but_only_the_keys_that_the_kubelet_reads() {
 #[test]
 fn objects_that_only_start_the_pod_are_not_config() {
     assert_references(
-        "service account, claim, classes, credentials of a driver",
+        "service account, claim, classes, credentials of a driver, an optional item that no container sees",
         workload(
             Value::Null,
             json!({
                 "serviceAccountName": "web", "priorityClassName": "urgent", "runtimeClassName": "kata",
+                "containers": [{"volumeMounts": [{"name": "v"}, {"name": "w", "subPath": "a"}, {"name": "x"}]}],
                 "volumes": [
-                    {"persistentVolumeClaim": {"claimName": "data"}}, {"rbd": {"secretRef": {"name": "ceph"}}},
-                    {"csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}},
+                    {"name": "v", "rbd": {"secretRef": {"name": "ceph"}}},
+                    {"name": "w", "configMap": {"name": "app", "optional": true, "items": [{"key": "b", "path": "b"}]}},
+                    {"persistentVolumeClaim": {"claimName": "data"}},
+                    {"name": "x", "csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}},
                     {"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}},
                 ],
             }),

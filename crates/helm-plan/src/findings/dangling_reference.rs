@@ -6,7 +6,8 @@
 //! PriorityClass, RuntimeClass, SecretProviderClass or StorageClass. Names in the annotations `rollout-guard/extra-configmaps` and
 //! `rollout-guard/extra-secrets` of a workload count too. The
 //! object is in the current revision but not in the new one, so Helm deletes it, and the pods that need it cannot start. The same is true of a
-//! single key of a ConfigMap or Secret. Optional references do not count.
+//! single key of a ConfigMap or Secret. Optional references do not count, and neither do volumes that no container mounts, except
+//! PersistentVolumeClaims.
 //!
 //! A ServiceAccount is needed even by a workload that no longer names it. The API server keeps `serviceAccountName` when a client leaves it out
 //! (kubernetes/kubernetes#72519). A chart that removes both the ServiceAccount and its name leaves a workload that cannot create pods. Only the

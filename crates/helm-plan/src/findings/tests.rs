@@ -18,8 +18,8 @@ use super::*;
 use crate::{
     live::{Live, LiveObjects},
     testing::{
-        Doc, Docs, Revision, account, binding, claim, config, deployment, doc, mounts, pods,
-        revision, role, secret, volumes,
+        Doc, Docs, Revision, account, binding, claim, config, deployment, doc, mounted_at, mounts,
+        pods, revision, role, secret, volumes,
     },
 };
 

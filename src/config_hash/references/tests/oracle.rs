@@ -6,20 +6,23 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What the kubelet needs to start the pod.
-fn start_needs(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
-    let mut found = BTreeSet::new();
+/// What the kubelet needs to start the pod, and the keys that it needs of it. With no keys: the object.
+type StartNeeds = BTreeMap<(Kind, String), BTreeSet<String>>;
+
+fn start_needs(spec: &PodSpec) -> StartNeeds {
+    let mut found = StartNeeds::new();
+    let mut add = |kind, name| _ = found.entry((kind, name)).or_default();
     let account = spec.service_account_name.clone().unwrap_or_default();
-    found.insert((Kind::ServiceAccount, account));
+    add(Kind::ServiceAccount, account);
     let priority = spec.priority_class_name.clone().unwrap_or_default();
     if !priority.starts_with("system-") {
-        found.insert((Kind::PriorityClass, priority));
+        add(Kind::PriorityClass, priority);
     }
     let runtime = spec.runtime_class_name.clone().unwrap_or_default();
-    found.insert((Kind::RuntimeClass, runtime));
+    add(Kind::RuntimeClass, runtime);
     for volume in spec.volumes.iter().flatten() {
         if let Some(claim) = &volume.persistent_volume_claim {
-            found.insert((Kind::PersistentVolumeClaim, claim.claim_name.clone()));
+            add(Kind::PersistentVolumeClaim, claim.claim_name.clone());
         }
         let ephemeral = volume.ephemeral.as_ref();
         if let Some(claim) = ephemeral.and_then(|it| it.volume_claim_template.as_ref()) {
@@ -29,14 +32,18 @@ fn start_needs(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
                 .and_then(|it| it.annotations.as_ref());
             let old = annotations.and_then(|it| it.get("volume.beta.kubernetes.io/storage-class"));
             let class = old.or(claim.spec.storage_class_name.as_ref());
-            found.insert((Kind::StorageClass, class.cloned().unwrap_or_default()));
+            add(Kind::StorageClass, class.cloned().unwrap_or_default());
+        }
+        let mounts = typed::mounts(spec, volume);
+        if mounts.is_empty() {
+            continue;
         }
         if let Some(csi) = &volume.csi
             && csi.driver.starts_with("secrets-store")
             && let Some(attributes) = &csi.volume_attributes
             && let Some(class) = attributes.get("secretProviderClass")
         {
-            found.insert((Kind::SecretProviderClass, class.clone()));
+            add(Kind::SecretProviderClass, class.clone());
         }
         let references = [
             volume.cephfs.as_ref().and_then(|it| it.secret_ref.as_ref()),
@@ -58,13 +65,27 @@ fn start_needs(spec: &PodSpec) -> BTreeSet<(Kind, String)> {
                 .and_then(|it| it.secret_ref.as_ref()),
         ];
         for reference in references.into_iter().flatten() {
-            found.insert((Kind::Secret, reference.name.clone()));
+            add(Kind::Secret, reference.name.clone());
         }
         if let Some(share) = &volume.azure_file {
-            found.insert((Kind::Secret, share.secret_name.clone()));
+            add(Kind::Secret, share.secret_name.clone());
         }
     }
-    found.retain(|(_, name)| !name.is_empty());
+    for volume in spec.volumes.iter().flatten() {
+        let mounts = typed::mounts(spec, volume);
+        let required = typed::sources(volume).into_iter().filter(|it| !it.optional);
+        for source in required.filter(|_| !mounts.is_empty()) {
+            let kind = match source.kind {
+                ConfigKind::ConfigMap => Kind::ConfigMap,
+                ConfigKind::Secret => Kind::Secret,
+            };
+            let [_, unseen] = typed::items(source.items, &mounts);
+            if !unseen.is_empty() {
+                found.entry((kind, source.name)).or_default().extend(unseen);
+            }
+        }
+    }
+    found.retain(|(_, name), _| !name.is_empty());
     found
 }
 
@@ -86,10 +107,15 @@ proptest! {
         let spec: PodSpec = serde_json::from_value(template["spec"].clone()).unwrap();
         let needs = pod_references::needs(&template, "").unwrap();
         let to_start = needs.iter().filter(|need| need.purpose == Purpose::Start);
-        let ours: BTreeSet<_> = to_start.clone().map(|Need { kind, name, .. }| (*kind, name.clone())).collect();
-        prop_assert_eq!(ours, start_needs(&spec));
-        for need in to_start {
-            prop_assert!(!need.optional && need.keys == Keys::All, "{:?}", need);
+        let mut ours = StartNeeds::new();
+        for Need { kind, name, keys, optional, .. } in to_start {
+            prop_assert!(!optional);
+            let found = ours.entry((*kind, name.clone())).or_default();
+            if let Keys::Only(keys) = keys {
+                prop_assert!(!keys.is_empty());
+                found.extend(keys.iter().cloned());
+            }
         }
+        prop_assert_eq!(ours, start_needs(&spec));
     }
 }

@@ -9,7 +9,9 @@ fn what_pods_need_must_not_leave() {
     let web = || mounts("web", "a");
     let dangling = &["dangling-reference ConfigMap a < Deployment web"][..];
     let in_volumes = |source: &str| deployment("web", &volumes(&[source]));
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 21] = [
+    let not_mounted =
+        |source: &str| deployment("web", &format!("volumes: [{{name: v, {source}}}]"));
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 23] = [
         ("a config", &[&config("a"), &web()], &[&web()], dangling),
         ("a misspelt event", &[&config("a"), &web()], &[&config("a").hook("pre-upgarde"), &web()], dangling),
         (
@@ -31,6 +33,18 @@ fn what_pods_need_must_not_leave() {
             &["dangling-reference PersistentVolumeClaim a < Deployment web"],
         ),
         (
+            "a claim that no container mounts, which the scheduler waits for",
+            &[&claim("a")],
+            &[&not_mounted("persistentVolumeClaim: {claimName: a}")],
+            &["dangling-reference PersistentVolumeClaim a < Deployment web"],
+        ),
+        (
+            "Not: in a volume that no container mounts",
+            &[&config("a")],
+            &[&not_mounted("configMap: {name: a}")],
+            &[],
+        ),
+        (
             "a post-hook needs it",
             &[&account("m")],
             &[&migration("post-upgrade", "m")],
@@ -46,7 +60,7 @@ fn what_pods_need_must_not_leave() {
             "a CronJob needs it",
             &[&config("a")],
             &[&doc("batch/v1", "CronJob", "c").fields(
-                "spec: {jobTemplate: {spec: {template: {spec: {containers: [], volumes: [{configMap: {name: a}}]}}}}}",
+                "spec: {jobTemplate: {spec: {template: {spec: {containers: [{volumeMounts: [{name: v}]}], volumes: [{name: v, configMap: {name: a}}]}}}}}",
             )],
             &["dangling-reference ConfigMap a < CronJob c"],
         ),
@@ -288,7 +302,42 @@ fn keys_that_pods_need_must_not_leave() {
         ))
     };
     let dangling = &["dangling-reference ConfigMap a < Deployment web"][..];
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 11] = [
+    let sub_path = |source: &str, path: &str| {
+        deployment("web", &mounted_at(&[(source, &format!("subPath: {path}"))]))
+    };
+    let all = "configMap: {name: a}";
+    let items = "configMap: {name: a, items: [{key: one, path: '1'}, {key: two, path: '2'}]}";
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 15] = [
+        (
+            "a key that a subPath shows",
+            &[&two()],
+            &[&one(), &sub_path(all, "two")],
+            dangling,
+        ),
+        (
+            "an item that no container sees, and without which the volume is not set up",
+            &[&two()],
+            &[&one(), &sub_path(items, "'1'")],
+            dangling,
+        ),
+        (
+            "Not: a subPath shows another key",
+            &[&two()],
+            &[&one(), &sub_path(all, "one")],
+            &[],
+        ),
+        (
+            "Not: one of two sources, either of which may have the key",
+            &[&two()],
+            &[
+                &one(),
+                &sub_path(
+                    "projected: {sources: [{configMap: {name: a}}, {secret: {name: s}}]}",
+                    "two",
+                ),
+            ],
+            &[],
+        ),
         (
             "a mounted key",
             &[&two(), &item("one")],
@@ -577,7 +626,9 @@ fn nobody_misses_it_while_no_pods_run() {
 #[test]
 fn classes_and_extra_configs_are_needed_too() {
     let class = |api: &str, kind: &str| doc(api, kind, "x");
-    let csi = "volumes: [{csi: {driver: secrets-store.csi.k8s.io, volumeAttributes: {secretProviderClass: x}}}]";
+    let csi = &volumes(&[
+        "csi: {driver: secrets-store.csi.k8s.io, volumeAttributes: {secretProviderClass: x}}",
+    ]);
     for (what, web) in [
         (
             class("scheduling.k8s.io/v1", "PriorityClass"),

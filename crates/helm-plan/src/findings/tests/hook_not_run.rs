@@ -43,7 +43,18 @@ fn a_rollback_does_not_bring_back_what_a_hook_wrote() {
     let web = || mounts("web", "a");
     let external = doc("external-secrets.io/v1", "ExternalSecret", "a")
         .fields("spec: {target: {manifest: {kind: ConfigMap}}}");
-    let cases: [(&str, Docs<'_>, Docs<'_>, Live, &[&str]); 14] = [
+    let unseen = || {
+        let source = "configMap: {name: a, items: [{key: x, path: p}, {key: z, path: q}]}";
+        deployment("web", &mounted_at(&[(source, "subPath: q")]))
+    };
+    let cases: [(&str, Docs<'_>, Docs<'_>, Live, &[&str]); 15] = [
+        (
+            "Not: another value of an item that no container sees",
+            &[&hook("x: new, z: same"), &unseen()],
+            &[&hook("x: old, z: same"), &unseen()],
+            keys(&["x", "z"]),
+            &[],
+        ),
         (
             "other content",
             &[&hook("x: new"), &web()],

@@ -13,9 +13,32 @@ fn changed_config_of_an_unchanged_workload_is_not_rolled_out() {
         )
     };
     let silent = &["no-rollout ConfigMap a < Deployment web"][..];
+    let sub_path = |source: &str, path: &str| {
+        deployment("web", &mounted_at(&[(source, &format!("subPath: {path}"))]))
+    };
+    let all = "configMap: {name: a}";
+    let items = "configMap: {name: a, items: [{key: x, path: p}, {key: other, path: q}]}";
     let login = |value: &str| secret("login").fields(&format!("data: {{x: {value}}}"));
     let driver = || deployment("web", &volumes(&["rbd: {secretRef: {name: login}}"]));
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 13] = [
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 16] = [
+        (
+            "the key that a subPath shows",
+            &[&with("old"), &sub_path(all, "x")],
+            &[&with("new"), &sub_path(all, "x")],
+            silent,
+        ),
+        (
+            "Not: a subPath shows another key",
+            &[&with("old"), &sub_path(all, "other")],
+            &[&with("new"), &sub_path(all, "other")],
+            &[],
+        ),
+        (
+            "Not: an item that no container sees",
+            &[&with("old"), &sub_path(items, "q")],
+            &[&with("new"), &sub_path(items, "q")],
+            &[],
+        ),
         (
             "Not: credentials of a volume driver, which are no config",
             &[&login("b25l"), &driver()],
