@@ -63,6 +63,18 @@ struct Place {
     /// `None`: all keys.
     key: Option<&'static str>,
     optional: bool,
+    via: Via,
+}
+
+/// How it reaches the container.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Via {
+    Environment,
+    Volume,
+    /// Of a volume with all keys, the container sees one.
+    SubPath(&'static str),
+    /// A volume that no container mounts.
+    Nothing,
 }
 
 #[derive(Debug, Clone)]
@@ -111,15 +123,23 @@ enum Step {
 }
 
 fn template() -> impl Strategy<Value = Template> {
+    let via = prop_oneof![
+        4 => Just(Via::Environment),
+        2 => Just(Via::Volume),
+        1 => sample::select(&KEYS[..]).prop_map(Via::SubPath),
+        1 => Just(Via::Nothing),
+    ];
     let place = (
         0..3_usize,
         option::of(sample::select(&KEYS[..])),
         any::<bool>(),
+        via,
     )
-        .prop_map(|(config, key, optional)| Place {
+        .prop_map(|(config, key, optional, via)| Place {
             config,
             key,
             optional,
+            via,
         });
     (0..3_u8, collection::vec(place, 0..5), any::<bool>()).prop_map(
         |(image, places, pulls_with_hub)| Template {
@@ -425,12 +445,17 @@ impl World {
     fn uses(&self, workload: &Workload, pull_secrets: bool) -> BTreeMap<usize, Used> {
         let mut uses: BTreeMap<usize, Used> = BTreeMap::new();
         for place in &workload.template.places {
+            let key = match place.via {
+                Via::Nothing => continue,
+                Via::SubPath(key) => Some(key),
+                Via::Environment | Via::Volume => place.key,
+            };
             let used = uses.entry(place.config).or_default();
             used.required |= !place.optional;
-            used.whole |= place.key.is_none();
-            used.keys.extend(place.key);
+            used.whole |= key.is_none();
+            used.keys.extend(key);
             if !place.optional {
-                used.required_keys.extend(place.key);
+                used.required_keys.extend(key);
             }
         }
         for config in &workload.extra {
@@ -834,24 +859,38 @@ fn sent(workload: &Workload, client: Client, stored: &Value) -> Value {
 /// The template as its author writes it.
 fn written(template: &Template) -> Value {
     let (mut env, mut env_from) = (Vec::new(), Vec::new());
-    for place in &template.places {
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    for (number, place) in template.places.iter().enumerate() {
         let (kind, name) = CONFIGS_BY_INDEX[place.config];
-        let kind = if kind == "Secret" {
-            "secret"
-        } else {
-            "configMap"
+        let (kind, name_of_volume) = match kind {
+            "Secret" => ("secret", "secretName"),
+            _ => ("configMap", "name"),
         };
-        match place.key {
-            None => env_from
+        match (place.via, place.key) {
+            (Via::Environment, None) => env_from
                 .push(json!({format!("{kind}Ref"): {"name": name, "optional": place.optional}})),
-            Some(key) => env.push(json!({"name": "X", "valueFrom": {
+            (Via::Environment, Some(key)) => env.push(json!({"name": "X", "valueFrom": {
                 format!("{kind}KeyRef"): {"name": name, "key": key, "optional": place.optional},
             }})),
+            (Via::Volume | Via::SubPath(_) | Via::Nothing, key) => {
+                let mut source = json!({name_of_volume: name, "optional": place.optional});
+                if let (Via::Volume, Some(key)) = (place.via, key) {
+                    source["items"] = json!([{"key": key, "path": "file"}]);
+                }
+                let volume = format!("v{number}");
+                volumes.push(json!({"name": volume, kind: source}));
+                match place.via {
+                    Via::SubPath(key) => mounts.push(json!({"name": volume, "subPath": key})),
+                    Via::Nothing => {}
+                    Via::Volume | Via::Environment => mounts.push(json!({"name": volume})),
+                }
+            }
         }
     }
-    let mut spec = json!({
-        "containers": [{"image": format!("web:{}", template.image), "env": env, "envFrom": env_from}],
+    let container = json!({
+        "image": format!("web:{}", template.image), "env": env, "envFrom": env_from, "volumeMounts": mounts,
     });
+    let mut spec = json!({"containers": [container], "volumes": volumes});
     if template.pulls_with_hub {
         spec["imagePullSecrets"] = json!([{"name": CONFIGS_BY_INDEX[HUB].1}]);
     }
