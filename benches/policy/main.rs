@@ -31,7 +31,7 @@ use rollout_guard::{
     settings::Settings,
 };
 use serde_json::{Value, json};
-use testbed::{Cluster as _, HostError, Objects, Policy};
+use testbed::{HostError, Objects, Policy};
 
 use self::{
     releases::{Content, History, Upgrade},

@@ -673,7 +673,7 @@ impl World {
                 .is_none_or(|&(start, _)| start > self.judged)
         });
         let came_and_went = [0, 1, 2].map(|config| self.came_and_went(config));
-        for config in 0..3 {
+        for (config, came_and_went) in came_and_went.into_iter().enumerate() {
             let known = &mut self.known[config];
             if !judged {
                 // It sees neither that pods were restarted, nor what they started with.
@@ -688,7 +688,7 @@ impl World {
                 // Whether a key was rewritten since it was added cannot be seen.
                 (Some(used), _) if content.is_some() && !used.can_start(content) => None,
                 (Some(_), _) if restarted && waited => None,
-                (Some(_), _) if came_and_went[config] => Some(self.now),
+                (Some(_), _) if came_and_went => Some(self.now),
                 // Pods that started before may have read other keys.
                 (Some(used), since) if restarted || before.get(&config) == Some(used) => {
                     since.or(Some(self.now))

@@ -56,7 +56,9 @@ fn mounts(spec: &Value) -> Vec<(&str, Vec<String>)> {
     let mounts = mounts.map(|mount| {
         let mut path = steps(text(mount, "subPath"));
         // It may lead anywhere, and `..data` to all files.
-        if text(mount, "subPathExpr") != "" || path.first().is_some_and(|step| step == "..data") {
+        if !text(mount, "subPathExpr").is_empty()
+            || path.first().is_some_and(|step| step == "..data")
+        {
             path.clear();
         }
         (text(mount, "name"), path)
