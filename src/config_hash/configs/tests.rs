@@ -533,7 +533,7 @@ fn digests_with_a_key_cannot_be_guessed() {
         ),
         (
             "a short key",
-            vec![hash_key(json!({"data": {"key": "MTIzNDU2Nzg5MDEyMzQ1"}}))],
+            vec![hash_key(json!({"data": {"key": "a2tra2tra2tra2tra2tr"}}))],
             "key \"key\" of Secret kubewarden/hash-key cannot be used as the hash key: the key has 15 bytes, but needs at least 16",
         ),
         (
