@@ -14,6 +14,9 @@ SOURCES := $(shell find src $(wildcard crates) -name '*.rs' -o -name Cargo.toml)
 EVERYTHING := --workspace --features testbed/serve
 SELECTED = $(if $(filter true,$(CI)),$(EVERYTHING),$(1))
 
+# They need a cluster (`serve` does not), so that Cargo neither runs nor checks them but by name.
+CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test serve --test yaml_oracle
+
 # `make tools` and `make cargo-fuzz` install programs here.
 TOOLS := $(CACHE)/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -65,6 +68,7 @@ format: | toolchain ## Format Rust and TOML files
 .PHONY: lint
 lint: | toolchain ## Run clippy on all targets and features
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --locked --workspace --all-features $(CLUSTER_TESTS) -- -D warnings
 
 .PHONY: doc
 doc: | toolchain ## Build the API documentation; warnings are errors
@@ -157,8 +161,6 @@ golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
 test-programs:
 	cargo build --locked $(call SELECTED,--package rollout-guard --package rollout-guard-check --package testbed --features testbed/serve)
 
-# `cargo test` does not run them by itself.
-CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test serve --test yaml_oracle
 .PHONY: e2e-tests
 e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster
 	@if command -v kwctl >/dev/null && command -v bats >/dev/null; then \

@@ -52,6 +52,7 @@ impl<'a> Guard<'a> {
                 rules: vec![writes_of_workloads()],
                 match_conditions: Vec::new(),
                 namespaces: vec![case.namespace.clone()],
+                namespace_expressions: Vec::new(),
             };
             guard
                 .webhooks
