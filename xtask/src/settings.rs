@@ -68,9 +68,12 @@ fn section(page: &mut String, setting: &Setting<'_>) -> Result<()> {
     let values = match schema::kind(schema) {
         "boolean" => "Values: `true`, `false`. ".to_owned(),
         "array" => "Value: a list of names. ".to_owned(),
-        "integer" => match schema.get("minimum") {
-            Some(minimum) => format!("Value: a whole number, at least {minimum}. "),
-            None => "Value: a whole number. ".to_owned(),
+        "integer" => match (schema.get("minimum"), schema.get("maximum")) {
+            (Some(minimum), Some(maximum)) => {
+                format!("Value: a whole number from {minimum} to {maximum}. ")
+            }
+            (Some(minimum), None) => format!("Value: a whole number, at least {minimum}. "),
+            _ => "Value: a whole number. ".to_owned(),
         },
         "object" if is_optional(schema) => {
             "Value: an object with all of its fields, or `null`. ".to_owned()
