@@ -86,7 +86,14 @@ pub enum Fact {
 
 pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Finding> {
     match fate {
-        Fate::Conflict(stage) => Some(conflict(linter, id, stage)),
+        Fate::Conflict(stage) => {
+            let first = linter.change.plan.actions(id).next();
+            if matches!(first, Some(Action::CreateHook(_))) {
+                // It meets what an earlier hook creates, unless that one meets it first.
+                linter.live(id);
+            }
+            Some(conflict(linter, id, stage))
+        }
         // A hook that runs before the one that fails may fail first.
         Fate::Stays
         | Fate::Spared

@@ -119,3 +119,27 @@ fn the_first_conflict_is_found_whatever_fails_behind_it() {
     let found = with_a(docs, docs, Live::Absent);
     assert_found("gone", &found, &["hook-conflict ConfigMap z"]);
 }
+
+/// Its second run would meet what the first one creates, after the prune. If it is there, the first one fails, and
+/// nothing is pruned.
+#[test]
+fn a_hook_that_meets_itself_may_fail_earlier() {
+    let twice = || {
+        config("a")
+            .hook("pre-upgrade,post-upgrade")
+            .policy("hook-failed")
+    };
+    let v1 = revision(1, &[&config("b"), &mounts("web", "b")]);
+    let v2 = revision(2, &[&twice(), &mounts("web", "b")]);
+    let after_the_prune = &[
+        "dangling-reference ConfigMap b < Deployment web",
+        "hook-conflict ConfigMap a",
+    ][..];
+    for (case, live, expected) in [
+        ("absent", Live::Absent, after_the_prune),
+        ("present", live(false), &["hook-conflict ConfigMap a"]),
+    ] {
+        let found = assessed(&v1, &v2, &[(core("ConfigMap", "a"), live)]);
+        assert_found(case, &found, expected);
+    }
+}
