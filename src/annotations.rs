@@ -3,6 +3,8 @@
 //! Objects under review are never parsed into typed structs and back: that drops the fields that the
 //! pinned API types do not know.
 
+/// On the workload: `"true"` and `"false"` win over the settings.
+pub use pod_references::chosen::ENABLED;
 /// On the workload: the config that the program reads by API. The release guard reads them too.
 pub use pod_references::extra::{CONFIG_MAPS as EXTRA_CONFIGMAPS, SECRETS as EXTRA_SECRETS};
 use serde_json::{Map, Value, map::Entry};
@@ -13,8 +15,6 @@ pub const CONFIG_HASH: &str = "rollout-guard/config-hash";
 pub const CONFIG_VERSION: &str = "rollout-guard/config-version";
 /// On the workload: the digest of each config that the running template was stamped for, as JSON.
 pub const CONFIGS: &str = "rollout-guard/configs";
-/// On the workload: `"true"` and `"false"` win over the settings.
-pub const ENABLED: &str = "rollout-guard/enabled";
 /// On the workload: `"true"` holds back rollouts for changed config.
 pub const FREEZE: &str = "rollout-guard/freeze";
 /// On a ConfigMap or Secret: `"true"` leaves it out.

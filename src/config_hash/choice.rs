@@ -4,7 +4,10 @@
 //! count, and with those that only an annotation names. Refuses: `rollout-guard/enabled` with an odd value. Odd
 //! annotations of other tools are warnings.
 
-use pod_references::reloaders::{self, Counts, Unasked, Warning, Watched};
+use pod_references::{
+    chosen,
+    reloaders::{self, Counts, Unasked, Warning, Watched},
+};
 use serde_json::Value;
 
 use super::references::{ConfigId, ConfigKind, References, Use};
@@ -18,27 +21,15 @@ pub fn is_chosen(workload: &Value, workloads: Workloads) -> Result<bool, annotat
     Ok(unasked(workload, &Watched::of(workload), workloads)?.is_some())
 }
 
-/// `None`: the workload is not chosen. Its own annotation decides first; then the settings, unless it has an owner, which
-/// would overwrite the template, or the annotations of another tool opt out; then the annotations of other tools.
+/// `None`: the workload is not chosen.
 fn unasked(
     workload: &Value,
     watched: &Watched,
     workloads: Workloads,
 ) -> Result<Option<Unasked>, annotations::Error> {
-    if let Some(enabled) = annotations::flag(workload, ENABLED)? {
-        return Ok(enabled.then_some(Unasked::All));
-    }
-    let owners = workload
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    let controlled = owners
-        .into_iter()
-        .flatten()
-        .any(|owner| owner.get("controller") == Some(&Value::Bool(true)));
-    Ok(match !controlled && workloads == Workloads::All {
-        true => (!watched.is_opted_out()).then_some(Unasked::UnlessOptedOut),
-        false => watched.is_opted_in().then_some(Unasked::None),
-    })
+    let enabled = annotations::flag(workload, ENABLED)?;
+    let by_default = workloads == Workloads::All;
+    Ok(chosen::unasked(workload, watched, enabled, by_default))
 }
 
 /// Of the configs that the pod template names, leaves those that count, and adds those that only the annotations of other

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod chosen;
 pub mod extra;
 mod field;
 mod mounts;
