@@ -15,7 +15,7 @@ EVERYTHING := --workspace --features testbed/serve
 SELECTED = $(if $(filter true,$(CI)),$(EVERYTHING),$(1))
 
 # They need a cluster (`serve` does not), so that Cargo neither runs nor checks them but by name.
-CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test serve --test yaml_oracle
+CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test refresh --test serve --test yaml_oracle
 
 # `make tools` and `make cargo-fuzz` install programs here.
 TOOLS := $(CACHE)/tools
@@ -159,7 +159,7 @@ golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
 # compiles their dependencies with the same features as those of the tests, and compiles them once.
 .PHONY: test-programs
 test-programs:
-	cargo build --locked $(call SELECTED,--package rollout-guard --package rollout-guard-check --package testbed --features testbed/serve)
+	cargo build --locked $(call SELECTED,--package rollout-guard --package rollout-guard-check --package rollout-guard-refresh --package testbed --features testbed/serve)
 
 .PHONY: e2e-tests
 e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster

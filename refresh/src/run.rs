@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     object::{Choice, GroupKind},
     pace::{Pace, Rate, Window, closed_for},
-    patch::{Outcome, Patcher, Report, list, with_causes},
+    patch::{Outcome, Patcher, Report, list},
     serve::{Pulse, serve},
     watch::{Scope, Seen, Watch},
     work::{Handled, Timing, Work},
@@ -60,6 +60,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let kinds = kinds(&client, &args.kinds).await?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("--listen {}", args.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "serves /healthz, /readyz and /metrics");
     let metrics = Arc::new(Metrics::new());
     let pulse = Pulse::new();
     tokio::spawn(serve(listener, Arc::clone(&metrics), pulse.clone()));

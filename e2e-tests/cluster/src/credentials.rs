@@ -15,18 +15,26 @@ pub enum User {
     Admin,
     /// The user `restricted`, who may do only what the RBAC objects of a test allow.
     Restricted,
+    /// The user `refresh`, for another program with the rights of its RBAC objects alone.
+    Refresh,
     /// The controllers. Their own name distinguishes them in the audit log.
     ControllerManager,
 }
 
 impl User {
-    const ALL: [User; 3] = [User::Admin, User::Restricted, User::ControllerManager];
+    const ALL: [User; 4] = [
+        User::Admin,
+        User::Restricted,
+        User::Refresh,
+        User::ControllerManager,
+    ];
 
     /// The user name that RBAC objects and the audit log use.
     pub fn name(self) -> &'static str {
         match self {
             User::Admin => "admin",
             User::Restricted => "restricted",
+            User::Refresh => "refresh",
             User::ControllerManager => "system:kube-controller-manager",
         }
     }
@@ -36,7 +44,7 @@ impl User {
             // The built-in role of the controller manager allows little more than requesting a token for each
             // controller, which does not work here.
             User::Admin | User::ControllerManager => "system:masters",
-            User::Restricted => "",
+            User::Restricted | User::Refresh => "",
         }
     }
 
@@ -44,6 +52,7 @@ impl User {
         match self {
             User::Admin => "admin",
             User::Restricted => "restricted",
+            User::Refresh => "refresh",
             User::ControllerManager => "kube-controller-manager",
         }
     }
@@ -55,6 +64,7 @@ pub(crate) struct Credentials {
     folder: PathBuf,
     admin_token: String,
     restricted_token: String,
+    refresh_token: String,
     controller_manager_token: String,
 }
 
@@ -65,6 +75,7 @@ impl Credentials {
             folder: folder.to_owned(),
             admin_token: random_token()?,
             restricted_token: random_token()?,
+            refresh_token: random_token()?,
             controller_manager_token: random_token()?,
         };
         credentials.write_certificates()?;
@@ -113,6 +124,7 @@ impl Credentials {
         match user {
             User::Admin => &self.admin_token,
             User::Restricted => &self.restricted_token,
+            User::Refresh => &self.refresh_token,
             User::ControllerManager => &self.controller_manager_token,
         }
     }

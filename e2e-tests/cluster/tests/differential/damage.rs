@@ -227,7 +227,11 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
                 (Some(_), None) => false,
             };
             let is_older = is_of_an_older_revision(&object, workload, expectation)
-                || key.is_some_and(|key| is_key_of_an_older_revision(&object, &key, expectation));
+                || key.is_some_and(|key| {
+                    // Hooks before a conflict have written their config already. The release is rejected for the conflict.
+                    is_rejected_for_a_conflict(&found)
+                        || is_key_of_an_older_revision(&object, &key, expectation)
+                });
             if !is_lost || optional || is_older {
                 continue;
             }
@@ -252,26 +256,32 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
     Ok(())
 }
 
-/// The API server never removes the ServiceAccount from a pod template that no longer names one. The
-/// plan knows only the ones that the current revision names.
+/// Whether neither of the two revisions makes the workload refer to the object. The API server never removes the ServiceAccount
+/// from a pod template that no longer names one, and fields stay that client-side apply wrote before a release went over
+/// to server-side apply. The plan knows only what the two revisions name.
 fn is_of_an_older_revision(
-    account: &ObjectId,
+    object: &ObjectId,
     workload: &ObjectId,
     expectation: &Expectation,
 ) -> bool {
     let releases = [Some(&expectation.target), expectation.current.as_ref()];
-    let mut manifests = releases
-        .into_iter()
-        .flatten()
-        .flat_map(|release| &release.resources)
-        .filter(|object| object.id == *workload);
-    let named = |object: &Object| {
-        let field = object
-            .body
-            .pointer("/spec/template/spec/serviceAccountName");
-        field.and_then(Value::as_str) == Some(&account.name)
+    let mut manifests = releases.into_iter().flatten().flat_map(|release| {
+        let hooks = release.hooks.iter().flat_map(|hook| &hook.objects);
+        release.resources.iter().chain(hooks)
+    });
+    let names = |manifest: &Object| {
+        let mut found = Vec::new();
+        collect(manifest.body.get("spec"), &workload.namespace, &mut found);
+        let mut named = found.iter().map(|reference| &reference.object);
+        manifest.id == *workload && named.any(|named| named == object)
     };
-    account.kind == "ServiceAccount" && !manifests.any(named)
+    !manifests.any(names)
+}
+
+fn is_rejected_for_a_conflict(found: &[&Finding]) -> bool {
+    let is_conflict = |finding: &&&Finding| matches!(finding.fact, Fact::HookConflict(_));
+    let mut conflicts = found.iter().filter(is_conflict);
+    conflicts.any(|finding| !finding.is_uncertain())
 }
 
 /// A rollback does not run the hooks of upgrades, so that their objects are those of an older revision, of which no record is
