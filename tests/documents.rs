@@ -49,16 +49,21 @@ fn there_is_one_version() {
         metadata["annotations"]["io.kubewarden.policy.version"],
         VERSION
     );
-    let module = "ghcr.io/rollout-guard/policies/rollout-guard:v";
+    let images = [
+        "ghcr.io/rollout-guard/policies/rollout-guard:v",
+        "ghcr.io/rollout-guard/rollout-guard-refresh:v",
+    ];
     let mut examples = sorted(&root().join("examples"));
     examples.retain(|path| path.is_file());
     for text in examples
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())
     {
-        for (at, _) in text.match_indices(module) {
-            let rest = text.get(at + module.len()..).unwrap();
-            assert!(rest.starts_with(&format!("{VERSION}\n")), "{rest}");
+        for image in images {
+            for (at, _) in text.match_indices(image) {
+                let rest = text.get(at + image.len()..).unwrap();
+                assert!(rest.starts_with(&format!("{VERSION}\n")), "{rest}");
+            }
         }
     }
 }

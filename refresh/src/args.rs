@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) gentle_rate: NonZeroU32,
     /// From a change to the patch, so that changes of several configs lead to one
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
     pub(crate) delay: Duration,
     /// The least time between two patches of one workload
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]

@@ -228,8 +228,8 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
             };
             let is_older = is_of_an_older_revision(&object, workload, expectation)
                 || key.is_some_and(|key| {
-                    // Hooks before a conflict have written their config already. The release is rejected for the conflict.
-                    is_rejected_for_a_conflict(&found)
+                    // Hooks before the conflict have written config that the old pods use. That Helm fails is said.
+                    fails_for_a_conflict(expectation)
                         || is_key_of_an_older_revision(&object, &key, expectation)
                 });
             if !is_lost || optional || is_older {
@@ -256,7 +256,7 @@ fn every_loss_is_found(recorded: &Recorded, expectation: &Expectation) -> Result
     Ok(())
 }
 
-/// Whether neither of the two revisions makes the workload refer to the object. The API server never removes the ServiceAccount
+/// Whether neither of the two revisions makes the workload need the object. The API server never removes the ServiceAccount
 /// from a pod template that no longer names one, and fields stay that client-side apply wrote before a release went over
 /// to server-side apply. The plan knows only what the two revisions name.
 fn is_of_an_older_revision(
@@ -272,16 +272,15 @@ fn is_of_an_older_revision(
     let names = |manifest: &Object| {
         let mut found = Vec::new();
         collect(manifest.body.get("spec"), &workload.namespace, &mut found);
-        let mut named = found.iter().map(|reference| &reference.object);
-        manifest.id == *workload && named.any(|named| named == object)
+        let mut required = found.iter().filter(|reference| !reference.optional);
+        manifest.id == *workload && required.any(|reference| reference.object == *object)
     };
     !manifests.any(names)
 }
 
-fn is_rejected_for_a_conflict(found: &[&Finding]) -> bool {
-    let is_conflict = |finding: &&&Finding| matches!(finding.fact, Fact::HookConflict(_));
-    let mut conflicts = found.iter().filter(is_conflict);
-    conflicts.any(|finding| !finding.is_uncertain())
+fn fails_for_a_conflict(expectation: &Expectation) -> bool {
+    let mut findings = expectation.findings.iter();
+    findings.any(|finding| matches!(finding.fact, Fact::HookConflict(_)) && !finding.is_uncertain())
 }
 
 /// A rollback does not run the hooks of upgrades, so that their objects are those of an older revision, of which no record is

@@ -1,5 +1,7 @@
 //! Changes for which nobody sends a request for the workload.
 
+use std::env;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -7,8 +9,9 @@ use cluster_tests::k8s_openapi::api::apps::v1::ReplicaSet;
 use cluster_tests::k8s_openapi::api::core::v1::ConfigMap;
 use cluster_tests::kube::Api;
 use cluster_tests::kube::api::{ListParams, Patch, PatchParams};
-use cluster_tests::{Case, HelmVersion, Suite, wait_until};
+use cluster_tests::{Case, HelmVersion, Processes, Suite, from_environment, wait_until};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::app::{config, deployment};
 use crate::guard::Guard;
@@ -153,47 +156,104 @@ fn labels(case: &Case<'_>) -> Result<()> {
     rolled_out(case, "deployment/web", 1)
 }
 
-/// Prints the times, as a test must not depend on them.
+/// Prints the times, as a test must not depend on them. With `RELOADER=program`, that of Reloader in turns with ours.
 fn latency(case: &Case<'_>) -> Result<()> {
+    let changes = from_environment("CHANGES", 11)?;
     let _guard = Guard::new(case, json!({}))?;
-    let changes = cluster_tests::from_environment("CHANGES", 11)?;
-    let mut web = String::new();
-    for number in 0..changes {
-        // One workload for each change, for there is a least time between two patches of one.
-        let name = format!("web-{number}");
-        let deployment = deployment("", "web")
-            .replace("name: web\n", &format!("name: {name}\n"))
-            .replace("app-config", &name);
-        web.push_str(&format!(
-            "{}---{deployment}---",
-            config("", "one").replace("app-config", &name)
-        ));
-    }
-    case.cluster.apply(&case.namespace, &web)?.success()?;
     let refresh = Refresh::start(case, &flags(case))?;
     refresh.wait_until_it_leads()?;
+    let others = case.again(0)?;
+    let reloader = match env::var_os("RELOADER") {
+        Some(program) => Some(Reloader::start(&others, Path::new(&program))?),
+        None => None,
+    };
+    apps(case, changes, "")?;
+    apps(&others, changes, r#""reloader.stakater.com/auto": "true""#)?;
     refresh.wait_until_idle()?;
-    let mut times = Vec::new();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for number in 0..changes {
         let name = format!("web-{number}");
-        let begin = Instant::now();
-        set(case, &name, "two")?;
-        times.push(until_new_replica_set(case, &name, begin)?);
+        ours.push(until_rolled_out(case, &name)?);
+        if reloader.is_some() {
+            theirs.push(until_rolled_out(&others, &name)?);
+        }
     }
-    times.sort_unstable();
-    let at = |part: usize| {
-        times
-            .get(times.len() * part / 100)
-            .copied()
-            .unwrap_or_default()
-    };
-    println!(
-        "from the change of a ConfigMap to the new ReplicaSet, {changes} times: median {} ms, 90 % {} ms, longest {} ms",
-        at(50).as_millis(),
-        at(90).as_millis(),
-        at(99).as_millis(),
-    );
+    println!("from the change of a ConfigMap to the new ReplicaSet, {changes} times");
+    print_times("rollout-guard-refresh", ours);
+    if reloader.is_some() {
+        print_times("Reloader", theirs);
+    }
     Ok(())
+}
+
+/// Each change has a workload of its own, for there is a least time between two patches of one.
+fn apps(case: &Case<'_>, count: usize, annotations: &str) -> Result<()> {
+    let app = |number| {
+        let name = format!("web-{number}");
+        let web = deployment(annotations, "web").replace("name: web\n", &format!("name: {name}\n"));
+        format!("{}---{web}---", config("", "one")).replace("app-config", &name)
+    };
+    let apps: String = (0..count).map(app).collect();
+    case.cluster.apply(&case.namespace, &apps)?.success()?;
+    for number in 0..count {
+        rolled_out(case, &format!("deployment/web-{number}"), 1)?;
+    }
+    Ok(())
+}
+
+fn until_rolled_out(case: &Case<'_>, name: &str) -> Result<Duration> {
+    let replica_sets = Api::<ReplicaSet>::namespaced(case.cluster.client(), &case.namespace);
+    let begin = Instant::now();
+    set(case, name, "two")?;
+    wait_until("a new ReplicaSet", LIMIT, || {
+        let found = replica_sets.list(&ListParams::default());
+        let found = case.cluster.block_on(found)?;
+        let is_of_app = |replica_set: &&ReplicaSet| {
+            let mut owners = replica_set.metadata.owner_references.iter().flatten();
+            owners.any(|owner| owner.name == name)
+        };
+        let count = found.items.iter().filter(is_of_app).count();
+        Ok((count > 1).then(|| begin.elapsed()))
+    })
+}
+
+fn print_times(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |hundredths: usize| times.get(times.len() * hundredths / 100);
+    let millis = |hundredths| at(hundredths).copied().unwrap_or_default().as_millis();
+    let (median, most, longest) = (millis(50), millis(90), millis(99));
+    println!("{name}: median {median} ms, 90 % within {most} ms, longest {longest} ms");
+}
+
+/// A program that was built from the public sources of Reloader. It is no part of this repository.
+struct Reloader {
+    _processes: Processes,
+    _folder: TempDir,
+}
+
+impl Reloader {
+    fn start(case: &Case<'_>, program: &Path) -> Result<Reloader> {
+        let folder = tempfile::tempdir()?;
+        let mut processes = Processes::new(folder.path())?;
+        let arguments = [
+            format!("KUBECONFIG={}", case.cluster.kubeconfig().display()),
+            format!("KUBERNETES_NAMESPACE={}", case.namespace),
+            program.display().to_string(),
+            "--reload-strategy=annotations".to_owned(),
+        ];
+        processes.start("reloader", Path::new("env"), arguments)?;
+        // It says so when it has begun to watch both kinds.
+        let log = folder.path().join("reloader.log");
+        wait_until("Reloader watches", LIMIT, || {
+            processes.check()?;
+            let log = std::fs::read_to_string(&log)?;
+            Ok((log.matches("Starting Controller").count() >= 2).then_some(()))
+        })?;
+        Ok(Reloader {
+            _processes: processes,
+            _folder: folder,
+        })
+    }
 }
 
 /// Changes a ConfigMap by one request.
@@ -204,20 +264,6 @@ pub(crate) fn set(case: &Case<'_>, config: &str, setting: &str) -> Result<()> {
     let patched = config_maps.patch(config, &parameters, &patch);
     case.cluster.block_on(patched)?;
     Ok(())
-}
-
-fn until_new_replica_set(case: &Case<'_>, name: &str, begin: Instant) -> Result<Duration> {
-    let replica_sets = Api::<ReplicaSet>::namespaced(case.cluster.client(), &case.namespace);
-    wait_until("a new ReplicaSet", LIMIT, || {
-        let found = case
-            .cluster
-            .block_on(replica_sets.list(&ListParams::default()))?;
-        let of_web = found.items.iter().filter(|replica_set| {
-            let owners = replica_set.metadata.owner_references.iter().flatten();
-            owners.into_iter().any(|owner| owner.name == name)
-        });
-        Ok((of_web.count() > 1).then(|| begin.elapsed()))
-    })
 }
 
 fn dry_run(case: &Case<'_>) -> Result<()> {

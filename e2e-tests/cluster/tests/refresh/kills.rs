@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster_tests::{AuditMark, Case, User, Verb, wait_until};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -53,7 +53,7 @@ pub(crate) fn killed(case: &Case<'_>, kills: usize, seed: u64) -> Result<()> {
             .map(|nth| format!("web-{}", (2 * kill + nth) % APPS))
             .into();
         for app in &apps {
-            set(case, app, &format!("{kill}"))?;
+            set(case, app, &format!("kill-{kill}"))?;
             *expected.entry(app.clone()).or_default() += 1;
         }
         // Any moment, so no condition is waited for.
@@ -70,7 +70,9 @@ pub(crate) fn killed(case: &Case<'_>, kills: usize, seed: u64) -> Result<()> {
         replicas.push(start()?);
         for app in &apps {
             let times = expected.get(app).copied().unwrap_or_default();
-            rolled_out(case, &format!("deployment/{app}"), times)?;
+            let logs = || replicas.iter().map(Refresh::end_of_log).collect::<String>();
+            rolled_out(case, &format!("deployment/{app}"), times)
+                .with_context(|| format!("kill {kill}\n{}", logs()))?;
         }
     }
     let twice = patched_twice(case, mark, &expected)?;

@@ -102,6 +102,16 @@ impl Refresh {
         read_log(&self.log_file())
     }
 
+    /// For errors.
+    pub(crate) fn end_of_log(&self) -> String {
+        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let end = lines
+            .get(lines.len().saturating_sub(20)..)
+            .unwrap_or_default();
+        format!("the log of {}:\n{}\n", self.id, end.join("\n"))
+    }
+
     /// The body of the answer.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
         let mut connection = TcpStream::connect(self.address)?;
