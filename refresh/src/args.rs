@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// Patches in a second for changes that may have been missed
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) gentle_rate: NonZeroU32,
-    /// From a change to the patch, so that changes of several configs lead to one
+    /// From a change to the patch of a workload with several configs, so that changes of them lead to one
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
     pub(crate) delay: Duration,
     /// The least time between two patches of one workload

@@ -66,17 +66,23 @@ impl Election {
     }
 
     /// Tells the next leader.
-    pub(crate) async fn publish(&self, handled: &Handled) -> Result<(), kube::Error> {
-        let patch = json!({"metadata": {"annotations": {HANDLED: format(handled)}}});
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+    pub(crate) fn publish(
+        &self,
+        handled: Handled,
+    ) -> impl Future<Output = Result<(), kube::Error>> + use<> {
         let leases = self.leases();
-        leases
-            .patch_metadata(&self.place.name, &parameters, &Patch::Merge(patch))
-            .await?;
-        Ok(())
+        let name = self.place.name.clone();
+        async move {
+            let patch = json!({"metadata": {"annotations": {HANDLED: format(&handled)}}});
+            let parameters = PatchParams {
+                field_manager: Some(MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            leases
+                .patch_metadata(&name, &parameters, &Patch::Merge(patch))
+                .await?;
+            Ok(())
+        }
     }
 
     /// Gives the Lease back. The others look again when it would have expired.

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -98,6 +98,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         leads: args.dry_run,
         handed_over: Handled::new(),
         published: Handled::new(),
+        publishing: None,
         publish_at: Instant::now(),
         metrics,
     };
@@ -176,6 +177,14 @@ fn pace(args: &Args) -> Pace {
     Pace::new(cluster, namespace, args.gentle_rate)
 }
 
+/// Never, if there is no task.
+async fn ended<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn in_time<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T> {
     let answer = timeout(LEASE_LIMIT, answer).await;
     Ok(answer.context("no answer in time")??)
@@ -205,6 +214,7 @@ struct Refresh {
     /// What the leader before had dealt with.
     handed_over: Handled,
     published: Handled,
+    publishing: Option<JoinHandle<Result<Handled>>>,
     publish_at: Instant,
     metrics: Arc<Metrics>,
 }
@@ -217,7 +227,7 @@ impl Refresh {
         loop {
             pulse.beat();
             let wake = self.patch_what_is_due();
-            self.publish().await;
+            self.publish();
             self.metrics.set_sizes(self.work.sizes());
             tokio::select! {
                 _ = terminated.recv() => return Ok(()),
@@ -231,6 +241,7 @@ impl Refresh {
                     }
                 }
                 Some(report) = self.patches.join_next() => self.patched(report?),
+                ended = ended(&mut self.publishing) => self.publishing_ended(ended),
                 changed = leads_changed(&mut self.election) => {
                     self.elected(changed.context("the election has ended")?).await;
                 }
@@ -375,9 +386,9 @@ impl Refresh {
         );
     }
 
-    /// Tells the next leader up to where all is dealt with.
-    async fn publish(&mut self) {
-        let Some(election) = &self.election else {
+    /// Tells the next leader up to where all is dealt with. Patches do not wait for it.
+    fn publish(&mut self) {
+        let (Some(election), None) = (&self.election, &self.publishing) else {
             return;
         };
         if !self.leads || Instant::now() < self.publish_at || !self.unlisted.is_empty() {
@@ -388,8 +399,17 @@ impl Refresh {
             return;
         }
         self.publish_at = Instant::now() + PUBLISH;
-        match in_time(election.publish(&handled)).await {
-            Ok(()) => self.published = handled,
+        let publishing = election.publish(handled.clone());
+        self.publishing = Some(tokio::spawn(async move {
+            in_time(publishing).await.map(|()| handled)
+        }));
+    }
+
+    /// A failure is tried again at the next turn.
+    fn publishing_ended(&mut self, ended: Result<Result<Handled>, JoinError>) {
+        self.publishing = None;
+        match ended.map_err(anyhow::Error::from).flatten() {
+            Ok(handled) => self.published = handled,
             Err(error) => tracing::debug!("the Lease cannot be written: {error:#}"),
         }
     }
@@ -408,7 +428,11 @@ impl Refresh {
             tracing::warn!("some patches had no answer");
         }
         self.publish_at = Instant::now();
-        self.publish().await;
+        self.publish();
+        if self.publishing.is_some() {
+            let ended = ended(&mut self.publishing).await;
+            self.publishing_ended(ended);
+        }
         if let Some(election) = self.election {
             election.leave().await;
         }

@@ -25,7 +25,7 @@ use crate::object::{ConfigId, ConfigKind, Version, Workload, WorkloadId};
 /// How patches follow changes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
-    /// From a change to the patch, so that changes of several configs lead to one.
+    /// From a change to the patch of a workload that uses several configs, so that changes of them lead to one.
     pub(crate) delay: Duration,
     /// The least time between two patches of one workload that changes of config lead to.
     pub(crate) interval: Duration,
@@ -431,9 +431,12 @@ impl Work {
         if self.opted_out.contains(&id.namespace) {
             return;
         }
-        let patched = self.workloads.get(id).and_then(|known| known.patched);
+        let known = self.workloads.get(id);
+        let patched = known.and_then(|known| known.patched);
         let earliest = patched.map_or(now, |patched| patched + self.timing.interval);
+        let uses_one = known.is_some_and(|known| known.now.uses.len() == 1);
         let at = match lane {
+            Lane::Changed if uses_one => earliest,
             Lane::Changed => (now + self.timing.delay).max(earliest),
             Lane::Gentle => now,
         };

@@ -58,12 +58,14 @@ fn uses(recorded: &[(&str, &str)], written: i64) -> Workload {
     }
 }
 
-/// Deployment `web` uses ConfigMap `app`, all of it is old and recorded.
+/// Deployment `web` uses ConfigMaps `app` and `more`, all of it is old and recorded.
 fn shop(now: Instant) -> Work {
     let mut work = Work::new(timing(), false);
-    work.workload_seen(&workload("web"), Some(uses(&[("app", "one")], 1000)), now);
-    work.config_seen(config("app"), version(10, 0), now);
-    work.config_seen(config("other"), version(11, 0), now);
+    let web = uses(&[("app", "one"), ("more", "one")], 1000);
+    work.workload_seen(&workload("web"), Some(web), now);
+    for (name, revision) in [("app", 10), ("other", 11), ("more", 12)] {
+        work.config_seen(config(name), version(revision, 0), now);
+    }
     work.complete(now);
     work
 }
@@ -97,6 +99,20 @@ fn a_changed_config_makes_its_users_due_after_the_delay() {
     assert_eq!(next(&work, now + DELAY), None);
 }
 
+/// There is nothing to wait for.
+#[test]
+fn a_workload_with_one_config_is_due_at_once() {
+    let now = Instant::now();
+    let mut work = shop(now);
+    let one = uses(&[("other", "one")], 1000);
+    work.workload_seen(&workload("db"), Some(one), now);
+    work.config_seen(config("other"), version(20, 2000), now);
+    assert_eq!(next(&work, now), Some("db".to_owned()));
+    patch(&mut work, now, Ending::Done);
+    work.config_seen(config("other"), version(21, 2000), now);
+    assert_eq!(work.next_at(), Some(now + INTERVAL));
+}
+
 #[test]
 fn the_same_version_again_is_no_change() {
     let now = Instant::now();
@@ -106,6 +122,7 @@ fn the_same_version_again_is_no_change() {
     let listed = [
         (config("app"), version(10, 0)),
         (config("other"), version(11, 0)),
+        (config("more"), version(12, 0)),
     ];
     work.configs_listed(&source, listed.into(), now);
     assert_eq!(work.next_at(), None);

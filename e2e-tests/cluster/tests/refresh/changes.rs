@@ -206,8 +206,8 @@ fn until_rolled_out(case: &Case<'_>, name: &str) -> Result<Duration> {
     let begin = Instant::now();
     set(case, name, "two")?;
     wait_until("a new ReplicaSet", LIMIT, || {
-        let found = replica_sets.list(&ListParams::default());
-        let found = case.cluster.block_on(found)?;
+        let all = ListParams::default();
+        let found = case.cluster.block_on(replica_sets.list(&all))?;
         let is_of_app = |replica_set: &&ReplicaSet| {
             let mut owners = replica_set.metadata.owner_references.iter().flatten();
             owners.any(|owner| owner.name == name)
