@@ -56,16 +56,19 @@ impl Election {
         }
     }
 
-    /// What the leader before has dealt with.
-    pub(crate) async fn handled(&self) -> Result<Handled, kube::Error> {
+    /// What the leader has dealt with.
+    pub(crate) fn handled(&self) -> impl Future<Output = Result<Handled, kube::Error>> + use<> {
         let leases = self.leases();
-        let lease = leases.get_opt(&self.place.name).await?;
-        let annotations = lease.and_then(|lease| lease.metadata.annotations);
-        let text = annotations.and_then(|mut annotations| annotations.remove(HANDLED));
-        Ok(text.map(|text| parse(&text)).unwrap_or_default())
+        let name = self.place.name.clone();
+        async move {
+            let lease = leases.get_opt(&name).await?;
+            let annotations = lease.and_then(|lease| lease.metadata.annotations);
+            let text = annotations.and_then(|mut annotations| annotations.remove(HANDLED));
+            Ok(text.map(|text| parse(&text)).unwrap_or_default())
+        }
     }
 
-    /// Tells the next leader.
+    /// Tells the others.
     pub(crate) fn publish(
         &self,
         handled: Handled,

@@ -41,8 +41,11 @@ const TURN: Duration = Duration::from_secs(1);
 /// How long an answer about the Lease is waited for. Nothing else happens meanwhile.
 const LEASE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often the next leader is told, at most.
+/// How often the others are told while there is always something to do.
 const PUBLISH: Duration = Duration::from_millis(500);
+
+/// How often the others listen.
+const LISTEN: Duration = Duration::from_secs(2);
 
 /// How long patches on the way are waited for in the end.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -96,10 +99,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         // A dry run leaves the Lease to those that patch.
         election: (!args.dry_run).then(|| Election::join(client, place)),
         leads: args.dry_run,
-        handed_over: Handled::new(),
+        taken_over: Handled::new(),
         published: Handled::new(),
-        publishing: None,
-        publish_at: Instant::now(),
+        unpublished_since: None,
+        heard_at: Instant::now(),
+        handing_over: None,
         metrics,
     };
     refresh.turn(seen, &pulse).await?;
@@ -201,6 +205,12 @@ async fn leads_changed(election: &mut Option<Election>) -> Result<bool, watch::e
     }
 }
 
+/// What went by way of the Lease.
+enum HandOver {
+    Published(Handled),
+    Heard(Handled),
+}
+
 struct Refresh {
     work: Work,
     pace: Pace,
@@ -211,11 +221,13 @@ struct Refresh {
     unlisted: BTreeSet<Watch>,
     election: Option<Election>,
     leads: bool,
-    /// What the leader before had dealt with.
-    handed_over: Handled,
+    /// What the leader before had dealt with, when this one was elected.
+    taken_over: Handled,
     published: Handled,
-    publishing: Option<JoinHandle<Result<Handled>>>,
-    publish_at: Instant,
+    /// Since when there is something to publish.
+    unpublished_since: Option<Instant>,
+    heard_at: Instant,
+    handing_over: Option<JoinHandle<Result<HandOver>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -227,7 +239,7 @@ impl Refresh {
         loop {
             pulse.beat();
             let wake = self.patch_what_is_due();
-            self.publish();
+            self.hand_over();
             self.metrics.set_sizes(self.work.sizes());
             tokio::select! {
                 _ = terminated.recv() => return Ok(()),
@@ -241,7 +253,7 @@ impl Refresh {
                     }
                 }
                 Some(report) = self.patches.join_next() => self.patched(report?),
-                ended = ended(&mut self.publishing) => self.publishing_ended(ended),
+                ended = ended(&mut self.handing_over) => self.handed_over(ended),
                 changed = leads_changed(&mut self.election) => {
                     self.elected(changed.context("the election has ended")?).await;
                 }
@@ -288,7 +300,7 @@ impl Refresh {
     fn listed(&mut self, watch: &Watch, now: Instant) {
         if self.unlisted.remove(watch) && self.unlisted.is_empty() {
             self.work.complete(now);
-            self.work.taken_over(&self.handed_over);
+            self.work.taken_over(&self.taken_over);
             self.metrics.set_ready();
             let sizes = self.work.sizes();
             tracing::info!(
@@ -302,7 +314,7 @@ impl Refresh {
 
     async fn elected(&mut self, leads: bool) {
         if let (true, Some(election)) = (leads, &self.election) {
-            self.handed_over = match in_time(election.handled()).await {
+            self.taken_over = match in_time(election.handled()).await {
                 Ok(handled) => handled,
                 // Then patches are sent again, which changes nothing.
                 Err(error) => {
@@ -311,7 +323,7 @@ impl Refresh {
                 }
             };
             if self.unlisted.is_empty() {
-                self.work.taken_over(&self.handed_over);
+                self.work.taken_over(&self.taken_over);
             }
         }
         if leads != self.leads {
@@ -386,31 +398,51 @@ impl Refresh {
         );
     }
 
-    /// Tells the next leader up to where all is dealt with. Patches do not wait for it.
-    fn publish(&mut self) {
-        let (Some(election), None) = (&self.election, &self.publishing) else {
+    /// The leader tells the others up to where all is dealt with, and they listen. Patches do not wait for it.
+    fn hand_over(&mut self) {
+        let (Some(election), None) = (&self.election, &self.handing_over) else {
             return;
         };
-        if !self.leads || Instant::now() < self.publish_at || !self.unlisted.is_empty() {
+        let now = Instant::now();
+        if !self.unlisted.is_empty() {
+            return;
+        }
+        if !self.leads {
+            if now >= self.heard_at + LISTEN {
+                self.heard_at = now;
+                let handled = election.handled();
+                self.handing_over = Some(tokio::spawn(async move {
+                    in_time(handled).await.map(HandOver::Heard)
+                }));
+            }
             return;
         }
         let handled = self.work.handled();
         if handled == self.published {
+            self.unpublished_since = None;
             return;
         }
-        self.publish_at = Instant::now() + PUBLISH;
+        // While there is something to do, the news is old at once.
+        let since = *self.unpublished_since.get_or_insert(now);
+        if self.work.is_busy(now) && now < since + PUBLISH {
+            return;
+        }
+        self.unpublished_since = None;
         let publishing = election.publish(handled.clone());
-        self.publishing = Some(tokio::spawn(async move {
-            in_time(publishing).await.map(|()| handled)
+        self.handing_over = Some(tokio::spawn(async move {
+            in_time(publishing)
+                .await
+                .map(|()| HandOver::Published(handled))
         }));
     }
 
-    /// A failure is tried again at the next turn.
-    fn publishing_ended(&mut self, ended: Result<Result<Handled>, JoinError>) {
-        self.publishing = None;
+    /// A failure is tried again at a next turn.
+    fn handed_over(&mut self, ended: Result<Result<HandOver>, JoinError>) {
+        self.handing_over = None;
         match ended.map_err(anyhow::Error::from).flatten() {
-            Ok(handled) => self.published = handled,
-            Err(error) => tracing::debug!("the Lease cannot be written: {error:#}"),
+            Ok(HandOver::Published(handled)) => self.published = handled,
+            Ok(HandOver::Heard(handled)) => self.work.taken_over(&handled),
+            Err(error) => tracing::debug!("the Lease cannot be used: {error:#}"),
         }
     }
 
@@ -427,11 +459,14 @@ impl Refresh {
         if timeout(GOODBYE, rest).await.is_err() {
             tracing::warn!("some patches had no answer");
         }
-        self.publish_at = Instant::now();
-        self.publish();
-        if self.publishing.is_some() {
-            let ended = ended(&mut self.publishing).await;
-            self.publishing_ended(ended);
+        if self.handing_over.is_some() {
+            let ended = ended(&mut self.handing_over).await;
+            self.handed_over(ended);
+        }
+        self.hand_over();
+        if self.leads && self.handing_over.is_some() {
+            let ended = ended(&mut self.handing_over).await;
+            self.handed_over(ended);
         }
         if let Some(election) = self.election {
             election.leave().await;

@@ -363,7 +363,7 @@ impl Work {
         }
     }
 
-    /// Whoever led before has dealt with all changes up to these revisions.
+    /// The leader has dealt with all changes up to these revisions.
     pub(crate) fn taken_over(&mut self, handled: &Handled) {
         let ids: Vec<_> = self.due.keys().cloned().collect();
         for id in ids {
@@ -521,6 +521,11 @@ impl Work {
             .iter()
             .filter(|(_, _, id)| !self.in_flight.contains_key(id));
         waiting.map(|(_, at, _)| *at).min()
+    }
+
+    /// Whether a patch is on the way or due.
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        !self.in_flight.is_empty() || self.next_at().is_some_and(|at| at <= now)
     }
 
     /// Takes the workload from the queue: its patch is on the way.
