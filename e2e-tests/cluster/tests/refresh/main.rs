@@ -41,8 +41,8 @@ fn main() -> ExitCode {
 }
 
 fn suite() -> Result<Suite> {
-    let kills = from_environment("KILLS", 6)?;
-    let workloads = from_environment("WORKLOADS", 200)?;
+    let kills = from_environment("KILLS", 4)?;
+    let workloads = from_environment("WORKLOADS", 100)?;
     let seed = from_environment("SEED", 1)?;
     let mut suite = Suite::one_by_one();
     changes::add_to(&mut suite);
