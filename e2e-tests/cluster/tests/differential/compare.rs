@@ -49,7 +49,8 @@ struct Expected {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Something that happens to a namespace after its deletion, or to what is in it: it may have gone by then, or not.
+    /// Something that happens after its deletion to an object that goes slowly, or to what is in it: it may have gone by then,
+    /// or not.
     InDeletion {
         is_delete: bool,
         is_certain: bool,
@@ -184,7 +185,6 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
     for step in &expectation.plan.steps {
         let object = step.object.clone();
         let exists = present.contains(&object);
-        // The API server answers the deletion of a namespace at once, and the controller ends it later.
         let goes_later = in_deletion
             .iter()
             .any(|deleted| *deleted == object || deleted.name == object.namespace);
@@ -225,7 +225,7 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
             },
             false => form,
         };
-        if is_delete && object.kind == "Namespace" {
+        if is_delete && goes_slowly(&object) {
             in_deletion.insert(object.clone());
         }
         if is_delete {
@@ -253,14 +253,19 @@ fn predict(recorded: &Recorded, expectation: &Expectation) -> Result<(Vec<Expect
     Ok((merge_changes(expected), end))
 }
 
-/// A namespace that a hook deletes may still be there when Helm prunes what left the release, and is deleted once more. The plan
+/// The API server answers the deletion of these at once, and a controller ends it when all in them has gone.
+fn goes_slowly(id: &ObjectId) -> bool {
+    matches!(id.kind.as_str(), "Namespace" | "CustomResourceDefinition")
+}
+
+/// Such an object that a hook deletes may still be there when Helm prunes what left the release, and is deleted once more. The plan
 /// takes it to be gone.
 fn expect_second_prunes(expected: &mut Vec<Expected>, recorded: &Recorded) {
     let is_deletion =
         |expected: &Expected, id: &ObjectId| expected.object == *id && expected.form.is_delete();
     for (place, request) in recorded.requests.iter().enumerate() {
         let id = &request.object;
-        if id.kind != "Namespace" || request.verb != Verb::Delete || request.code != 200 {
+        if !goes_slowly(id) || request.verb != Verb::Delete || request.code != 200 {
             continue;
         }
         let sent = recorded.requests.iter().take(place);
@@ -447,7 +452,7 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
             }
             match (expectation.plan.at_end(&id), exists) {
                 // It may have gone after it was changed.
-                (Presence::Present, false) if !is_deleted_namespace(recorded, &id) => {
+                (Presence::Present, false) if !goes_later(recorded, &id) => {
                     return Err(format!("{} should exist at the end", show(&id)));
                 }
                 (Presence::Absent, true) => {
@@ -460,10 +465,9 @@ fn compare_end(recorded: &Recorded, expectation: &Expectation) -> Result<(), Str
     Ok(())
 }
 
-fn is_deleted_namespace(recorded: &Recorded, id: &ObjectId) -> bool {
+fn goes_later(recorded: &Recorded, id: &ObjectId) -> bool {
     let mut requests = recorded.requests.iter();
-    id.kind == "Namespace"
-        && requests.any(|request| request.verb == Verb::Delete && request.object == *id)
+    goes_slowly(id) && requests.any(|request| request.verb == Verb::Delete && request.object == *id)
 }
 
 /// The plan says what Helm does. What Kubernetes does after that is up to the findings.
