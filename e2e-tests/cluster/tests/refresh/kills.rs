@@ -39,16 +39,10 @@ pub(crate) fn killed(case: &Case<'_>, kills: usize, seed: u64) -> Result<()> {
         rolled_out(case, &format!("deployment/web-{number}"), 1)?;
         expected.insert(format!("web-{number}"), 1);
     }
-    wait_until("one leads and has nothing to do", LIMIT, || {
-        for replica in &replicas {
-            if replica.leads()? && replica.is_idle()? {
-                return Ok(Some(()));
-            }
-        }
-        Ok(None)
-    })?;
+    one_leads(&replicas)?;
     let mark = case.cluster.audit_mark()?;
     for kill in 0..kills {
+        one_leads(&replicas)?;
         let apps: Vec<_> = [0, 1]
             .map(|nth| format!("web-{}", (2 * kill + nth) % APPS))
             .into();
@@ -85,6 +79,18 @@ pub(crate) fn killed(case: &Case<'_>, kills: usize, seed: u64) -> Result<()> {
         rolled_out(case, &format!("deployment/{app}"), *times)?;
     }
     Ok(())
+}
+
+/// Two replicas are for the death of one: the next one dies when another has taken over.
+fn one_leads(replicas: &[Refresh]) -> Result<()> {
+    wait_until("one leads and has nothing to do", LIMIT, || {
+        for replica in replicas {
+            if replica.leads()? && replica.is_idle()? {
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    })
 }
 
 /// How many more patches than changes there were. Dry runs count as none.
