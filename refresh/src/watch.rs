@@ -124,12 +124,12 @@ impl Scope {
                     ConfigKind::ConfigMap => {
                         let api = api::<PartialObjectMeta<ConfigMap>>(client, namespace.as_deref());
                         let events = watcher(api, config).default_backoff();
-                        send_configs(source, events.inspect_err(failed), &seen).await;
+                        forward_configs(source, events.inspect_err(failed), &seen).await;
                     }
                     ConfigKind::Secret => {
                         let api = api::<PartialObjectMeta<Secret>>(client, namespace.as_deref());
                         let events = watcher(api, config).default_backoff();
-                        send_configs(source, events.inspect_err(failed), &seen).await;
+                        forward_configs(source, events.inspect_err(failed), &seen).await;
                     }
                 }
             }
@@ -144,14 +144,28 @@ impl Scope {
                 };
                 let config = self.config(self.workload_selector.as_deref(), None);
                 let events = watcher::<DynamicObject>(api, config).default_backoff();
+                let messages = Messages {
+                    all: |listed| Seen::Workloads(place.clone(), listed),
+                    applied: Seen::Workload,
+                    gone: |id, _| Seen::WorkloadGone(id),
+                };
                 let read = |object| self.workload(kind, object);
-                send_workloads(place, events.inspect_err(failed), read, &seen).await;
+                forward(events.inspect_err(failed), read, messages, &seen).await;
             }
             Watch::Namespaces => {
                 let api = Api::<PartialObjectMeta<Namespace>>::all(client);
                 let config = watcher::Config::default();
                 let events = watcher(api, config).default_backoff();
-                send_namespaces(events.inspect_err(failed), &seen).await;
+                let messages = Messages {
+                    all: Seen::Namespaces,
+                    applied: Seen::Namespace,
+                    gone: |name, _| Seen::Namespace(name, false),
+                };
+                let read = |object: PartialObjectMeta<Namespace>| {
+                    let opts_out = is_opted_out(&object.metadata);
+                    (object.metadata.name.unwrap_or_default().into(), opts_out)
+                };
+                forward(events.inspect_err(failed), read, messages, &seen).await;
             }
         }
     }
@@ -208,107 +222,72 @@ where
     }
 }
 
-async fn send_configs<K>(
+/// How the events of a watch become messages.
+struct Messages<All, Applied, Gone> {
+    all: All,
+    applied: Applied,
+    gone: Gone,
+}
+
+/// Sends a message for each event, and one for each whole list, until nobody listens any more.
+async fn forward<Object, Id: Ord, State>(
+    events: impl Stream<Item = watcher::Result<Event<Object>>>,
+    read: impl Fn(Object) -> (Id, State),
+    messages: Messages<
+        impl Fn(BTreeMap<Id, State>) -> Seen,
+        impl Fn(Id, State) -> Seen,
+        impl Fn(Id, State) -> Seen,
+    >,
+    seen: &Sender<Seen>,
+) {
+    let mut listed = BTreeMap::new();
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let message = match event {
+            // It was counted, and the watch begins again.
+            Err(_) => continue,
+            Ok(Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.extend([read(object)]);
+                continue;
+            }
+            Ok(Event::InitDone) => (messages.all)(std::mem::take(&mut listed)),
+            Ok(Event::Apply(object)) => {
+                let (id, state) = read(object);
+                (messages.applied)(id, state)
+            }
+            Ok(Event::Delete(object)) => {
+                let (id, state) = read(object);
+                (messages.gone)(id, state)
+            }
+        };
+        if seen.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn forward_configs<K>(
     source: &Source,
     events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<K>>>>,
     seen: &Sender<Seen>,
 ) {
-    let id = |object: &PartialObjectMeta<K>| ConfigId {
-        namespace: object
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default()
-            .into(),
-        kind: source.0,
-        name: object.metadata.name.clone().unwrap_or_default(),
+    let read = |object: PartialObjectMeta<K>| {
+        let version = Version::of(&object.metadata);
+        let id = ConfigId {
+            namespace: object.metadata.namespace.unwrap_or_default().into(),
+            kind: source.0,
+            name: object.metadata.name.unwrap_or_default(),
+        };
+        (id, version)
     };
-    let mut listed = BTreeMap::new();
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let message = match event {
-            Err(_) => continue,
-            Ok(Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(Event::InitApply(object)) => {
-                listed.insert(id(&object), Version::of(&object.metadata));
-                continue;
-            }
-            Ok(Event::InitDone) => Seen::Configs(source.clone(), std::mem::take(&mut listed)),
-            Ok(Event::Apply(object)) => Seen::Config(id(&object), Version::of(&object.metadata)),
-            Ok(Event::Delete(object)) => Seen::ConfigGone(id(&object), revision(&object.metadata)),
-        };
-        if seen.send(message).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn send_workloads(
-    place: &Place,
-    events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
-    read: impl Fn(DynamicObject) -> (WorkloadId, Option<Workload>),
-    seen: &Sender<Seen>,
-) {
-    let mut listed = BTreeMap::new();
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let message = match event {
-            Err(_) => continue,
-            Ok(Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(Event::InitApply(object)) => {
-                let (id, workload) = read(object);
-                listed.insert(id, workload);
-                continue;
-            }
-            Ok(Event::InitDone) => Seen::Workloads(place.clone(), std::mem::take(&mut listed)),
-            Ok(Event::Apply(object)) => {
-                let (id, workload) = read(object);
-                Seen::Workload(id, workload)
-            }
-            Ok(Event::Delete(object)) => Seen::WorkloadGone(read(object).0),
-        };
-        if seen.send(message).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn send_namespaces(
-    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<Namespace>>>>,
-    seen: &Sender<Seen>,
-) {
-    let read = |object: &PartialObjectMeta<Namespace>| {
-        let name: Arc<str> = object.metadata.name.as_deref().unwrap_or_default().into();
-        (name, is_opted_out(&object.metadata))
+    let messages = Messages {
+        all: |listed| Seen::Configs(source.clone(), listed),
+        applied: Seen::Config,
+        gone: |id, version: Version| Seen::ConfigGone(id, version.revision),
     };
-    let mut listed = BTreeMap::new();
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let message = match event {
-            Err(_) => continue,
-            Ok(Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(Event::InitApply(object)) => {
-                listed.extend([read(&object)]);
-                continue;
-            }
-            Ok(Event::InitDone) => Seen::Namespaces(std::mem::take(&mut listed)),
-            Ok(Event::Apply(object)) => {
-                let (name, opts_out) = read(&object);
-                Seen::Namespace(name, opts_out)
-            }
-            Ok(Event::Delete(object)) => Seen::Namespace(read(&object).0, false),
-        };
-        if seen.send(message).await.is_err() {
-            return;
-        }
-    }
+    forward(events, read, messages, seen).await;
 }
