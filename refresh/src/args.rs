@@ -61,16 +61,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) gentle_rate: NonZeroU32,
     /// From a change to the patch of a workload with several configs, so that changes of them lead to one
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]
     pub(crate) delay: Duration,
     /// The least time between two patches of one workload
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub(crate) interval: Duration,
     /// The longest pause after a patch that failed or that the policy did not see, give or take a random part
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
     pub(crate) max_retry: Duration,
     /// The same for workloads that the policy has not recorded: it is not installed, or leaves them alone
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub(crate) max_unrecorded: Duration,
 
     /// The Lease that elects the replica that patches
@@ -97,8 +97,19 @@ pub(crate) struct Args {
     pub(crate) log: String,
 }
 
+/// Longer ones are mistakes.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match time <= LONGEST {
+        true => Ok(time),
+        false => Err("expected a year at most".to_owned()),
+    }
+}
+
 fn lease_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = time(text)?;
     match duration.subsec_nanos() == 0 && duration.as_secs() >= 2 {
         true => Ok(duration),
         false => Err("expected whole seconds, and 2 at least".to_owned()),

@@ -3,7 +3,7 @@
 //! A Lease elects the leader (kube-lease-manager). An annotation of the Lease says up to which revisions of ConfigMaps and
 //! Secrets all changes are dealt with, so that the next leader does not begin again.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -20,8 +20,11 @@ use crate::{
     work::{Handled, Source},
 };
 
-/// `{"ConfigMap": 1234, "Secret/shop": 1200}`: a key for each watch.
+/// `{"of": "…", "ConfigMap": 1234, "Secret/shop": 1200}`: what the leader watches, and a key for each watch.
 const HANDLED: &str = "rollout-guard/handled";
+
+/// In it: [`Place::scope`].
+const SCOPE: &str = "of";
 
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) identity: String,
     pub(crate) duration: Duration,
+    /// What the replica watches. Another one may not have looked at the same workloads.
+    pub(crate) scope: String,
 }
 
 /// The part of this replica in the election.
@@ -59,12 +64,12 @@ impl Election {
     /// What the leader has dealt with.
     pub(crate) fn handled(&self) -> impl Future<Output = Result<Handled, kube::Error>> + use<> {
         let leases = self.leases();
-        let name = self.place.name.clone();
+        let (name, scope) = (self.place.name.clone(), self.place.scope.clone());
         async move {
             let lease = leases.get_opt(&name).await?;
             let annotations = lease.and_then(|lease| lease.metadata.annotations);
             let text = annotations.and_then(|mut annotations| annotations.remove(HANDLED));
-            Ok(text.map(|text| parse(&text)).unwrap_or_default())
+            Ok(text.map(|text| parse(&text, &scope)).unwrap_or_default())
         }
     }
 
@@ -75,8 +80,9 @@ impl Election {
     ) -> impl Future<Output = Result<(), kube::Error>> + use<> {
         let leases = self.leases();
         let name = self.place.name.clone();
+        let handled = format(&handled, &self.place.scope);
         async move {
-            let patch = json!({"metadata": {"annotations": {HANDLED: format(&handled)}}});
+            let patch = json!({"metadata": {"annotations": {HANDLED: handled}}});
             let parameters = PatchParams {
                 field_manager: Some(MANAGER.to_owned()),
                 ..PatchParams::default()
@@ -139,7 +145,7 @@ async fn lead(
     }
 }
 
-fn format(handled: &Handled) -> String {
+fn format(handled: &Handled, scope: &str) -> String {
     let entries = handled.iter().map(|((kind, namespace), revision)| {
         let key = match namespace {
             Some(namespace) => format!("{}/{namespace}", kind.name()),
@@ -147,13 +153,17 @@ fn format(handled: &Handled) -> String {
         };
         (key, json!(revision))
     });
-    serde_json::Value::Object(entries.collect()).to_string()
+    let scope = (SCOPE.to_owned(), json!(scope));
+    serde_json::Value::Object(iter::once(scope).chain(entries).collect()).to_string()
 }
 
 /// Entries that cannot be read are left out: their changes are dealt with again.
-fn parse(text: &str) -> Handled {
+fn parse(text: &str, scope: &str) -> Handled {
     let entries: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).unwrap_or_default();
+    if entries.get(SCOPE).and_then(|of| of.as_str()) != Some(scope) {
+        return Handled::new();
+    }
     entries
         .iter()
         .filter_map(|(key, revision)| Some((source(key)?, revision.as_u64()?)))
@@ -182,18 +192,23 @@ mod tests {
             ((ConfigKind::Secret, Some("shop".into())), u64::MAX),
         ]
         .into();
-        let text = format(&handled);
+        let text = format(&handled, "a");
         assert_eq!(
             text,
-            format!(r#"{{"ConfigMap":12,"Secret/shop":{}}}"#, u64::MAX)
+            format!(r#"{{"of":"a","ConfigMap":12,"Secret/shop":{}}}"#, u64::MAX)
         );
-        assert_eq!(parse(&text), handled);
+        assert_eq!(parse(&text, "a"), handled);
+        // With other flags, the leader may have left out what this one looks at.
+        assert_eq!(parse(&text, "b"), Handled::new());
     }
 
     #[test]
     fn what_cannot_be_read_counts_as_not_dealt_with() {
         let known: Handled = [((ConfigKind::Secret, None), 3)].into();
-        assert_eq!(parse(r#"{"ConfigMap":"7","Pod":1,"Secret":3}"#), known);
-        assert_eq!(parse("{"), Handled::new());
+        assert_eq!(
+            parse(r#"{"of":"a","ConfigMap":"7","Pod":1,"Secret":3}"#, "a"),
+            known
+        );
+        assert_eq!(parse("{", "a"), Handled::new());
     }
 }

@@ -121,8 +121,7 @@ impl Metrics {
         let result = report.outcome.name();
         self.patches.get_or_create(&ResultLabel { result }).inc();
         if report.outcome == Outcome::RolledOut && report.task.lane == Lane::Changed {
-            self.delay
-                .observe(report.task.since.elapsed().as_secs_f64());
+            self.delay.observe(report.after.as_secs_f64());
         }
     }
 

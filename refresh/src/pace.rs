@@ -159,22 +159,11 @@ impl Window {
             since < SignedDuration::try_from(self.length).unwrap_or(SignedDuration::MAX)
         })
     }
-
-    fn next(&self, now: &Zoned) -> Option<Zoned> {
-        self.begin.find_next_occurrence(now, false).ok()
-    }
 }
 
-/// How long no patch may be sent. Without windows, and in each of them, not at all.
-pub(crate) fn closed_for(windows: &[Window], now: &Zoned) -> Option<Duration> {
-    if windows.is_empty() || windows.iter().any(|window| window.is_open(now)) {
-        return None;
-    }
-    let next = windows.iter().filter_map(|window| window.next(now)).min();
-    // A window that never opens again is asked for again some time.
-    let wait = next.map(|next| next.timestamp().duration_since(now.timestamp()));
-    let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
-    Some(wait.unwrap_or(Duration::MAX).min(Duration::from_secs(3600)))
+/// Whether patches may be sent now: in each window, and always if there is none.
+pub(crate) fn is_open(windows: &[Window], now: &Zoned) -> bool {
+    windows.is_empty() || windows.iter().any(|window| window.is_open(now))
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use crate::{
 /// A webhook may take 30 seconds.
 const LIMIT: Duration = Duration::from_secs(40);
 
+const EVENT_LIMIT: Duration = Duration::from_secs(5);
+
 /// What came of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -70,8 +72,8 @@ impl Outcome {
             Self::RolledOut | Self::Recorded | Self::Unchanged => Ending::Done,
             Self::Unseen => Ending::Unseen,
             Self::Unrecorded => Ending::Unrecorded,
-            Self::Gone => Ending::Gone,
-            Self::Conflict | Self::Denied(_) | Self::Unavailable(_) => Ending::Failed,
+            // If it was deleted, the watch says so.
+            Self::Gone | Self::Conflict | Self::Denied(_) | Self::Unavailable(_) => Ending::Failed,
         }
     }
 }
@@ -81,6 +83,8 @@ impl Outcome {
 pub(crate) struct Report {
     pub(crate) task: Task,
     pub(crate) outcome: Outcome,
+    /// The time from the change to the answer.
+    pub(crate) after: Duration,
     /// What the policy and other webhooks say.
     pub(crate) warnings: Vec<String>,
 }
@@ -126,11 +130,18 @@ impl Patcher {
             (Outcome::Unavailable(error), Vec::new())
         });
         let report = Report {
+            after: task.since.elapsed(),
             task,
             outcome,
             warnings,
         };
-        self.publish(&report).await;
+        // Nothing waits for the Event but the report.
+        if tokio::time::timeout(EVENT_LIMIT, self.publish(&report))
+            .await
+            .is_err()
+        {
+            tracing::warn!(workload = %report.task.workload, "no Event could be written in time");
+        }
         report
     }
 
@@ -152,7 +163,7 @@ impl Patcher {
                 Outcome::RolledOut
             }
             // The same answer comes without the policy, if its webhook fails open.
-            (Some(_), Some(_)) => match self.is_seen(task, resource).await {
+            (Some(_), Some(_)) => match self.is_seen(task, resource, &answer).await {
                 Ok(true) => Outcome::Unchanged,
                 Ok(false) => Outcome::Unseen,
                 Err(outcome) => outcome,
@@ -161,11 +172,17 @@ impl Patcher {
         (outcome, answer.warnings)
     }
 
-    /// Whether the policy sees requests for a workload that it has recorded: it keeps its record, whatever a client sends.
-    async fn is_seen(&self, task: &Task, resource: &ApiResource) -> Result<bool, Outcome> {
+    /// Whether the policy saw the patch: it keeps its record, whatever a client sends, and would change nothing now either. One of
+    /// its replicas may be away, so that one request is seen and another is not.
+    async fn is_seen(
+        &self,
+        task: &Task,
+        resource: &ApiResource,
+        answer: &Answer,
+    ) -> Result<bool, Outcome> {
         let patch = json!({"metadata": {"annotations": {CONFIGS: null}}});
-        let answer = self.send(task, resource, &patch, true).await?;
-        Ok(answer.recorded.is_some())
+        let again = self.send(task, resource, &patch, true).await?;
+        Ok(again.recorded == answer.recorded && again.generation == answer.generation)
     }
 
     async fn send(

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use k8s_openapi::{
     api::apps::v1::{DaemonSet, Deployment, StatefulSet},
-    jiff::{Timestamp, Zoned, tz::TimeZone},
+    jiff::{Timestamp, tz::TimeZone},
 };
 use kube::{Client, api::ApiResource, core::GroupVersionKind, discovery};
 use tokio::{
@@ -25,7 +25,7 @@ use crate::{
     lease::{Election, Place},
     metrics::Metrics,
     object::{Choice, GroupKind},
-    pace::{Pace, Rate, Window, closed_for},
+    pace::{Pace, Rate, Window, is_open},
     patch::{Outcome, Patcher, Report, list},
     serve::{Pulse, serve},
     watch::{Scope, Seen, Watch},
@@ -35,8 +35,17 @@ use crate::{
 /// Patches on the way at the same time.
 const AT_ONCE: usize = 16;
 
+/// Those of them in one namespace, so that a slow webhook does not hold up the others.
+const IN_ONE_NAMESPACE: usize = 8;
+
 /// The loop turns at least this often.
 const TURN: Duration = Duration::from_secs(1);
+
+/// The longest silence of the API server.
+const READ_LIMIT: Duration = Duration::from_secs(295);
+
+/// The same for the Lease, which must not wait so long.
+const LEASE_READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an answer about the Lease is waited for. Nothing else happens meanwhile.
 const LEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -55,11 +64,15 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to end.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let config = kube::Config::infer()
+    let mut config = kube::Config::infer()
         .await
         .context("no access to a cluster")?;
+    // A server that is gone without a word. Watches are asked for anew within 290 seconds (kube-runtime).
+    config.read_timeout = Some(READ_LIMIT);
     let own_namespace = config.default_namespace.clone();
-    let client = Client::try_from(config)?;
+    let client = Client::try_from(config.clone())?;
+    config.read_timeout = Some(LEASE_READ_LIMIT);
+    let lease_client = Client::try_from(config)?;
     let kinds = kinds(&client, &args.kinds).await?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("--listen {}", args.listen))?;
@@ -88,6 +101,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         name: args.lease.clone(),
         identity: identity.clone(),
         duration: args.lease_duration,
+        scope: scope.fingerprint(),
     };
     let mut refresh = Refresh {
         work: Work::new(timing(&args), !args.namespaces.is_empty()),
@@ -97,7 +111,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         patches: JoinSet::new(),
         unlisted: scope.watches().into_iter().collect(),
         // A dry run leaves the Lease to those that patch.
-        election: (!args.dry_run).then(|| Election::join(client, place)),
+        election: (!args.dry_run).then(|| Election::join(lease_client, place)),
         leads: args.dry_run,
         taken_over: Handled::new(),
         published: Handled::new(),
@@ -164,8 +178,8 @@ fn timing(args: &Args) -> Timing {
     Timing {
         delay: args.delay,
         interval: args.interval,
-        retry: (FIRST_RETRY.min(args.max_retry), args.max_retry),
-        unrecorded: (FIRST_RETRY.min(args.max_unrecorded), args.max_unrecorded),
+        retry: (FIRST_RETRY, args.max_retry.max(FIRST_RETRY)),
+        unrecorded: (FIRST_RETRY, args.max_unrecorded.max(FIRST_RETRY)),
     }
 }
 
@@ -338,16 +352,20 @@ impl Refresh {
     fn patch_what_is_due(&mut self) -> Instant {
         let now = Instant::now();
         let turn = now + TURN;
-        let closed = closed_for(&self.windows, &Zoned::new(Timestamp::now(), TimeZone::UTC));
-        self.metrics.set_window_open(closed.is_none());
-        if !self.leads || !self.unlisted.is_empty() || closed.is_some() {
+        let is_open = is_open(&self.windows, &Timestamp::now().to_zoned(TimeZone::UTC));
+        self.metrics.set_window_open(is_open);
+        if !self.leads || !self.unlisted.is_empty() || !is_open {
             return turn;
         }
         self.pace.forget_idle(now);
         let mut again = turn;
         while self.patches.len() < AT_ONCE {
             let pace = &mut self.pace;
-            let next = self.work.next(now, |lane, id| {
+            let work = &self.work;
+            let next = work.next(now, |lane, id| {
+                if work.on_the_way(&id.namespace) >= IN_ONE_NAMESPACE {
+                    return false;
+                }
                 let permit = pace.permit(lane, &id.namespace, now);
                 permit.map_err(|until| again = again.min(until)).is_ok()
             });
@@ -365,6 +383,7 @@ impl Refresh {
         let Report {
             task,
             outcome,
+            after,
             warnings,
         } = &report;
         let workload = &task.workload;
@@ -374,7 +393,7 @@ impl Refresh {
         let warnings = warnings.join("; ");
         match outcome {
             Outcome::RolledOut => {
-                let after = task.since.elapsed().as_millis();
+                let after = after.as_millis();
                 tracing::info!(%workload, configs, result, after_ms = after, warnings, dry_run, "patched");
             }
             Outcome::Denied(error) | Outcome::Unavailable(error) => {

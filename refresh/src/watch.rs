@@ -3,7 +3,12 @@
 //! In: the API server. Out: a [`Seen`] for each event, and one for each whole list. A watch that fails begins again by
 //! itself, with growing pauses (kube-runtime).
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -80,6 +85,13 @@ impl fmt::Display for Watch {
 }
 
 impl Scope {
+    /// Whatever leads with another one looks at other objects.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        format!("{self:?}").hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
     /// Each of these begins with a whole list.
     pub(crate) fn watches(&self) -> Vec<Watch> {
         let mut watches = Vec::new();

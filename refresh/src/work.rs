@@ -79,8 +79,6 @@ pub(crate) enum Ending {
     Unseen,
     /// The policy has not recorded the workload: it is not there, or leaves it alone.
     Unrecorded,
-    /// The workload does not exist any more.
-    Gone,
 }
 
 #[derive(Debug)]
@@ -123,6 +121,13 @@ struct Due {
     retries: Option<(Ending, backon::ExponentialBackoff)>,
 }
 
+/// When a workload was found that may have missed a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    AtStart,
+    Later,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cause {
     /// Of the config, or 0 if only a patch of our own deals with it.
@@ -154,7 +159,7 @@ impl Work {
         self.is_complete = true;
         let all: Vec<_> = self.workloads.keys().cloned().collect();
         for id in all {
-            self.check(&id, now);
+            self.check(&id, Found::AtStart, now);
         }
     }
 
@@ -259,11 +264,12 @@ impl Work {
         {
             return None;
         }
-        let record = match &known.before {
-            Some((before, at)) if now - *at <= OUT_OF_ORDER => before,
-            _ => known.now.recorded.as_ref()?,
+        let before = match &known.before {
+            Some((before, at)) if now - *at <= OUT_OF_ORDER => before.get(config),
+            _ => None,
         };
-        record.get(config).cloned()
+        let current = || known.now.recorded.as_ref()?.get(config);
+        before.or_else(current).cloned()
     }
 
     fn is_seen_already(
@@ -302,23 +308,36 @@ impl Work {
             };
             self.workloads.insert(id.clone(), known);
             if self.is_complete {
-                self.check(id, now);
+                self.check(id, Found::Later, now);
             }
             return;
         };
-        if known.now.uses != seen.uses {
-            let old = std::mem::take(&mut known.now.uses);
-            self.unindex(id, &old);
+        let uses_before = std::mem::take(&mut known.now.uses);
+        if uses_before != seen.uses {
+            self.unindex(id, &uses_before);
             self.index(id, &seen.uses);
         }
         let Some(known) = self.workloads.get_mut(id) else {
             return;
         };
         if known.now.recorded != seen.recorded && seen.written_by_us {
-            let before = known.now.recorded.clone().unwrap_or_default();
+            // The effect of what is pending is no effect of a change that comes later.
+            let pending = [&self.due, &self.in_flight].map(|due| due.get(id));
+            let is_pending = |config: &ConfigId| {
+                let mut due = pending.iter().flatten();
+                due.any(|due| due.causes.contains_key(config))
+            };
+            let mut before = known.now.recorded.clone().unwrap_or_default();
+            before.retain(|config, _| !is_pending(config));
             known.before = Some((before, now));
         }
+        let may_have_missed = !seen.uses.is_subset(&uses_before)
+            || seen.uid != known.now.uid
+            || known.now.recorded.is_some() && seen.recorded.is_none();
         known.now = seen;
+        if may_have_missed && self.is_complete {
+            self.check(id, Found::Later, now);
+        }
         self.settle(id);
     }
 
@@ -358,7 +377,7 @@ impl Work {
         } else if self.opted_out.remove(namespace) && self.is_complete {
             let all: Vec<_> = self.workloads.keys().cloned().collect();
             for id in all.iter().filter(|id| id.namespace == *namespace) {
-                self.check(id, now);
+                self.check(id, Found::Later, now);
             }
         }
     }
@@ -368,6 +387,11 @@ impl Work {
         let ids: Vec<_> = self.due.keys().cloned().collect();
         for id in ids {
             let by_namespace = self.by_namespace;
+            let known = self.workloads.get(&id);
+            // A leader with other flags may have left it alone.
+            if known.is_none_or(|known| known.now.recorded.is_none()) {
+                continue;
+            }
             let Some(due) = self.due.get_mut(&id) else {
                 continue;
             };
@@ -379,11 +403,14 @@ impl Work {
         }
     }
 
-    /// Up to where all changes are dealt with.
+    /// Up to where all changes are dealt with, as far as revisions tell.
     pub(crate) fn handled(&self) -> Handled {
         let mut handled = self.seen.clone();
         let due = self.due.values().chain(self.in_flight.values());
-        for (config, cause) in due.flat_map(|due| &due.causes) {
+        // Whoever starts later finds by itself what was never recorded.
+        let due = due.filter(|due| !matches!(due.retries, Some((Ending::Unrecorded, _))));
+        let causes = due.flat_map(|due| &due.causes);
+        for (config, cause) in causes.filter(|(_, cause)| cause.revision > 0) {
             if let Some(handled) = handled.get_mut(&self.source(config)) {
                 *handled = cause.revision.saturating_sub(1).min(*handled);
             }
@@ -392,7 +419,7 @@ impl Work {
     }
 
     /// Adds the workload if a change may have been missed.
-    fn check(&mut self, id: &WorkloadId, now: Instant) {
+    fn check(&mut self, id: &WorkloadId, found: Found, now: Instant) {
         let Some(known) = self.workloads.get(id) else {
             return;
         };
@@ -405,8 +432,12 @@ impl Work {
             .uses
             .iter()
             .map(|config| {
-                // Nobody can tell when a config that is not there any more was deleted.
-                let revision = version(config).map_or(0, |version| version.revision);
+                // Nobody can tell when a config that is not there any more was deleted. And of what is found later, the
+                // leader may have published more than it knew.
+                let revision = match found {
+                    Found::AtStart => version(config).map_or(0, |version| version.revision),
+                    Found::Later => 0,
+                };
                 let recorded = None;
                 (config.clone(), Cause { revision, recorded })
             })
@@ -551,7 +582,6 @@ impl Work {
         };
         let limits = match ending {
             Ending::Done => return,
-            Ending::Gone => return self.workload_deleted(id),
             Ending::Failed | Ending::Unseen => self.timing.retry,
             Ending::Unrecorded => self.timing.unrecorded,
         };
@@ -576,6 +606,12 @@ impl Work {
             }
             None => self.insert_due(id.clone(), tried),
         }
+    }
+
+    /// How many patches of workloads in the namespace are on the way.
+    pub(crate) fn on_the_way(&self, namespace: &Arc<str>) -> usize {
+        let ids = self.in_flight.keys();
+        ids.filter(|id| id.namespace == *namespace).count()
     }
 
     pub(crate) fn sizes(&self) -> Sizes {
@@ -612,6 +648,10 @@ impl Work {
                 users.remove(id);
                 if users.is_empty() {
                     self.users.remove(config);
+                    let is_gone = |config: &Config| config.version.is_none();
+                    if self.configs.get(config).is_some_and(is_gone) {
+                        self.configs.remove(config);
+                    }
                 }
             }
         }

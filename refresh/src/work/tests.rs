@@ -216,14 +216,68 @@ fn what_failed_is_tried_again_later_and_later() {
 }
 
 #[test]
-fn what_is_gone_is_forgotten() {
+fn what_is_deleted_is_forgotten() {
     let now = Instant::now();
     let mut work = shop(now);
     work.config_seen(config("app"), version(20, 2000), now);
-    patch(&mut work, now + DELAY, Ending::Gone);
-    assert_eq!(work.sizes().workloads, 0);
+    patch(&mut work, now + DELAY, Ending::Failed);
+    work.workload_deleted(&workload("web"));
+    assert_eq!((work.sizes().workloads, work.next_at()), (0, None));
     work.config_seen(config("app"), version(21, 2000), now);
     assert_eq!(work.next_at(), None);
+    // Whichever goes first, nothing is left of a config.
+    work.config_deleted(config("app"), 22, now);
+    work.config_deleted(config("more"), 23, now);
+    assert_eq!(work.sizes().configs, 1);
+    let mut work = shop(now);
+    work.config_deleted(config("app"), 20, now);
+    work.workload_deleted(&workload("web"));
+    assert_eq!(work.sizes().configs, 2);
+}
+
+/// While the watches were apart, nobody knew that the workload uses the config.
+#[test]
+fn a_workload_that_uses_more_or_is_another_one_is_checked() {
+    let now = Instant::now();
+    let more = uses(&[("app", "one"), ("more", "one"), ("other", "one")], 1000);
+    let recreated = Workload {
+        uid: "another".to_owned(),
+        ..uses(&[("app", "one"), ("more", "one")], 1000)
+    };
+    let forgotten = Workload {
+        recorded: None,
+        ..uses(&[("app", "one"), ("more", "one")], 1000)
+    };
+    for seen in [more, recreated, forgotten] {
+        let mut work = shop(now);
+        for (name, revision) in [("other", 20), ("app", 21)] {
+            work.config_seen(config(name), version(revision, 2000), now);
+        }
+        patch(&mut work, now + DELAY, Ending::Done);
+        work.workload_seen(&workload("web"), Some(seen), now);
+        assert_eq!(next(&work, now), Some("web".to_owned()));
+        // What the leader has published does not cover it.
+        work.taken_over(&[((ConfigKind::ConfigMap, None), 30)].into());
+        assert_eq!(next(&work, now), Some("web".to_owned()));
+    }
+}
+
+#[test]
+fn what_was_never_recorded_is_not_covered_by_the_leader() {
+    let now = Instant::now();
+    let mut work = Work::new(timing(), false);
+    let never = Workload {
+        recorded: None,
+        ..uses(&[("app", "")], 1000)
+    };
+    work.workload_seen(&workload("new"), Some(never), now);
+    work.config_seen(config("app"), version(10, 0), now);
+    work.complete(now);
+    work.taken_over(&[((ConfigKind::ConfigMap, None), 30)].into());
+    assert_eq!(next(&work, now), Some("new".to_owned()));
+    // And it holds nothing up.
+    patch(&mut work, now, Ending::Unrecorded);
+    assert_eq!(work.handled().into_values().max(), Some(10));
 }
 
 #[test]

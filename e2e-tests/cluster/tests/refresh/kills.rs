@@ -109,9 +109,12 @@ fn patched_twice(
         if event.request_uri.contains("dryRun") {
             continue;
         }
-        if let (Some(Verb::Patch), Some(object)) =
-            (event.step().map(|step| step.verb), &event.object_ref)
-        {
+        // The API server gives up a request whose client has died, unless it is too late.
+        let Some(step) = event.step().filter(|step| step.code == 200) else {
+            continue;
+        };
+        if step.verb == Verb::Patch {
+            let object = &step.object;
             *patches.entry(object.name.clone()).or_default() += 1;
         }
     }

@@ -395,6 +395,9 @@ impl Cluster {
                 self.commit(0, false);
                 self.answer(0);
             }
+            for (replica, watch) in WATCHES {
+                while self.deliver(replica, watch) {}
+            }
             let Some(at) = self.replicas[self.leader].work.next_at() else {
                 return;
             };
