@@ -177,11 +177,20 @@ impl Workload {
                 .zip(self.written)
                 .is_some_and(|(config, workload)| config + MARGIN < workload),
             // It may have been deleted since it was recorded.
-            None => recorded
-                .get(config)
-                .is_none_or(|entry| entry.starts_with("absent") || entry == "missing"),
+            None => recorded.get(config).is_none_or(|entry| is_absent(entry)),
         })
     }
+
+    /// Whether content is recorded of a config that is not there.
+    pub(crate) fn records_what_is_gone(&self, is_there: impl Fn(&ConfigId) -> bool) -> bool {
+        let mut entries = self.recorded.iter().flatten();
+        entries.any(|(config, entry)| !is_there(config) && !is_absent(entry))
+    }
+}
+
+/// What the policy records of a config that is not there, or that the pods wait for.
+fn is_absent(entry: &str) -> bool {
+    entry.starts_with("absent") || entry == "missing"
 }
 
 /// In seconds. A webhook may take 30 seconds to look at a config before the workload is stored, and the clocks of two API

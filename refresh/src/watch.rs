@@ -28,7 +28,6 @@ use crate::{
     metrics::Metrics,
     object::{
         Choice, ConfigId, ConfigKind, GroupKind, Version, Workload, WorkloadId, is_opted_out,
-        revision,
     },
     work::Source,
 };

@@ -331,7 +331,14 @@ impl Work {
             before.retain(|config, _| !is_pending(config));
             known.before = Some((before, now));
         }
-        let may_have_missed = !seen.uses.is_subset(&uses_before)
+        // A request may have been on its way since before a config was deleted.
+        let is_there = |config: &ConfigId| {
+            let config = self.configs.get(config);
+            config.is_some_and(|config| config.version.is_some())
+        };
+        let is_late = known.now.recorded != seen.recorded && seen.records_what_is_gone(is_there);
+        let may_have_missed = is_late
+            || !seen.uses.is_subset(&uses_before)
             || seen.uid != known.now.uid
             || known.now.recorded.is_some() && seen.recorded.is_none();
         known.now = seen;

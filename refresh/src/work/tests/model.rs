@@ -373,10 +373,13 @@ impl Cluster {
                 work.configs_listed(&(ConfigKind::ConfigMap, None), listed, now);
             }
             Step::Wait { millis } => {
-                self.millis += millis;
-                for (replica, watch) in WATCHES {
-                    while self.is_late(replica, watch) {
-                        self.deliver(replica, watch);
+                let end = self.millis + millis;
+                while self.millis < end {
+                    self.millis = end.min(self.millis + 500);
+                    for (replica, watch) in WATCHES {
+                        while self.is_late(replica, watch) {
+                            self.deliver(replica, watch);
+                        }
                     }
                 }
             }
