@@ -47,7 +47,7 @@ const READ_LIMIT: Duration = Duration::from_secs(295);
 /// The same for the Lease, which must not wait so long.
 const LEASE_READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long an answer about the Lease is waited for. Nothing else happens meanwhile.
+/// How long an answer about the Lease is waited for. After an election, nothing else happens meanwhile.
 const LEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often the others are told while there is always something to do.

@@ -165,7 +165,7 @@ impl Work {
 
     /// A config is there.
     pub(crate) fn config_seen(&mut self, id: ConfigId, version: Version, now: Instant) {
-        let known = self.configs.get(&id).and_then(|config| config.version);
+        let known = self.version(&id);
         if known.is_none_or(|known| known.revision != version.revision || version.revision == 0) {
             self.config_changed(id, Some(version), version.revision, now);
         }
@@ -191,11 +191,7 @@ impl Work {
         };
         let gone: Vec<_> = self.configs.keys().filter(is_gone).cloned().collect();
         for id in gone {
-            if self
-                .configs
-                .get(&id)
-                .is_some_and(|config| config.version.is_some())
-            {
+            if self.version(&id).is_some() {
                 self.config_deleted(id, 0, now);
             }
         }
@@ -229,11 +225,7 @@ impl Work {
         // Two changes in a short time cannot be told apart in the record.
         let is_traceable = before.is_none_or(|before| now - before > IN_FLIGHT);
         for user in users {
-            let is_pending = [&self.due, &self.in_flight].iter().any(|due| {
-                due.get(&user)
-                    .is_some_and(|due| due.causes.contains_key(&id))
-            });
-            let recorded = match is_traceable && !is_pending {
+            let recorded = match is_traceable && !self.is_pending(&user, &id) {
                 true => self.recorded_before(&user, &id, now),
                 false => None,
             };
@@ -313,34 +305,30 @@ impl Work {
             return;
         };
         let uses_before = std::mem::take(&mut known.now.uses);
+        let recorded_before = known.now.recorded.take();
+        let uid_before = std::mem::take(&mut known.now.uid);
         if uses_before != seen.uses {
             self.unindex(id, &uses_before);
             self.index(id, &seen.uses);
         }
+        let is_recorded_anew = recorded_before != seen.recorded;
+        // A request may have been on its way since before a config was deleted.
+        let is_late =
+            is_recorded_anew && seen.records_what_is_gone(|config| self.version(config).is_some());
+        let may_have_missed = is_late
+            || !seen.uses.is_subset(&uses_before)
+            || seen.uid != uid_before
+            || recorded_before.is_some() && seen.recorded.is_none();
+        let before = (is_recorded_anew && seen.written_by_us).then(|| {
+            // The effect of what is pending is no effect of a change that comes later.
+            let mut before = recorded_before.unwrap_or_default();
+            before.retain(|config, _| !self.is_pending(id, config));
+            (before, now)
+        });
         let Some(known) = self.workloads.get_mut(id) else {
             return;
         };
-        if known.now.recorded != seen.recorded && seen.written_by_us {
-            // The effect of what is pending is no effect of a change that comes later.
-            let pending = [&self.due, &self.in_flight].map(|due| due.get(id));
-            let is_pending = |config: &ConfigId| {
-                let mut due = pending.iter().flatten();
-                due.any(|due| due.causes.contains_key(config))
-            };
-            let mut before = known.now.recorded.clone().unwrap_or_default();
-            before.retain(|config, _| !is_pending(config));
-            known.before = Some((before, now));
-        }
-        // A request may have been on its way since before a config was deleted.
-        let is_there = |config: &ConfigId| {
-            let config = self.configs.get(config);
-            config.is_some_and(|config| config.version.is_some())
-        };
-        let is_late = known.now.recorded != seen.recorded && seen.records_what_is_gone(is_there);
-        let may_have_missed = is_late
-            || !seen.uses.is_subset(&uses_before)
-            || seen.uid != known.now.uid
-            || known.now.recorded.is_some() && seen.recorded.is_none();
+        known.before = before.or(known.before.take());
         known.now = seen;
         if may_have_missed && self.is_complete {
             self.check(id, Found::Later, now);
@@ -430,8 +418,7 @@ impl Work {
         let Some(known) = self.workloads.get(id) else {
             return;
         };
-        let version = |config: &ConfigId| self.configs.get(config)?.version;
-        if known.now.is_up_to_date(version) {
+        if known.now.is_up_to_date(|config| self.version(config)) {
             return;
         }
         let causes: Vec<_> = known
@@ -442,7 +429,7 @@ impl Work {
                 // Nobody can tell when a config that is not there any more was deleted. And of what is found later, the
                 // leader may have published more than it knew.
                 let revision = match found {
-                    Found::AtStart => version(config).map_or(0, |version| version.revision),
+                    Found::AtStart => self.version(config).map_or(0, |version| version.revision),
                     Found::Later => 0,
                 };
                 let recorded = None;
@@ -662,6 +649,18 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// `None`: it is not there.
+    fn version(&self, config: &ConfigId) -> Option<Version> {
+        self.configs.get(config)?.version
+    }
+
+    /// Whether a change of the config waits for a patch of the workload, or for its answer.
+    fn is_pending(&self, workload: &WorkloadId, config: &ConfigId) -> bool {
+        let due = [&self.due, &self.in_flight].map(|due| due.get(workload));
+        let mut due = due.into_iter().flatten();
+        due.any(|due| due.causes.contains_key(config))
     }
 
     fn source(&self, config: &ConfigId) -> Source {
