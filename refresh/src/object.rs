@@ -135,34 +135,32 @@ pub(crate) struct Choice {
 }
 
 impl Workload {
-    /// `None`: it uses no config, or is to be left alone.
+    /// `None`: it uses no config, or is to be left alone. The metadata is also in the workload.
     pub(crate) fn read(
         workload: &Value,
+        metadata: &ObjectMeta,
         namespace: &Arc<str>,
         choice: Choice,
     ) -> Result<Option<Self>, WrongShape> {
-        let metadata = workload.get("metadata").unwrap_or(&Value::Null);
-        if opts_out(metadata) || !is_null(metadata.get("deletionTimestamp")) {
+        if is_opted_out(metadata) || metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
         let uses = uses(workload, namespace, choice)?;
         if uses.is_empty() {
             return Ok(None);
         }
-        let annotation = |key: &str| metadata.get("annotations")?.get(key)?.as_str();
-        let recorded = recorded(annotation(CONFIGS), &uses);
-        // Fields that are not as Kubernetes writes them say nothing.
-        let metadata: ObjectMeta =
-            serde_json::from_value(without_values(metadata)).unwrap_or_default();
+        let annotations = metadata.annotations.as_ref();
+        let record = annotations.and_then(|annotations| annotations.get(CONFIGS));
+        let recorded = recorded(record.map(String::as_str), &uses);
         let is_ours = |manager: &str| manager == MANAGER;
-        let written = written(&metadata, |_| true);
+        let written = written(metadata, |_| true);
         Ok(Some(Self {
             uses,
             recorded,
-            written_by_us: written.is_some() && written == self::written(&metadata, is_ours),
+            written_by_us: written.is_some() && written == self::written(metadata, is_ours),
             written,
             generation: metadata.generation.unwrap_or(0),
-            uid: metadata.uid.unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
         }))
     }
 
@@ -197,29 +195,7 @@ fn is_absent(entry: &str) -> bool {
 /// servers differ.
 const MARGIN: i64 = 60;
 
-/// `metadata` without annotations, which may be long.
-fn without_values(metadata: &Value) -> Value {
-    let fields = metadata.as_object().into_iter().flatten();
-    fields
-        .filter(|(name, _)| ["generation", "managedFields", "uid"].contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
-fn is_null(value: Option<&Value>) -> bool {
-    value.is_none_or(Value::is_null)
-}
-
 /// Whether the owner of a workload or namespace wants it to be left alone.
-fn opts_out(metadata: &Value) -> bool {
-    ["annotations", "labels"].iter().any(|field| {
-        let value = metadata.get(field).and_then(|values| values.get(REFRESH));
-        value.and_then(Value::as_str) == Some("false")
-    })
-}
-
-/// The same of parsed metadata.
 pub(crate) fn is_opted_out(metadata: &ObjectMeta) -> bool {
     [&metadata.annotations, &metadata.labels]
         .into_iter()

@@ -209,8 +209,8 @@ impl Scope {
             kind: Arc::clone(kind),
             name: object.metadata.name.clone().unwrap_or_default(),
         };
-        let object = serde_json::to_value(&object).unwrap_or(Value::Null);
-        let workload = Workload::read(&object, &id.namespace, self.choice);
+        let raw = serde_json::to_value(&object).unwrap_or(Value::Null);
+        let workload = Workload::read(&raw, &object.metadata, &id.namespace, self.choice);
         let workload = workload.unwrap_or_else(|error| {
             tracing::warn!(workload = %id, %error, "cannot be read, and is left alone");
             None

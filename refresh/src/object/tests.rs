@@ -7,8 +7,13 @@ const ALL: Choice = Choice {
     image_pull_secrets: false,
 };
 
+fn try_read(workload: &Value, choice: Choice) -> Result<Option<Workload>, WrongShape> {
+    let metadata = serde_json::from_value(workload["metadata"].clone()).unwrap();
+    Workload::read(workload, &metadata, &"shop".into(), choice)
+}
+
 fn read_as(workload: &Value, choice: Choice) -> Option<Workload> {
-    Workload::read(workload, &"shop".into(), choice).unwrap()
+    try_read(workload, choice).unwrap()
 }
 
 fn names(workload: &Value, choice: Choice) -> Vec<String> {
@@ -123,7 +128,7 @@ fn the_last_write_is_that_of_the_object_and_not_of_its_status() {
 fn a_template_of_the_wrong_shape_is_an_error_with_its_path() {
     let mut workload = deployment(json!({}));
     workload["spec"]["template"]["spec"]["containers"] = json!("hidden");
-    let error = Workload::read(&workload, &"shop".into(), ALL).unwrap_err();
+    let error = try_read(&workload, ALL).unwrap_err();
     assert_eq!(
         error.to_string(),
         "spec.template.spec.containers: expected a list, not a string"
