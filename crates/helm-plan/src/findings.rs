@@ -77,7 +77,8 @@ macro_rules! registry {
 
         fn check(linter: &Linter<'_>, id: &ObjectId) -> impl Iterator<Item = Finding> {
             let fate = linter.fate(id);
-            [$($module::check(linter, id, fate)),+].into_iter().flatten()
+            let findings = [$($module::check(linter, id, fate)),+].into_iter().flatten();
+            findings.inspect(|_| linter.ask_whether_it_is_kept(id))
         }
     };
 }

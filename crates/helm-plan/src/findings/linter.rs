@@ -154,6 +154,14 @@ impl<'a> Linter<'a> {
         self.seen(id, &self.decisive)
     }
 
+    /// For whatever is found about an object that Helm prunes as it is: somebody may have told Helm to keep it, and then a
+    /// hook that would create it later meets it.
+    pub(super) fn ask_whether_it_is_kept(&self, id: &ObjectId) {
+        if self.change.plan.actions(id).next() == Some(Action::Prune) {
+            self.live(id);
+        }
+    }
+
     /// The same where there is no finding without the answer: asked after all others.
     pub(super) fn live_if_there_is_time(&self, id: &ObjectId) -> Option<&'a Live> {
         self.seen(id, &self.others)

@@ -230,6 +230,16 @@ fn live_objects_are_asked_for_where_that_can_change_a_finding() {
             &["v1 ConfigMap a"],
         ),
         ("gone", revision(2, &[&web()]), &["v1 ConfigMap a"]),
+        (
+            "pruned, then created and deleted by a hook",
+            trap("post-upgrade", "hook-succeeded"),
+            &["v1 ConfigMap a"],
+        ),
+        (
+            "pruned, then created by a hook",
+            trap("post-upgrade", "hook-failed"),
+            &["v1 ConfigMap a"],
+        ),
         // It may be another release's.
         (
             "gone, and needed by nobody",

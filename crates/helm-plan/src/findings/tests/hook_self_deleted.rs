@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::live;
 
 #[test]
 fn hooks_that_delete_themselves_are_gone_when_pods_start() {
@@ -59,4 +60,19 @@ fn hooks_that_delete_themselves_are_gone_when_pods_start() {
         &upgrade(&[&config("a"), &web()], &[&hook(PRE), &web()]),
         lost,
     );
+}
+
+/// A hook without before-hook-creation meets an object that Helm was told to keep, and fails before it is deleted.
+#[test]
+fn an_object_that_is_kept_by_hand_is_not_deleted() {
+    let hook = config("a").hook("post-upgrade").policy("hook-succeeded");
+    let web = mounts("web", "a");
+    let found = |live: Live| {
+        let v1 = revision(1, &[&config("a"), &web]);
+        let v2 = revision(2, &[&hook, &web]);
+        assessed(&v1, &v2, &[(core("ConfigMap", "a"), live)])
+    };
+    let lost = "hook-self-deleted ConfigMap a < Deployment web";
+    assert_found("not kept", &found(live(false)), &[lost]);
+    assert_found("kept", &found(live(true)), &["hook-conflict ConfigMap a"]);
 }
