@@ -19,6 +19,8 @@ pub const CONFIGS: &str = "rollout-guard/configs";
 pub const FREEZE: &str = "rollout-guard/freeze";
 /// On a ConfigMap or Secret: `"true"` leaves it out.
 pub const IGNORE: &str = "rollout-guard/ignore";
+/// On a ConfigMap, Secret, ServiceAccount or claim: `"true"` lets it be deleted, whoever needs it.
+pub const ALLOW_DELETE: &str = "rollout-guard/allow-delete";
 /// A label of the release record: the revision that is admitted whatever is found.
 pub const ALLOW_REVISION: &str = "rollout-guard/allow-revision";
 /// Shown by `kubectl rollout history`.

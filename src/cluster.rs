@@ -7,6 +7,7 @@
 #[cfg(any(test, feature = "fake-cluster"))]
 pub mod fake;
 mod in_time;
+mod items;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -48,28 +49,65 @@ pub trait Cluster {
     /// for (`data`, `metadata.annotations`; a path is split on `.`). `None`: there is no such object.
     fn get(&self, object: ObjectRef<'_>, fields: &[&str]) -> Result<Option<Value>, LookupError>;
 
-    /// Lists the objects of a kind in a namespace by label (empty for all of them). The list is served
-    /// from a watch cache and may lag behind.
-    fn list(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError>;
-
-    /// The same for all namespaces. It is served from one watch for the whole cluster.
-    fn list_all(
-        &self,
-        api_version: &str,
-        kind: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError>;
+    /// Lists objects. The list is served from a watch cache and may lag behind.
+    fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError>;
 
     /// Whether a user may read objects. If nobody can tell, he may not. The only error is [`Cause::OutOfTime`].
     fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError>;
+}
+
+/// Which objects to list.
+#[derive(Debug, Clone, Copy)]
+pub struct List<'a> {
+    /// `v1`, `apps/v1`, …
+    pub api_version: &'a str,
+    pub kind: &'a str,
+    pub scope: Scope<'a>,
+    /// Empty for all.
+    pub label_selector: &'a str,
+    /// Empty for all. Kubernetes knows few fields of each kind.
+    pub field_selector: &'a str,
+    /// What is asked for, in addition to `metadata`, which policy-server always sends. A path is split on `.`, and goes
+    /// into the elements of a list.
+    pub fields: &'a [&'a str],
+    /// Only if this text, the name of an object, is somewhere in the answer. If it is not, the answer is not parsed, which is much
+    /// cheaper. Names of objects have no characters that JSON escapes.
+    pub mentioning: Option<&'a str>,
+}
+
+/// Where the objects are. policy-server keeps a watch for each different list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// In this namespace, from a watch of its own.
+    Namespace(&'a str),
+    /// Anywhere.
+    Cluster,
+    /// In this namespace, from the watch for the whole cluster: policy-server hands over the objects of all namespaces.
+    Within(&'a str),
+}
+
+impl<'a> List<'a> {
+    /// All objects of a kind, with their `metadata`.
+    pub fn of(api_version: &'a str, kind: &'a str, scope: Scope<'a>) -> Self {
+        Self {
+            api_version,
+            kind,
+            scope,
+            label_selector: "",
+            field_selector: "",
+            fields: &["metadata"],
+            mentioning: None,
+        }
+    }
+
+    /// `the list of Secrets in namespace shop`
+    fn name(&self) -> String {
+        let kind = self.kind;
+        match self.scope {
+            Scope::Cluster | Scope::Within(_) => format!("the list of {kind}s"),
+            Scope::Namespace(namespace) => format!("the list of {kind}s in namespace {namespace}"),
+        }
+    }
 }
 
 /// May this user read the objects of a resource in a namespace?
@@ -115,14 +153,6 @@ pub enum Cause {
     OutOfTime,
 }
 
-/// `the list of Secrets in namespace shop`
-fn name_of_list(kind: &str, namespace: Option<&str>) -> String {
-    match namespace {
-        None => format!("the list of {kind}s"),
-        Some(namespace) => format!("the list of {kind}s in namespace {namespace}"),
-    }
-}
-
 /// The cluster behind policy-server. All that it knows comes from host calls of `kubewarden/kubernetes`; `F`
 /// makes one, from the name of the operation and its payload.
 #[derive(Debug, Clone, Copy)]
@@ -149,52 +179,14 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Host<F> {
         Self { call }
     }
 
-    /// One list, for a namespace or for all.
-    fn items(
-        &self,
-        namespace: Option<&str>,
-        api_version: &str,
-        kind: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        // As JSON by hand: the types of the SDK, one for each operation, would add to the size of the policy.
-        let mut request = json!({
-            "api_version": api_version,
-            "kind": kind,
-            "label_selector": Some(label_selector).filter(|selector| !selector.is_empty()),
-            "field_selector": null,
-            "field_masks": fields,
-        });
-        let operation = match namespace {
-            None => "list_resources_all",
-            Some(namespace) => {
-                if let Value::Object(fields) = &mut request {
-                    fields.insert("namespace".to_owned(), namespace.into());
-                }
-                "list_resources_by_namespace"
-            }
-        };
-        let failed =
-            |text: String| lookup_error(name_of_list(kind, namespace), api_version, kind, &text);
-        let mut answer = self.call(operation, &request).map_err(failed)?;
-        match answer.get_mut("items") {
-            Some(Value::Array(items)) => Ok(std::mem::take(items)),
-            _ => Err(failed("the answer has no items".to_owned())),
-        }
+    fn call(&self, operation: &str, request: &impl Serialize) -> Result<Value, String> {
+        let answer = self.answer(operation, request)?;
+        serde_json::from_slice(&answer).map_err(|error| not_json(&error))
     }
 
-    fn call(&self, operation: &str, request: &impl Serialize) -> Result<Value, String> {
+    fn answer(&self, operation: &str, request: &impl Serialize) -> Result<Vec<u8>, String> {
         let payload = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-        let answer = (self.call)(operation, &payload)?;
-        // The error is described by its position only: the answer may be a Secret.
-        serde_json::from_slice(&answer).map_err(|error| {
-            format!(
-                "the answer is not JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            )
-        })
+        (self.call)(operation, &payload)
     }
 }
 
@@ -222,25 +214,26 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
         }
     }
 
-    fn list(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        self.items(Some(namespace), api_version, kind, label_selector, fields)
-    }
-
-    fn list_all(
-        &self,
-        api_version: &str,
-        kind: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        self.items(None, api_version, kind, label_selector, fields)
+    fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
+        // As JSON by hand: the types of the SDK, one for each operation, would add to the size of the policy.
+        let selector = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let mut request = json!({
+            "api_version": list.api_version,
+            "kind": list.kind,
+            "label_selector": selector(list.label_selector),
+            "field_selector": selector(list.field_selector),
+            "field_masks": list.fields,
+        });
+        let operation = match (list.scope, &mut request) {
+            (Scope::Namespace(namespace), Value::Object(fields)) => {
+                fields.insert("namespace".to_owned(), namespace.into());
+                "list_resources_by_namespace"
+            }
+            _ => "list_resources_all",
+        };
+        self.answer(operation, &request)
+            .and_then(|answer| items::select(&answer, list))
+            .map_err(|text| lookup_error(list.name(), list.api_version, list.kind, &text))
     }
 
     fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
@@ -264,6 +257,15 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
         let answer = self.call("can_i", &request).unwrap_or_default();
         Ok(answer.get("allowed").and_then(Value::as_bool) == Some(true))
     }
+}
+
+/// Describes the error by its position only: the answer may be a Secret.
+fn not_json(error: &serde_json::Error) -> String {
+    format!(
+        "the answer is not JSON (line {}, column {})",
+        error.line(),
+        error.column()
+    )
 }
 
 fn field_masks(fields: &[&str]) -> Option<BTreeSet<String>> {
@@ -331,7 +333,7 @@ mod tests {
             .map(|text| text.as_bytes().to_vec())
             .map_err(str::to_owned);
         let host = Host::new(|_: &str, _: &[u8]| answer.clone());
-        let listed = host.list("v1", "ConfigMap", "shop", "", &[]);
+        let listed = host.list(&List::of("v1", "ConfigMap", Scope::Namespace("shop")));
         listed.map_err(|error| error.to_string())
     }
 
@@ -401,7 +403,7 @@ mod tests {
             "list_resources_all" => Err("Host error: Callback evaluation failure: away".to_owned()),
             _ => Ok(Vec::new()),
         });
-        let listed = host.list_all("v1", "Secret", "", &[]);
+        let listed = host.list(&List::of("v1", "Secret", Scope::Cluster));
         assert_eq!(
             listed.map_err(|error| error.to_string()),
             Err("the list of Secrets cannot be read: away".to_owned())

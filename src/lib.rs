@@ -14,6 +14,7 @@
 //!        ├───── pending release record ─────────────► release_guard ────────┤
 //!        ├───── hook, or deletion in a release ─────►   └ second_line ──────┤
 //!        ├───── change of a ConfigMap or Secret ────► config_hash::consumers┤
+//!        ├───── deletion of what pods name ─────────► deletion_guard ───────┤
 //!        │                                                                  │
 //!        └───── anything else ─────────────────────► accept ────────────────┘
 //! ```
@@ -23,6 +24,7 @@
 pub mod annotations;
 pub mod cluster;
 pub mod config_hash;
+pub mod deletion_guard;
 pub mod release_guard;
 pub mod request;
 pub mod settings;
@@ -37,7 +39,7 @@ use crate::{
     cluster::{Cluster, Host, InTime},
     config_hash::consumers,
     release_guard::second_line,
-    request::{Payload, Request},
+    request::{Operation, Payload, Request},
     settings::Settings,
     verdict::Verdict,
 };
@@ -78,9 +80,16 @@ fn validate_settings(payload: &[u8]) -> CallResult {
 
 /// Answers one request.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
-    let verdict = route(request, settings, cluster);
-    let told = settings.config_hash.warn_consumers && consumers::concerns(request);
-    if !told || verdict.is_rejected() {
+    let mut verdict = route(request, settings, cluster);
+    // Both that follow are for requests that another pipeline may have judged as well.
+    let is_guarded = deletion_guard::concerns(request, settings);
+    if is_guarded && !verdict.is_rejected() {
+        verdict = verdict.and(deletion_guard::judge(request, settings, cluster));
+    }
+    // Of a deletion, the deletion guard has told who needs the object.
+    let is_told = is_guarded && request.operation == Operation::Delete;
+    let tells = settings.config_hash.warn_consumers && consumers::concerns(request) && !is_told;
+    if !tells || verdict.is_rejected() {
         return verdict;
     }
     consumers::warnings(request, &settings.config_hash, cluster)

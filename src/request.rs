@@ -40,6 +40,9 @@ pub struct Request {
     /// Present on UPDATE and DELETE.
     #[serde(default, alias = "old_object")]
     pub old_object: Value,
+    /// Nothing will be stored.
+    #[serde(default, alias = "dry_run", deserialize_with = "null_is_empty")]
+    pub dry_run: bool,
     /// Who sends the request.
     #[serde(default, alias = "user_info")]
     pub user_info: Value,
@@ -98,8 +101,10 @@ impl Request {
     }
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+fn null_is_empty<'de, T: Default + Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -112,7 +117,7 @@ mod tests {
     fn nulls_that_kubernetes_sends_are_read() {
         let request: Request = serde_json::from_value(json!({
             "uid": "1", "operation": "DELETE", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
-            "name": "web", "namespace": null, "subResource": null, "options": null, "userInfo": {"groups": null},
+            "name": "web", "namespace": null, "subResource": null, "options": null, "dryRun": null, "userInfo": {"groups": null},
             "object": null, "oldObject": {"a": 1},
         }))
         .unwrap();

@@ -52,6 +52,10 @@ pub struct Settings {
     /// How Helm releases are checked.
     #[cfg_attr(feature = "schema", schemars(title = "Release guard"))]
     pub release_guard: ReleaseGuard,
+
+    /// What may be deleted while workloads need it.
+    #[cfg_attr(feature = "schema", schemars(title = "Deletion guard"))]
+    pub deletion_guard: DeletionGuard,
 }
 
 impl Default for Settings {
@@ -62,6 +66,7 @@ impl Default for Settings {
             timeout_eval_seconds: 2,
             config_hash: ConfigHash::default(),
             release_guard: ReleaseGuard::default(),
+            deletion_guard: DeletionGuard::default(),
         }
     }
 }
@@ -298,6 +303,54 @@ impl Default for ReleaseGuard {
     }
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DeletionGuard {
+    /// What happens when a request would delete a ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim that a live
+    /// workload of its namespace requires, or would remove keys that one requires. It is meant for a policy of its own,
+    /// examples/deletion-guard-policy.yaml, which needs the permissions `list` and `watch` on workloads. A workload that may not
+    /// need the object, because it is scaled to 0 for instance, never causes more than a warning.
+    #[cfg_attr(feature = "schema", schemars(title = "Deletion guard"))]
+    pub level: DeletionLevel,
+
+    /// Whose requests are rejected, whatever `level` says: GitOps controllers, which try again until the object is no
+    /// longer in use.
+    #[cfg_attr(feature = "schema", schemars(title = "Reject for"))]
+    pub reject_for: Subjects,
+
+    /// Whose requests always pass.
+    #[cfg_attr(feature = "schema", schemars(title = "Allow for"))]
+    pub allow_for: Subjects,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum DeletionLevel {
+    /// Accepts the request.
+    #[default]
+    Ignore,
+    /// Accepts the request with a warning for each workload.
+    Warn,
+    /// Rejects the request.
+    Reject,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Subjects {
+    /// Names of users, as Kubernetes sees them: `system:serviceaccount:NAMESPACE:NAME` for a ServiceAccount. `*` stands
+    /// for any characters.
+    #[cfg_attr(feature = "schema", schemars(title = "Users", inner(length(min = 1))))]
+    pub users: Vec<String>,
+
+    /// Names of groups. `*` stands for any characters.
+    #[cfg_attr(feature = "schema", schemars(title = "Groups", inner(length(min = 1))))]
+    pub groups: Vec<String>,
+}
+
 /// The levels of findings: the registry knows their names, and which levels each can have.
 #[cfg(feature = "schema")]
 fn schema_of_findings(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -378,6 +431,20 @@ impl Settings {
                 }
             }
         }
+        let guard = &self.deletion_guard;
+        for (field, names) in [
+            ("rejectFor.users", &guard.reject_for.users),
+            ("rejectFor.groups", &guard.reject_for.groups),
+            ("allowFor.users", &guard.allow_for.users),
+            ("allowFor.groups", &guard.allow_for.groups),
+        ] {
+            if let Some(index) = names.iter().position(String::is_empty) {
+                return Err(Error::Glob {
+                    setting: format!("deletionGuard.{field}[{index}]"),
+                    source: GlobError::Empty,
+                });
+            }
+        }
         if self.release_guard.findings.of(&hook_pruned::LINT) == Level::Rescue {
             if self.mode == Mode::Verify {
                 return Err(Error::RescueInVerify);
@@ -390,6 +457,30 @@ impl Settings {
             return Err(Error::NoRecordFits);
         }
         Ok(())
+    }
+}
+
+impl DeletionGuard {
+    /// Whether any request is judged.
+    pub fn is_enabled(&self) -> bool {
+        self.level != DeletionLevel::Ignore || self.reject_for != Subjects::default()
+    }
+
+    /// What happens to the requests of a user.
+    pub fn level_for(&self, user: &str, groups: &[&str]) -> DeletionLevel {
+        if self.allow_for.include(user, groups) {
+            DeletionLevel::Ignore
+        } else if self.reject_for.include(user, groups) {
+            DeletionLevel::Reject
+        } else {
+            self.level
+        }
+    }
+}
+
+impl Subjects {
+    fn include(&self, user: &str, groups: &[&str]) -> bool {
+        matches(&self.users, user) || groups.iter().any(|group| matches(&self.groups, group))
     }
 }
 

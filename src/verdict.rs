@@ -67,6 +67,22 @@ impl Verdict {
         matches!(self.outcome, Outcome::Reject { .. })
     }
 
+    /// Both answers to one request. A rejection takes precedence over what is accepted, and a changed object over one that is
+    /// accepted as it is.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let outcome = match (self.outcome, other.outcome) {
+            (rejected @ Outcome::Reject { .. }, _) => rejected,
+            (changed @ Outcome::Mutate(_), Outcome::Accept) => changed,
+            (_, other) => other,
+        };
+        Self {
+            outcome,
+            warnings: [self.warnings, other.warnings].concat(),
+            audit: self.audit.into_iter().chain(other.audit).collect(),
+        }
+    }
+
     fn rejected(code: u16, message: impl Into<String>) -> Self {
         let message = format!("{PREFIX}{}", message.into());
         Self {
@@ -259,6 +275,33 @@ mod tests {
             assert_eq!(response.warnings, Some(vec!["rollout-guard: w".to_owned()]));
             let audit = [("key".to_owned(), "value".to_owned())].into();
             assert_eq!(response.audit_annotations, Some(audit), "{case}");
+        }
+    }
+
+    #[test]
+    fn of_two_answers_the_stricter_one_counts() {
+        let changed = Verdict {
+            outcome: Outcome::Mutate(Value::from("object")),
+            ..Verdict::default()
+        };
+        let (accepted, rejected) = (Verdict::accept(), Verdict::reject("why"));
+        for (one, other, expected) in [
+            (&accepted, &accepted, &accepted),
+            (&accepted, &changed, &changed),
+            (&changed, &accepted, &changed),
+            (&changed, &rejected, &rejected),
+            (&rejected, &changed, &rejected),
+            (&rejected, &accepted, &rejected),
+        ] {
+            let (one, other) = (
+                one.clone().warn("1").audit("a", "1"),
+                other.clone().warn("2"),
+            );
+            let both = one.and(other.audit("b", "2"));
+            assert_eq!(both.outcome, expected.outcome);
+            assert_eq!(both.warnings, ["rollout-guard: 1", "rollout-guard: 2"]);
+            let audit = [("a", "1".to_owned()), ("b", "2".to_owned())];
+            assert_eq!(both.audit, audit.into());
         }
     }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::{Cluster, Host, LookupError, ObjectRef, Review};
+use super::{Cluster, Host, List, LookupError, ObjectRef, Review, Scope};
 
 /// What the host answers, or its text of refusal.
 type HostAnswer = Result<Vec<u8>, String>;
@@ -81,34 +81,17 @@ impl Cluster for Objects {
         host.get(object, fields)
     }
 
-    fn list(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        let target = format!("{kind} {namespace}/*");
-        self.note(&target, label_selector);
+    fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
+        let namespace = match list.scope {
+            Scope::Namespace(namespace) => namespace,
+            Scope::Cluster | Scope::Within(_) => "*",
+        };
+        let target = format!("{} {namespace}/*", list.kind);
+        self.note(&target, list.label_selector);
         // Of two versions of an object, the later one counts.
         let objects = [self.objects.as_slice(), &self.outdated].concat();
-        let host = self.host(api_version, kind, &target, objects);
-        host.list(api_version, kind, namespace, label_selector, fields)
-    }
-
-    fn list_all(
-        &self,
-        api_version: &str,
-        kind: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        let target = format!("{kind} */*");
-        self.note(&target, label_selector);
-        let objects = [self.objects.as_slice(), &self.outdated].concat();
-        let host = self.host(api_version, kind, &target, objects);
-        host.list_all(api_version, kind, label_selector, fields)
+        let host = self.host(list.api_version, list.kind, &target, objects);
+        host.list(list)
     }
 
     fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {

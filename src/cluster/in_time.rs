@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Cause, Cluster, LookupError, ObjectRef, Review, name_of_list};
+use super::{Cause, Cluster, List, LookupError, ObjectRef, Review};
 
 /// A cluster that is asked nothing more once the time for look-ups is over. policy-server interrupts an evaluation
 /// without a word, so the answer must be given before.
@@ -54,31 +54,8 @@ impl<C: Cluster, T: Fn() -> Duration> Cluster for InTime<C, T> {
         self.for_look_up(|| object.to_string())?.get(object, fields)
     }
 
-    fn list(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        self.for_look_up(|| name_of_list(kind, Some(namespace)))?
-            .list(api_version, kind, namespace, label_selector, fields)
-    }
-
-    fn list_all(
-        &self,
-        api_version: &str,
-        kind: &str,
-        label_selector: &str,
-        fields: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        self.for_look_up(|| name_of_list(kind, None))?.list_all(
-            api_version,
-            kind,
-            label_selector,
-            fields,
-        )
+    fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
+        self.for_look_up(|| list.name())?.list(list)
     }
 
     fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
@@ -95,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cluster::{Host, fake::Objects},
+        cluster::{Host, Scope, fake::Objects},
         judge,
         request::Request,
         settings::Settings,
@@ -125,27 +102,8 @@ mod tests {
             self.wait().get(object, fields)
         }
 
-        fn list(
-            &self,
-            api_version: &str,
-            kind: &str,
-            namespace: &str,
-            label_selector: &str,
-            fields: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            let objects = self.wait();
-            objects.list(api_version, kind, namespace, label_selector, fields)
-        }
-
-        fn list_all(
-            &self,
-            api_version: &str,
-            kind: &str,
-            label_selector: &str,
-            fields: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            let objects = self.wait();
-            objects.list_all(api_version, kind, label_selector, fields)
+        fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
+            self.wait().list(list)
         }
 
         fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {
@@ -256,11 +214,15 @@ mod tests {
         for (error, expected) in [
             (cluster.get(object, &[]).unwrap_err(), "Secret shop/db"),
             (
-                cluster.list("v1", "Secret", "shop", "", &[]).unwrap_err(),
+                cluster
+                    .list(&List::of("v1", "Secret", Scope::Namespace("shop")))
+                    .unwrap_err(),
                 "the list of Secrets in namespace shop",
             ),
             (
-                cluster.list_all("v1", "Secret", "", &[]).unwrap_err(),
+                cluster
+                    .list(&List::of("v1", "Secret", Scope::Cluster))
+                    .unwrap_err(),
                 "the list of Secrets",
             ),
             (

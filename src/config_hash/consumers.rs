@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     annotations::{self, ENABLED, FREEZE, IGNORE, OBJECT},
-    cluster::{Cluster, LookupError},
+    cluster::{Cluster, List, LookupError, Scope},
     request::{Operation, Request},
     settings::ConfigHash,
 };
@@ -174,7 +174,10 @@ fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>
         "spec.template",
         "spec.updateStrategy",
     ];
-    cluster.list(Deployment::API_VERSION, kind, namespace, "", &fields)
+    cluster.list(&List {
+        fields: &fields,
+        ..List::of(Deployment::API_VERSION, kind, Scope::Namespace(namespace))
+    })
 }
 
 /// The keys whose content differs between the old and the new object.

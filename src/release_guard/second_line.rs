@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     annotations::{self, OBJECT},
-    cluster::{Cluster, LookupError, ObjectRef},
+    cluster::{Cluster, List, LookupError, ObjectRef, Scope},
     request::{Operation, Request},
     settings::{Mode, ReleaseGuard, Settings},
     verdict::{Outcome, Verdict},
@@ -156,10 +156,11 @@ impl SecondLine<'_> {
             Verdict::accept().warn(format!("{} was not judged: {why}", self.request.subject()))
         };
         let selector = "owner=helm,status in (pending-upgrade,pending-rollback)";
-        let (api_version, kind) = (Secret::API_VERSION, Secret::KIND);
-        let listed = self
-            .cluster
-            .list_all(api_version, kind, selector, &["metadata.labels"]);
+        let listed = self.cluster.list(&List {
+            label_selector: selector,
+            fields: &["metadata.labels"],
+            ..List::of(Secret::API_VERSION, Secret::KIND, Scope::Cluster)
+        });
         let listed = match listed {
             Ok(listed) => listed,
             Err(error) => return not_judged(&error),

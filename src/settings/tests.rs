@@ -67,7 +67,7 @@ fn unknown_values_are_refused_with_the_allowed_ones() {
 }
 
 /// Each setting with its type, in the words of an error; those of `releaseGuard.findings` are left out.
-const TYPES: [(&str, &str); 24] = [
+const TYPES: [(&str, &str); 32] = [
     ("mode", "`enforce` or `verify`"),
     ("lookupFailure", "`reject` or `warn`"),
     ("timeoutEvalSeconds", "a whole number"),
@@ -92,6 +92,14 @@ const TYPES: [(&str, &str); 24] = [
     ("releaseGuard.bypass", "true or false"),
     ("releaseGuard.maxRecordBytes", "a whole number"),
     ("releaseGuard.findings", "an object"),
+    ("deletionGuard", "an object"),
+    ("deletionGuard.level", "`ignore`, `warn` or `reject`"),
+    ("deletionGuard.rejectFor", "an object"),
+    ("deletionGuard.rejectFor.users", "a list"),
+    ("deletionGuard.rejectFor.groups", "a list"),
+    ("deletionGuard.allowFor", "an object"),
+    ("deletionGuard.allowFor.users", "a list"),
+    ("deletionGuard.allowFor.groups", "a list"),
 ];
 
 /// Each setting with its type, and the level of each finding.
@@ -271,6 +279,14 @@ fn values_that_cannot_work_are_refused() {
     assert_refused(
         json!({"configHash": {"ignore": {"configMaps": [""]}}}),
         "configHash.ignore.configMaps[0]: an empty name matches nothing",
+    );
+    assert_refused(
+        json!({"deletionGuard": {"rejectFor": {"users": ["ann", ""]}}}),
+        "deletionGuard.rejectFor.users[1]: an empty name matches nothing",
+    );
+    assert_refused(
+        json!({"deletionGuard": {"allowFor": {"groups": [""]}}}),
+        "deletionGuard.allowFor.groups[0]: an empty name matches nothing",
     );
     for (key, empty) in [
         (json!({"namespace": "kubewarden", "name": "key"}), "key"),

@@ -47,30 +47,10 @@ impl fmt::Display for Maker {
     }
 }
 
-/// Annotations and labels with which a controller fills the ConfigMap or Secret that has them.
-const FILLED_BY: [&str; 7] = [
-    // OpenShift
-    "config.openshift.io/inject-trusted-cabundle",
-    "service.beta.openshift.io/inject-cabundle",
-    // emberstack/kubernetes-reflector
-    "reflector.v1.k8s.emberstack.com/reflects",
-    // mittwald/kubernetes-replicator
-    "replicator.v1.mittwald.de/replicate-from",
-    // mittwald/kubernetes-secret-generator
-    "secret-generator.v1.mittwald.de/autogenerate",
-    "secret-generator.v1.mittwald.de/type",
-    // kubernetes/kubernetes: the token of a ServiceAccount
-    "kubernetes.io/service-account.name",
-];
-
 impl Maker {
     /// What fills an object that has an annotation or label for it.
     pub(crate) fn that_fills(object: &Object) -> Option<Self> {
-        let has = |key: &&&str| {
-            metadata::annotation(&object.body, key).is_some()
-                || metadata::label(&object.body, key).is_some()
-        };
-        FILLED_BY.iter().find(has).map(|key| Self::Annotation(key))
+        metadata::filled_by(&object.body).map(Self::Annotation)
     }
 }
 

@@ -18,6 +18,28 @@ pub const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 /// On regular resources: the namespace of that release.
 pub const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
 
+/// Annotations and labels with which a controller fills the ConfigMap or Secret that has them.
+const FILLED_BY: [&str; 7] = [
+    // OpenShift
+    "config.openshift.io/inject-trusted-cabundle",
+    "service.beta.openshift.io/inject-cabundle",
+    // emberstack/kubernetes-reflector
+    "reflector.v1.k8s.emberstack.com/reflects",
+    // mittwald/kubernetes-replicator
+    "replicator.v1.mittwald.de/replicate-from",
+    // mittwald/kubernetes-secret-generator
+    "secret-generator.v1.mittwald.de/autogenerate",
+    "secret-generator.v1.mittwald.de/type",
+    // kubernetes/kubernetes: the token of a ServiceAccount
+    "kubernetes.io/service-account.name",
+];
+
+/// The annotation or label by which a controller fills an object with keys, if it has one.
+pub fn filled_by(object: &Value) -> Option<&'static str> {
+    let has = |key: &&&str| annotation(object, key).is_some() || label(object, key).is_some();
+    FILLED_BY.iter().find(has).copied()
+}
+
 /// An annotation of an object, if it exists and is a string.
 pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object

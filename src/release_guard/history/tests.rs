@@ -3,7 +3,7 @@ use serde_json::json;
 use helm_plan::testing::revision;
 
 use super::*;
-use crate::cluster::{Review, fake::Objects};
+use crate::cluster::{List, Review, fake::Objects};
 
 /// The records `(revision, status)` of `web` in the cluster.
 fn cluster(records: &[(u64, &str)]) -> Objects {
@@ -186,27 +186,8 @@ fn a_record_that_has_just_been_deleted_is_a_hole() {
             Ok(found.filter(|_| !object.name.ends_with(".v1") || fields.len() == 1))
         }
 
-        fn list(
-            &self,
-            api_version: &str,
-            kind: &str,
-            namespace: &str,
-            label_selector: &str,
-            fields: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            let Self(objects) = self;
-            objects.list(api_version, kind, namespace, label_selector, fields)
-        }
-
-        fn list_all(
-            &self,
-            api_version: &str,
-            kind: &str,
-            label_selector: &str,
-            fields: &[&str],
-        ) -> Result<Vec<Value>, LookupError> {
-            let Self(objects) = self;
-            objects.list_all(api_version, kind, label_selector, fields)
+        fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
+            self.0.list(list)
         }
 
         fn may_read(&self, review: &Review<'_>) -> Result<bool, LookupError> {

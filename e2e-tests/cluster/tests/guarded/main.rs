@@ -11,6 +11,7 @@ use cluster_tests::Suite;
 mod app;
 mod check;
 mod config_change;
+mod deletions;
 #[path = "../shared/example_policy.rs"]
 mod example_policy;
 mod examples;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     lifecycle::add_to(&mut suite);
     check::add_to(&mut suite);
     config_change::add_to(&mut suite);
+    deletions::add_to(&mut suite);
     examples::add_to(&mut suite);
     match_conditions::add_to(&mut suite);
     histories::add_to(&mut suite);

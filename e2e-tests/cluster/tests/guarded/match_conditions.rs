@@ -31,12 +31,21 @@ enum Policy {
     SecondLine,
     Verify,
     WarnConsumers,
+    DeletionGuard,
 }
 
-use Policy::{Main, Releases, SecondLine, Verify, WarnConsumers, Workloads};
+use Policy::{DeletionGuard, Main, Releases, SecondLine, Verify, WarnConsumers, Workloads};
 
 impl Policy {
-    const ALL: [Policy; 6] = [Main, Workloads, Releases, SecondLine, Verify, WarnConsumers];
+    const ALL: [Policy; 7] = [
+        Main,
+        Workloads,
+        Releases,
+        SecondLine,
+        Verify,
+        WarnConsumers,
+        DeletionGuard,
+    ];
 
     fn read(self) -> Result<ExamplePolicy> {
         let mut policy = ExamplePolicy::read(match self {
@@ -46,6 +55,7 @@ impl Policy {
             SecondLine => "second-line-policy.yaml",
             Verify => "verify-policy.yaml",
             WarnConsumers => "warn-consumers-policy.yaml",
+            DeletionGuard => "deletion-guard-policy.yaml",
         })?;
         if self == Main {
             policy.rules.push(rule_of_rollouts());
@@ -101,7 +111,11 @@ const ROWS: &[Row] = &[
     (Update, Rollout, &[Main]),
     (Create, Core("ConfigMap", PLAIN), &[]),
     (Update, Core("ConfigMap", PLAIN), &[WarnConsumers]),
-    (Delete, Core("ConfigMap", PLAIN), &[WarnConsumers]),
+    (
+        Delete,
+        Core("ConfigMap", PLAIN),
+        &[WarnConsumers, DeletionGuard],
+    ),
     (Create, Core("ConfigMap", WITH_METADATA), &[]),
     (Create, Core("Secret", PLAIN), &[]),
     (Create, Core("Secret", RECORD), &[Main, Releases]),
@@ -119,27 +133,35 @@ const ROWS: &[Row] = &[
         Core("ConfigMap", HOOK),
         &[SecondLine, WarnConsumers],
     ),
-    (Delete, Core("ConfigMap", HOOK), &[WarnConsumers]),
+    (
+        Delete,
+        Core("ConfigMap", HOOK),
+        &[WarnConsumers, DeletionGuard],
+    ),
     (Create, Core("ConfigMap", OF_RELEASE), &[]),
     (Update, Core("ConfigMap", OF_RELEASE), &[WarnConsumers]),
     (Update, Core("ServiceAccount", OF_RELEASE), &[]),
     (
         Delete,
         Core("ConfigMap", OF_RELEASE),
-        &[SecondLine, WarnConsumers],
+        &[SecondLine, WarnConsumers, DeletionGuard],
     ),
     (
         Delete,
         Core("Secret", OF_RELEASE),
-        &[SecondLine, WarnConsumers],
+        &[SecondLine, WarnConsumers, DeletionGuard],
     ),
-    (Delete, Core("ServiceAccount", OF_RELEASE), &[SecondLine]),
+    (
+        Delete,
+        Core("ServiceAccount", OF_RELEASE),
+        &[SecondLine, DeletionGuard],
+    ),
     (
         Delete,
         Core("PersistentVolumeClaim", OF_RELEASE),
-        &[SecondLine],
+        &[SecondLine, DeletionGuard],
     ),
-    (Delete, Core("ServiceAccount", PLAIN), &[]),
+    (Delete, Core("ServiceAccount", PLAIN), &[DeletionGuard]),
 ];
 
 impl Object {

@@ -1,0 +1,489 @@
+//! Which live workloads require what is taken away.
+//!
+//! In: what a request takes away, and the cluster. Out: [`Consumers`], each with its reason for doubt, if there is one.
+//! Refuses: a workload of the wrong shape; look-ups that fail.
+//!
+//! Pods do not count: Helm removes workloads first and in the background, so that pods outlive them. Workloads do, and
+//! ReplicaSets that still have pods: Flux and Argo CD prune before a rollout is done.
+//!
+//! The lists come from watches, one for each kind and the whole cluster, and may be some moments old. So each workload that
+//! they show is read again. What was deleted meanwhile does not count, and nothing is rejected that nobody needs. What a
+//! list does not show yet is not seen.
+
+use std::{collections::BTreeSet, fmt};
+
+use k8s_openapi::{
+    Resource,
+    api::{
+        apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        batch::v1::{CronJob, Job},
+    },
+};
+use pod_references::{WrongShape, extra, needs};
+use serde_json::Value;
+
+use super::taken::Taken;
+use crate::cluster::{Cause, Cluster, List, LookupError, ObjectRef, Scope};
+
+/// How many workloads are read again, and how many that surely need the object are enough.
+const MAX_READ: usize = 64;
+const ENOUGH: usize = 10;
+
+/// How many owners there are one above the other: Job, CronJob, and the custom resource of an operator.
+const MAX_OWNERS: usize = 4;
+
+/// A kind of workloads.
+struct Workload {
+    api_version: &'static str,
+    kind: &'static str,
+    /// Where the pod template is.
+    template: &'static [&'static str],
+    field_selector: &'static str,
+    /// What else decides, besides the template.
+    fields: &'static [&'static str],
+}
+
+const TEMPLATE: &[&str] = &["spec", "template"];
+
+/// In the order in which they are named.
+const WORKLOADS: [Workload; 6] = [
+    Workload {
+        api_version: Deployment::API_VERSION,
+        kind: Deployment::KIND,
+        template: TEMPLATE,
+        field_selector: "",
+        fields: &["spec.replicas"],
+    },
+    Workload {
+        api_version: StatefulSet::API_VERSION,
+        kind: StatefulSet::KIND,
+        template: TEMPLATE,
+        field_selector: "",
+        fields: &[
+            "spec.replicas",
+            "status.currentRevision",
+            "status.updateRevision",
+        ],
+    },
+    Workload {
+        api_version: DaemonSet::API_VERSION,
+        kind: DaemonSet::KIND,
+        template: TEMPLATE,
+        field_selector: "",
+        fields: &[],
+    },
+    Workload {
+        api_version: CronJob::API_VERSION,
+        kind: CronJob::KIND,
+        template: &["spec", "jobTemplate", "spec", "template"],
+        field_selector: "",
+        fields: &["spec.suspend"],
+    },
+    Workload {
+        api_version: Job::API_VERSION,
+        kind: Job::KIND,
+        template: TEMPLATE,
+        field_selector: "",
+        fields: &["spec.suspend", "status.conditions"],
+    },
+    Workload {
+        api_version: ReplicaSet::API_VERSION,
+        kind: ReplicaSet::KIND,
+        template: TEMPLATE,
+        // Most of them are the history of Deployments.
+        field_selector: "status.replicas!=0",
+        fields: &["spec.replicas", "status.replicas"],
+    },
+];
+
+/// What a pod template names objects with, below `spec`. The values of environment variables stay where they are.
+const POD_FIELDS: [&str; 9] = [
+    "volumes",
+    "containers.env.valueFrom",
+    "containers.envFrom",
+    "containers.volumeMounts",
+    "initContainers.env.valueFrom",
+    "initContainers.envFrom",
+    "initContainers.volumeMounts",
+    "serviceAccountName",
+    "serviceAccount",
+];
+
+/// Why it is not known who needs an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("{workload} cannot be read: {source}")]
+    Workload {
+        workload: String,
+        source: WrongShape,
+    },
+}
+
+/// Why a workload may not need the object after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It has no replicas.
+    ScaledToZero,
+    /// A CronJob or Job.
+    Suspended,
+    /// Its owner could not be read, and may be gone. Then the garbage collector takes the workload too.
+    OwnerUnknown(LookupError),
+    /// The object is a hook, which its tool creates again.
+    Hook,
+    /// A release of this name is pending elsewhere.
+    MayBeHelm,
+    /// Whether Helm is at work could not be read.
+    HelmUnknown(LookupError),
+}
+
+/// A workload that requires what is taken.
+#[derive(Debug, Clone)]
+pub(super) struct Consumer {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// The keys that its pods would miss; none, if they would miss the object.
+    pub(super) keys: BTreeSet<String>,
+    /// The workload whose rollout is not done: its new pods do without it.
+    pub(super) until_rolled_out: Option<String>,
+    /// `None`: it surely needs it.
+    pub(super) doubt: Option<Doubt>,
+    workload: Value,
+}
+
+/// `Deployment web`
+impl fmt::Display for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// The live workloads that require what is taken.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Consumers {
+    pub(super) found: Vec<Consumer>,
+    /// How many others a watch shows that were not read again.
+    pub(super) not_read: usize,
+}
+
+impl Consumers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.not_read == 0
+    }
+
+    pub(super) fn any(&self, is_it: impl Fn(&Value) -> bool) -> bool {
+        self.found.iter().any(|consumer| is_it(&consumer.workload))
+    }
+
+    pub(super) fn retain(&mut self, stays: impl Fn(&Value) -> bool) {
+        self.found.retain(|consumer| stays(&consumer.workload));
+    }
+
+    /// Adds a reason for doubt to those that have none.
+    pub(super) fn doubt(&mut self, doubt: &Doubt) {
+        for consumer in &mut self.found {
+            consumer.doubt.get_or_insert_with(|| doubt.clone());
+        }
+    }
+}
+
+/// Finds them.
+pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Result<Consumers, Error> {
+    let mut consumers = Consumers::default();
+    let mut read = 0;
+    for kind in &WORKLOADS {
+        for name in kind.candidates(taken, cluster)? {
+            let certain = consumers.found.iter().filter(|one| one.doubt.is_none());
+            if read == MAX_READ || certain.count() == ENOUGH {
+                consumers.not_read += 1;
+                continue;
+            }
+            read += 1;
+            let Some(consumer) = kind.read_again(&name, taken, cluster)? else {
+                continue;
+            };
+            // A Deployment that requires it speaks for its ReplicaSets, unless it is the one in doubt.
+            let speaks_for_it = |other: &Consumer| {
+                consumer.until_rolled_out.as_ref() == Some(&other.to_string())
+                    && (other.doubt.is_none() || consumer.doubt.is_some())
+            };
+            if !consumers.found.iter().any(speaks_for_it) {
+                consumers.found.push(consumer);
+            }
+        }
+    }
+    Ok(consumers)
+}
+
+impl Workload {
+    fn fields(&self) -> Vec<String> {
+        let template = self.template.join(".");
+        let of_pods = POD_FIELDS.map(|field| format!("{template}.spec.{field}"));
+        let others = self.fields.iter().map(|&field| field.to_owned());
+        of_pods.into_iter().chain(others).collect()
+    }
+
+    /// The names of those that a watch shows as consumers, in order.
+    fn candidates(
+        &self,
+        taken: &Taken<'_>,
+        cluster: &dyn Cluster,
+    ) -> Result<BTreeSet<String>, Error> {
+        let fields = self.fields();
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        let listed = cluster.list(&List {
+            field_selector: self.field_selector,
+            fields: &fields,
+            // The previous template of a StatefulSet is elsewhere.
+            mentioning: (self.kind != StatefulSet::KIND).then_some(taken.name),
+            ..List::of(self.api_version, self.kind, Scope::Within(taken.namespace))
+        })?;
+        let mut names = BTreeSet::new();
+        for workload in &listed {
+            if is_being_deleted(workload) || self.is_over(workload) {
+                continue;
+            }
+            if is_rolling_out(workload) || self.missed_by(workload, taken)?.is_some() {
+                names.insert(name(workload).to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// The workload as the API server has it now, if it requires what is taken.
+    fn read_again(
+        &self,
+        name: &str,
+        taken: &Taken<'_>,
+        cluster: &dyn Cluster,
+    ) -> Result<Option<Consumer>, Error> {
+        let namespace = taken.namespace;
+        let object = ObjectRef {
+            api_version: self.api_version,
+            kind: self.kind,
+            namespace,
+            name,
+        };
+        let fields = self.fields();
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        let Some(workload) = cluster.get(object, &fields)? else {
+            return Ok(None);
+        };
+        if is_being_deleted(&workload) || self.is_over(&workload) {
+            return Ok(None);
+        }
+        let by_new_pods = self.missed_by(&workload, taken)?;
+        let (keys, until_rolled_out) = match by_new_pods {
+            Some(keys) if self.kind == ReplicaSet::KIND => {
+                (keys, controller(&workload).map(|owner| owner.to_string()))
+            }
+            Some(keys) => (keys, None),
+            None => match missed_by_old_pods(&workload, taken, cluster)? {
+                Some(keys) => (keys, Some(format!("{} {name}", self.kind))),
+                None => return Ok(None),
+            },
+        };
+        let idle = self.idle(&workload);
+        let doubt = match owners(&workload, namespace, cluster) {
+            Ok(Owners::Live) => idle,
+            Ok(Owners::Gone) => return Ok(None),
+            Err(error) if matches!(error.cause, Cause::NotGranted { .. }) => {
+                Some(Doubt::OwnerUnknown(error))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(Consumer {
+            kind: self.kind,
+            name: name.to_owned(),
+            keys,
+            until_rolled_out,
+            doubt,
+            workload,
+        }))
+    }
+
+    /// What the pods of its template would miss.
+    fn missed_by(
+        &self,
+        workload: &Value,
+        taken: &Taken<'_>,
+    ) -> Result<Option<BTreeSet<String>>, Error> {
+        let template = self
+            .template
+            .iter()
+            .try_fold(workload, |value, field| value.get(field));
+        let by_template = missed(
+            template.unwrap_or(&Value::Null),
+            &self.template.join("."),
+            taken,
+        );
+        let by_template = by_template.map_err(|source| Error::Workload {
+            workload: format!("{} {}", self.kind, name(workload)),
+            source,
+        })?;
+        // A name that no object can have is not this one.
+        let extra = extra::needs(workload).flatten();
+        let by_annotation = extra.filter_map(|need| taken.missed_by(&need));
+        Ok(union(by_template.into_iter().chain(by_annotation)))
+    }
+
+    /// Why no pods of it may need anything now.
+    fn idle(&self, workload: &Value) -> Option<Doubt> {
+        let spec = |field| workload.get("spec").and_then(|spec| spec.get(field));
+        if spec("suspend") == Some(&Value::Bool(true)) {
+            return Some(Doubt::Suspended);
+        }
+        let is_scaled_to_zero = spec("replicas").and_then(Value::as_u64) == Some(0);
+        is_scaled_to_zero.then_some(Doubt::ScaledToZero)
+    }
+
+    /// Whether it starts no pods any more: a Job that has ended, a ReplicaSet that has none.
+    fn is_over(&self, workload: &Value) -> bool {
+        let status = |field| workload.get("status").and_then(|status| status.get(field));
+        match self.kind {
+            Job::KIND => {
+                let conditions = status("conditions").and_then(Value::as_array);
+                conditions.into_iter().flatten().any(|condition| {
+                    let text = |field| condition.get(field).and_then(Value::as_str);
+                    matches!(text("type"), Some("Complete" | "Failed"))
+                        && text("status") == Some("True")
+                })
+            }
+            ReplicaSet::KIND => status("replicas").and_then(Value::as_u64).unwrap_or(0) == 0,
+            _ => false,
+        }
+    }
+}
+
+/// What the pods of a template would miss: keys, or with none of them the object. `None`: nothing.
+fn missed(
+    template: &Value,
+    path: &str,
+    taken: &Taken<'_>,
+) -> Result<Option<BTreeSet<String>>, WrongShape> {
+    let needs = needs(template, path)?;
+    Ok(union(needs.iter().filter_map(|need| taken.missed_by(need))))
+}
+
+fn union(missed: impl Iterator<Item = BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    missed.reduce(|mut all, more| {
+        all.extend(more);
+        all
+    })
+}
+
+/// Whether a StatefulSet still has pods of its previous template. (Those of a DaemonSet are not looked up: its status does not
+/// name their revision.)
+fn is_rolling_out(workload: &Value) -> bool {
+    let status = |field| workload.get("status").and_then(|status| status.get(field));
+    let current = status("currentRevision");
+    current.is_some() && current != status("updateRevision")
+}
+
+/// What the pods of the previous template of a StatefulSet would miss.
+fn missed_by_old_pods(
+    workload: &Value,
+    taken: &Taken<'_>,
+    cluster: &dyn Cluster,
+) -> Result<Option<BTreeSet<String>>, Error> {
+    let current = workload.pointer("/status/currentRevision");
+    let Some(current) = current
+        .and_then(Value::as_str)
+        .filter(|_| is_rolling_out(workload))
+    else {
+        return Ok(None);
+    };
+    let object = ObjectRef {
+        api_version: ControllerRevision::API_VERSION,
+        kind: ControllerRevision::KIND,
+        namespace: taken.namespace,
+        name: current,
+    };
+    let revision = cluster.get(object, &["data"])?;
+    let template = revision
+        .as_ref()
+        .and_then(|revision| revision.pointer("/data/spec/template"));
+    let Some(template) = template else {
+        return Ok(None);
+    };
+    missed(template, "data.spec.template", taken).map_err(|source| Error::Workload {
+        workload: object.to_string(),
+        source,
+    })
+}
+
+/// Whether what owns a workload is there.
+enum Owners {
+    /// They are, or it has none.
+    Live,
+    /// One is not, or is being deleted: the garbage collector takes what it owned.
+    Gone,
+}
+
+/// Looks at the controller that owns a workload, at that which owns it, and so on.
+fn owners(workload: &Value, namespace: &str, cluster: &dyn Cluster) -> Result<Owners, LookupError> {
+    let mut above = None;
+    for _ in 0..MAX_OWNERS {
+        let owned = above.as_ref().unwrap_or(workload);
+        let Some(owner) = controller(owned) else {
+            break;
+        };
+        let object = ObjectRef {
+            api_version: owner.api_version,
+            kind: owner.kind,
+            namespace,
+            name: owner.name,
+        };
+        let found = cluster.get(object, &["metadata"])?;
+        let found = found.filter(|found| {
+            let uid = found.pointer("/metadata/uid").and_then(Value::as_str);
+            uid == Some(owner.uid) && !is_being_deleted(found)
+        });
+        if found.is_none() {
+            return Ok(Owners::Gone);
+        }
+        above = found;
+    }
+    Ok(Owners::Live)
+}
+
+/// The owner that looks after an object.
+struct Controller<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    uid: &'a str,
+}
+
+impl fmt::Display for Controller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+fn controller(object: &Value) -> Option<Controller<'_>> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners
+        .iter()
+        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    let text = |field| owner.get(field).and_then(Value::as_str);
+    Some(Controller {
+        api_version: text("apiVersion")?,
+        kind: text("kind")?,
+        name: text("name")?,
+        uid: text("uid")?,
+    })
+}
+
+/// Whether somebody has deleted the object, and it waits for finalizers or for what it owns.
+pub(super) fn is_being_deleted(object: &Value) -> bool {
+    object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|time| !time.is_null())
+}
+
+fn name(workload: &Value) -> &str {
+    let name = workload.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default()
+}

@@ -1,0 +1,1054 @@
+//! Whole requests, with a cluster made of objects.
+
+mod histories;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    cluster::fake::Objects,
+    request,
+    settings::{DeletionGuard, LookupFailure, Subjects},
+    verdict::Outcome,
+};
+
+/// A workload of the namespace `shop` whose pods have this spec.
+fn workload(kind: &str, name: &str, pods: Value, others: Value) -> Value {
+    let (api_version, spec) = match kind {
+        "CronJob" => (
+            "batch/v1",
+            json!({"jobTemplate": {"spec": {"template": {"spec": pods}}}}),
+        ),
+        "Job" => ("batch/v1", json!({"template": {"spec": pods}})),
+        _ => ("apps/v1", json!({"template": {"spec": pods}})),
+    };
+    let mut object = json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {"namespace": "shop", "name": name, "uid": format!("{kind}-{name}")},
+        "spec": spec,
+    });
+    if kind == "ReplicaSet" {
+        object["status"] = json!({"replicas": 1});
+    }
+    merge(&mut object, others);
+    object
+}
+
+/// Writes fields over those of an object.
+fn merge(object: &mut Value, others: Value) {
+    match (object, others) {
+        (Value::Object(object), Value::Object(others)) => {
+            for (field, other) in others {
+                merge(object.entry(field).or_insert(Value::Null), other);
+            }
+        }
+        (object, other) => *object = other,
+    }
+}
+
+/// Pods that read the ConfigMap `app`.
+fn pods() -> Value {
+    json!({"containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "app"}}]}]})
+}
+
+fn owner(kind: &str, name: &str) -> Value {
+    let api_version = match kind {
+        "Deployment" | "ReplicaSet" => "apps/v1",
+        "CronJob" => "batch/v1",
+        _ => "example.com/v1",
+    };
+    json!({"metadata": {"ownerReferences": [
+        {"apiVersion": api_version, "kind": kind, "name": name, "uid": format!("{kind}-{name}"), "controller": true}
+    ]}})
+}
+
+fn namespace() -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+}
+
+fn cluster(objects: impl IntoIterator<Item = Value>) -> Objects {
+    Objects::new(objects.into_iter().chain([namespace()]))
+}
+
+/// The deletion of an object of the namespace `shop`.
+fn deletion_of(kind: &str, name: &str) -> Request {
+    Request {
+        kind: request::Kind {
+            group: String::new(),
+            kind: kind.to_owned(),
+        },
+        name: name.to_owned(),
+        namespace: "shop".to_owned(),
+        operation: request::Operation::Delete,
+        old_object: json!({
+            "apiVersion": "v1", "kind": kind, "metadata": {"namespace": "shop", "name": name},
+            "data": {"mode": "dark", "level": "9"},
+        }),
+        user_info: json!({"username": "ann", "groups": ["developers", "system:authenticated"]}),
+        ..Request::default()
+    }
+}
+
+fn deletion() -> Request {
+    deletion_of("ConfigMap", "app")
+}
+
+/// An update of the ConfigMap `app` that leaves this data.
+fn update(data: Value) -> Request {
+    let mut request = deletion();
+    request.operation = request::Operation::Update;
+    request.object = request.old_object.clone();
+    request.object["data"] = data;
+    request
+}
+
+fn with(mut request: Request, change: impl FnOnce(&mut Request)) -> Request {
+    change(&mut request);
+    request
+}
+
+fn settings(level: DeletionLevel) -> Settings {
+    Settings {
+        deletion_guard: DeletionGuard {
+            level,
+            ..DeletionGuard::default()
+        },
+        ..Settings::default()
+    }
+}
+
+fn rejecting() -> Settings {
+    settings(DeletionLevel::Reject)
+}
+
+/// What the level `reject` does: `passes`, `rejects`, or the warnings.
+#[track_caller]
+fn assert_answer(case: &str, request: &Request, cluster: &Objects, expected: &str) {
+    let verdict = crate::judge(request, &rejecting(), cluster);
+    let answer = match verdict.outcome {
+        Outcome::Reject { code: 403, .. } => "rejects".to_owned(),
+        Outcome::Reject { code, message } => format!("{code}: {message}"),
+        Outcome::Mutate(_) => "mutates".to_owned(),
+        Outcome::Accept if verdict.warnings.is_empty() => "passes".to_owned(),
+        Outcome::Accept => verdict.warnings.join("\n").replace("rollout-guard: ", ""),
+    };
+    assert_eq!(answer, expected, "{case}");
+}
+
+#[test]
+fn a_rejection_says_who_needs_the_object_and_what_to_do() {
+    let old = json!({"containers": [{"name": "c", "env": [
+        {"name": "E", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "mode"}}}
+    ]}]});
+    let cluster = cluster([
+        workload("CronJob", "nightly", pods(), json!({})),
+        workload("Deployment", "web", json!({"containers": []}), json!({})),
+        workload("ReplicaSet", "web-5d9", old, owner("Deployment", "web")),
+    ]);
+    let verdict = crate::judge(&deletion(), &rejecting(), &cluster);
+    let Outcome::Reject { code: 403, message } = verdict.outcome else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(
+        message,
+        "rollout-guard: ConfigMap app in namespace shop was not deleted, because it is in use.
+CronJob nightly requires it.
+ReplicaSet web-5d9 requires it until the rollout of Deployment web is done.
+Pods that start, or containers that restart, would fail.
+
+Fix it in one of these ways:
+- wait until the rollout is done, and try again; Flux and Argo CD (with retries) do so by themselves
+- first delete these workloads, or change them so that they do without it, then try again
+
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+
+More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
+    );
+    let audit = [(
+        "deletion-in-use",
+        "ConfigMap app: CronJob nightly, ReplicaSet web-5d9".to_owned(),
+    )];
+    assert_eq!(verdict.audit, audit.into());
+}
+
+#[test]
+fn keys_that_are_in_use_are_named() {
+    let reads = |keys: &[&str]| {
+        let env: Vec<_> = keys
+            .iter()
+            .map(|key| json!({"name": "E", "valueFrom": {"configMapKeyRef": {"name": "app", "key": key}}}))
+            .collect();
+        json!({"containers": [{"name": "c", "env": env}]})
+    };
+    let cluster = cluster([
+        workload("Deployment", "web", reads(&["mode", "level"]), json!({})),
+        workload("DaemonSet", "log", reads(&["level"]), json!({})),
+    ]);
+    let verdict = crate::judge(&update(json!({"level": "8"})), &rejecting(), &cluster);
+    let Outcome::Reject { code: 403, message } = verdict.outcome else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(
+        message,
+        "rollout-guard: ConfigMap app in namespace shop was not changed, because it would lose keys that are in use.
+Deployment web requires its key mode.
+Pods that start, or containers that restart, would fail.
+
+Fix it in one of these ways:
+- first delete these workloads, or change them so that they do without it, then try again
+
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+
+More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
+    );
+    let warned = crate::judge(&update(json!({})), &settings(DeletionLevel::Warn), &cluster);
+    assert_eq!(
+        warned.warnings,
+        [
+            "rollout-guard: ConfigMap app loses keys that are in use: Deployment web requires its keys level, mode",
+            "rollout-guard: ConfigMap app loses keys that are in use: DaemonSet log requires its key level",
+        ]
+    );
+    for (case, data) in [
+        (
+            "a key that nobody requires",
+            json!({"mode": "", "level": ""}),
+        ),
+        (
+            "a key that is new",
+            json!({"mode": "", "level": "", "new": ""}),
+        ),
+    ] {
+        assert_answer(case, &update(data), &cluster, "passes");
+    }
+    // As a whole, it is not required to have any key.
+    let whole = self::cluster([workload("Deployment", "web", pods(), json!({}))]);
+    assert_answer("envFrom", &update(json!({})), &whole, "passes");
+}
+
+#[test]
+fn each_kind_of_object_can_be_required() {
+    let volume = |volume: Value| {
+        let mut volume = volume;
+        volume["name"] = "v".into();
+        let mounts = json!([{"name": "v", "mountPath": "/v"}]);
+        json!({"volumes": [volume], "containers": [{"name": "c", "volumeMounts": mounts}]})
+    };
+    for (kind, pods) in [
+        ("ConfigMap", volume(json!({"configMap": {"name": "app"}}))),
+        ("Secret", volume(json!({"secret": {"secretName": "app"}}))),
+        ("ServiceAccount", json!({"serviceAccountName": "app"})),
+        (
+            "PersistentVolumeClaim",
+            volume(json!({"persistentVolumeClaim": {"claimName": "app"}})),
+        ),
+    ] {
+        let cluster = cluster([workload("Deployment", "web", pods, json!({}))]);
+        let request = deletion_of(kind, "app");
+        assert_answer(kind, &request, &cluster, "rejects");
+        assert_answer(kind, &deletion_of(kind, "other"), &cluster, "passes");
+        let elsewhere = with(request.clone(), |request| {
+            request.namespace = "bank".to_owned()
+        });
+        assert_answer("another namespace", &elsewhere, &cluster, "passes");
+        // A review of a DELETECOLLECTION has no name.
+        let one_of_many = with(request, |request| request.name = String::new());
+        assert_answer(kind, &one_of_many, &cluster, "rejects");
+    }
+}
+
+#[test]
+fn who_counts_as_in_use() {
+    let optional = json!({"containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "app", "optional": true}}]}]});
+    let extra =
+        json!({"metadata": {"annotations": {"rollout-guard/extra-configmaps": "other, app"}}});
+    let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-30T00:00:00Z"}});
+    let done = |kind: &str, status: &str| json!({"status": {"conditions": [{"type": kind, "status": status}]}});
+    let none = || json!({"containers": []});
+    let one = |kind: &str, others: Value| vec![workload(kind, "web", pods(), others)];
+    for (case, objects, expected) in [
+        ("nobody", vec![], "passes"),
+        ("a Deployment", one("Deployment", json!({})), "rejects"),
+        ("a StatefulSet", one("StatefulSet", json!({})), "rejects"),
+        ("a DaemonSet", one("DaemonSet", json!({})), "rejects"),
+        ("a CronJob", one("CronJob", json!({})), "rejects"),
+        ("a Job", one("Job", json!({})), "rejects"),
+        (
+            "a Job that failed a pod",
+            one("Job", done("FailureTarget", "True")),
+            "rejects",
+        ),
+        (
+            "a Job that is done",
+            one("Job", done("Complete", "True")),
+            "passes",
+        ),
+        (
+            "a Job that failed",
+            one("Job", done("Failed", "True")),
+            "passes",
+        ),
+        (
+            "a Job that has not failed",
+            one("Job", done("Failed", "False")),
+            "rejects",
+        ),
+        ("a ReplicaSet", one("ReplicaSet", json!({})), "rejects"),
+        (
+            "a ReplicaSet without pods",
+            one("ReplicaSet", json!({"status": {"replicas": 0}})),
+            "passes",
+        ),
+        ("a pod", one("Pod", json!({})), "passes"),
+        (
+            "one that is being deleted",
+            one("Deployment", deleted.clone()),
+            "passes",
+        ),
+        (
+            "optional",
+            vec![workload("Deployment", "web", optional, json!({}))],
+            "passes",
+        ),
+        (
+            "an annotation",
+            vec![workload("Deployment", "web", none(), extra)],
+            "rejects",
+        ),
+        (
+            "scaled to zero",
+            one("Deployment", json!({"spec": {"replicas": 0}})),
+            "ConfigMap app is in use: Deployment web requires it when it is scaled up",
+        ),
+        (
+            "suspended",
+            one("CronJob", json!({"spec": {"suspend": true}})),
+            "ConfigMap app is in use: CronJob web requires it when it is resumed",
+        ),
+        (
+            "an old ReplicaSet",
+            vec![
+                workload("Deployment", "web", none(), json!({})),
+                workload("ReplicaSet", "web-1", pods(), owner("Deployment", "web")),
+            ],
+            "rejects",
+        ),
+        (
+            "a ReplicaSet that is scaled down",
+            vec![
+                workload("Deployment", "web", none(), json!({})),
+                workload("ReplicaSet", "web-1", pods(), {
+                    let mut others = owner("Deployment", "web");
+                    merge(&mut others, json!({"spec": {"replicas": 0}}));
+                    others
+                }),
+            ],
+            "ConfigMap app is in use: ReplicaSet web-1 requires it until the rollout of Deployment web is done when it is scaled up",
+        ),
+        (
+            "a ReplicaSet whose Deployment is gone",
+            vec![workload(
+                "ReplicaSet",
+                "web-1",
+                pods(),
+                owner("Deployment", "web"),
+            )],
+            "passes",
+        ),
+        (
+            "a ReplicaSet whose Deployment was made again",
+            vec![
+                workload(
+                    "Deployment",
+                    "web",
+                    none(),
+                    json!({"metadata": {"uid": "2"}}),
+                ),
+                workload("ReplicaSet", "web-1", pods(), owner("Deployment", "web")),
+            ],
+            "passes",
+        ),
+        (
+            "a ReplicaSet whose Deployment is being deleted",
+            vec![
+                workload("Deployment", "web", none(), deleted.clone()),
+                workload("ReplicaSet", "web-1", pods(), owner("Deployment", "web")),
+            ],
+            "passes",
+        ),
+        (
+            "a Job whose CronJob is gone",
+            vec![workload("Job", "web-1", pods(), owner("CronJob", "web"))],
+            "passes",
+        ),
+        (
+            "a Job whose CronJob is there",
+            vec![
+                workload("CronJob", "web", none(), json!({})),
+                workload("Job", "web-1", pods(), owner("CronJob", "web")),
+            ],
+            "rejects",
+        ),
+        (
+            "a Deployment whose operator's object is gone",
+            one("Deployment", owner("Shop", "web")),
+            "passes",
+        ),
+        (
+            "a ReplicaSet two levels below an object that is gone",
+            vec![
+                workload("Deployment", "web", none(), owner("Shop", "web")),
+                workload("ReplicaSet", "web-1", pods(), owner("Deployment", "web")),
+            ],
+            "passes",
+        ),
+        (
+            "a namespace that is terminating",
+            {
+                let mut terminating = namespace();
+                merge(&mut terminating, deleted);
+                [one("Deployment", json!({})), vec![terminating]].concat()
+            },
+            "passes",
+        ),
+    ] {
+        // The later one of two objects counts.
+        let cluster = Objects::new([vec![namespace()], objects].concat());
+        assert_answer(case, &deletion(), &cluster, expected);
+    }
+}
+
+#[test]
+fn the_previous_template_of_a_stateful_set_counts_until_its_rollout_is_done() {
+    let status =
+        |current: &str| json!({"status": {"currentRevision": current, "updateRevision": "db-2"}});
+    let revision = json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"namespace": "shop", "name": "db-1"},
+        "data": {"spec": {"template": {"spec": pods(), "$patch": "replace"}}},
+    });
+    let db = |current| {
+        workload(
+            "StatefulSet",
+            "db",
+            json!({"containers": []}),
+            status(current),
+        )
+    };
+    let rejection = crate::judge(
+        &deletion(),
+        &rejecting(),
+        &cluster([db("db-1"), revision.clone()]),
+    );
+    let Outcome::Reject { message, .. } = rejection.outcome else {
+        panic!("{rejection:?}");
+    };
+    let line = "\nStatefulSet db requires it until the rollout of StatefulSet db is done.\n";
+    assert!(message.contains(line), "{message}");
+    assert_answer(
+        "done",
+        &deletion(),
+        &cluster([db("db-2"), revision]),
+        "passes",
+    );
+    assert_answer(
+        "no record of it",
+        &deletion(),
+        &cluster([db("db-1")]),
+        "passes",
+    );
+}
+
+#[test]
+fn a_list_that_lags_behind_rejects_nothing_that_nobody_needs() {
+    let web = workload("Deployment", "web", pods(), json!({}));
+    for (case, now, expected) in [
+        ("deleted since", vec![], "passes"),
+        (
+            "changed since",
+            vec![workload(
+                "Deployment",
+                "web",
+                json!({"containers": []}),
+                json!({}),
+            )],
+            "passes",
+        ),
+        ("as it was", vec![web.clone()], "rejects"),
+    ] {
+        let mut cluster = cluster(now);
+        cluster.outdated = vec![web.clone()];
+        assert_answer(case, &deletion(), &cluster, expected);
+    }
+}
+
+#[test]
+fn who_and_what_always_passes() {
+    let cluster = cluster([
+        workload("Deployment", "web", pods(), json!({})),
+        workload(
+            "Deployment",
+            "claim",
+            json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "app"}}]}),
+            json!({}),
+        ),
+    ]);
+    let user = |name: &str| {
+        with(deletion(), |request| {
+            request.user_info = json!({"username": name})
+        })
+    };
+    let annotated = |key: &str, value: &str| {
+        with(deletion(), |request| {
+            request.old_object["metadata"]["annotations"] = json!({key: value});
+        })
+    };
+    let owned = |kind: &str, api_version: &str, controller: bool| {
+        with(deletion_of(kind, "app"), |request| {
+            request.old_object["metadata"]["ownerReferences"] = json!([{"apiVersion": api_version, "kind": "Maker", "name": "a", "uid": "1", "controller": controller}]);
+        })
+    };
+    let claim = "PersistentVolumeClaim";
+    for (case, request, expected) in [
+        ("a person", user("ann"), "rejects"),
+        (
+            "the garbage collector",
+            user("system:serviceaccount:kube-system:generic-garbage-collector"),
+            "passes",
+        ),
+        (
+            "the namespace controller",
+            user("system:serviceaccount:kube-system:namespace-controller"),
+            "passes",
+        ),
+        (
+            "all controllers at once",
+            user("system:kube-controller-manager"),
+            "passes",
+        ),
+        (
+            "another controller",
+            user("system:serviceaccount:kube-system:job-controller"),
+            "rejects",
+        ),
+        (
+            "allowed",
+            annotated("rollout-guard/allow-delete", "true"),
+            "passes",
+        ),
+        (
+            "not allowed",
+            annotated("rollout-guard/allow-delete", "false"),
+            "rejects",
+        ),
+        (
+            "a typo",
+            annotated("rollout-guard/allow-delete", "yes"),
+            "rejects",
+        ),
+        (
+            "made by cert-manager",
+            annotated("cert-manager.io/certificate-name", "app"),
+            "passes",
+        ),
+        (
+            "filled, not made",
+            annotated("service.beta.openshift.io/inject-cabundle", "true"),
+            "rejects",
+        ),
+        (
+            "made by a controller",
+            owned("ConfigMap", "external-secrets.io/v1", true),
+            "passes",
+        ),
+        (
+            "owned, not made",
+            owned("ConfigMap", "external-secrets.io/v1", false),
+            "rejects",
+        ),
+        (
+            "owned by a Deployment",
+            owned("ConfigMap", "apps/v1", true),
+            "rejects",
+        ),
+        ("owned by a pod", owned("ConfigMap", "v1", true), "rejects"),
+        (
+            "a claim of a StatefulSet",
+            owned(claim, "apps/v1", true),
+            "passes",
+        ),
+        (
+            "a claim that a StatefulSet does not make",
+            owned(claim, "apps/v1", false),
+            "rejects",
+        ),
+    ] {
+        let asked = cluster.asked.borrow().len();
+        assert_answer(case, &request, &cluster, expected);
+        // What passes costs nothing.
+        let looked = cluster.asked.borrow().len() > asked;
+        assert_eq!(looked, expected == "rejects", "{case}");
+    }
+    for name in ["kube-root-ca.crt", "openshift-service-ca.crt"] {
+        assert_answer(name, &deletion_of("ConfigMap", name), &cluster, "passes");
+    }
+    let default = self::cluster([workload(
+        "Deployment",
+        "web",
+        json!({"serviceAccountName": "default"}),
+        json!({}),
+    )]);
+    assert_answer(
+        "default",
+        &deletion_of("ServiceAccount", "default"),
+        &default,
+        "passes",
+    );
+}
+
+#[test]
+fn an_update_can_allow_itself_and_fillers_add_keys_again() {
+    let reads = json!({"containers": [{"name": "c", "env": [
+        {"name": "E", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "mode"}}}
+    ]}]});
+    let cluster = cluster([workload("Deployment", "web", reads, json!({}))]);
+    let annotated = |on_new: bool, key: &str| {
+        with(update(json!({})), |request| {
+            let object = match on_new {
+                true => &mut request.object,
+                false => &mut request.old_object,
+            };
+            object["metadata"]["annotations"] = json!({key: "true"});
+        })
+    };
+    for (case, request, expected) in [
+        ("plain", update(json!({})), "rejects"),
+        (
+            "allowed in the same request",
+            annotated(true, "rollout-guard/allow-delete"),
+            "passes",
+        ),
+        (
+            "allowed before",
+            annotated(false, "rollout-guard/allow-delete"),
+            "passes",
+        ),
+        (
+            "filled",
+            annotated(false, "config.openshift.io/inject-trusted-cabundle"),
+            "passes",
+        ),
+    ] {
+        assert_answer(case, &request, &cluster, expected);
+    }
+}
+
+#[test]
+fn a_dry_run_passes_and_says_what_would_happen() {
+    let cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    let request = with(deletion(), |request| request.dry_run = true);
+    let would = "ConfigMap app is in use; this request would be rejected if it were no dry run\n\
+                 ConfigMap app is in use: Deployment web requires it";
+    assert_answer("dry run", &request, &cluster, would);
+}
+
+#[test]
+fn the_level_depends_on_who_asks() {
+    let cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    let subjects = |users: &[&str], groups: &[&str]| Subjects {
+        users: users.iter().map(|&user| user.to_owned()).collect(),
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+    };
+    let flux = "system:serviceaccount:*:kustomize-controller";
+    for (case, level, reject_for, allow_for, user, expected) in [
+        (
+            "off",
+            DeletionLevel::Ignore,
+            subjects(&[], &[]),
+            subjects(&[], &[]),
+            "ann",
+            "passes",
+        ),
+        (
+            "warn",
+            DeletionLevel::Warn,
+            subjects(&[], &[]),
+            subjects(&[], &[]),
+            "ann",
+            "warns",
+        ),
+        (
+            "another user",
+            DeletionLevel::Warn,
+            subjects(&[flux], &[]),
+            subjects(&[], &[]),
+            "ann",
+            "warns",
+        ),
+        (
+            "off, another user",
+            DeletionLevel::Ignore,
+            subjects(&[flux], &[]),
+            subjects(&[], &[]),
+            "ann",
+            "passes",
+        ),
+        (
+            "rejected by name",
+            DeletionLevel::Warn,
+            subjects(&[flux], &[]),
+            subjects(&[], &[]),
+            "system:serviceaccount:flux-system:kustomize-controller",
+            "rejects",
+        ),
+        (
+            "rejected by group",
+            DeletionLevel::Ignore,
+            subjects(&[], &["developers"]),
+            subjects(&[], &[]),
+            "ann",
+            "rejects",
+        ),
+        (
+            "allowed by name",
+            DeletionLevel::Reject,
+            subjects(&[], &[]),
+            subjects(&["ann"], &[]),
+            "ann",
+            "passes",
+        ),
+        (
+            "allowed before rejected",
+            DeletionLevel::Reject,
+            subjects(&["ann"], &[]),
+            subjects(&[], &["dev*"]),
+            "ann",
+            "passes",
+        ),
+    ] {
+        let mut settings = settings(level);
+        settings.deletion_guard.reject_for = reject_for;
+        settings.deletion_guard.allow_for = allow_for;
+        let request = with(deletion(), |request| {
+            request.user_info["username"] = user.into();
+        });
+        let verdict = crate::judge(&request, &settings, &cluster);
+        let answer = match (verdict.is_rejected(), verdict.warnings.len()) {
+            (true, _) => "rejects",
+            (false, 0) => "passes",
+            (false, _) => "warns",
+        };
+        assert_eq!(answer, expected, "{case}");
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_up_is_said() {
+    let mut cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    cluster.denied = vec!["batch/v1/CronJob".to_owned()];
+    let why = "it is not known who needs ConfigMap app: the list of CronJobs cannot be read: \
+               this policy has not been granted access to batch/v1/CronJob; add it to contextAwareResources of the policy";
+    assert_answer(
+        "reject",
+        &deletion(),
+        &cluster,
+        &format!(
+            "500: rollout-guard: ConfigMap app in namespace shop was not deleted: {why}.
+
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+
+To accept all such requests: set `lookupFailure: warn` in this policy's settings
+
+More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
+        ),
+    );
+    for (level, lookup_failure) in [
+        (DeletionLevel::Warn, LookupFailure::Reject),
+        (DeletionLevel::Reject, LookupFailure::Warn),
+    ] {
+        let settings = Settings {
+            lookup_failure,
+            ..settings(level)
+        };
+        let verdict = crate::judge(&deletion(), &settings, &cluster);
+        assert_eq!(verdict.outcome, Outcome::Accept);
+        assert_eq!(verdict.warnings, [format!("rollout-guard: {why}")]);
+        let audit = [("deletion-not-checked", why.to_owned())];
+        assert_eq!(verdict.audit, audit.into());
+    }
+}
+
+#[test]
+fn an_owner_that_may_not_be_read_is_a_doubt() {
+    let owned = workload("Deployment", "web", pods(), owner("Shop", "web"));
+    let mut cluster = cluster([owned]);
+    cluster.denied = vec!["example.com/v1/Shop".to_owned()];
+    assert_answer(
+        "denied",
+        &deletion(),
+        &cluster,
+        "ConfigMap app is in use: Deployment web requires it, unless its owner is gone: Shop shop/web cannot be read: \
+         this policy has not been granted access to example.com/v1/Shop; add it to contextAwareResources of the policy",
+    );
+    cluster.denied.clear();
+    cluster.failing = vec!["Shop shop/web".to_owned()];
+    let verdict = crate::judge(&deletion(), &rejecting(), &cluster);
+    assert!(
+        matches!(verdict.outcome, Outcome::Reject { code: 500, .. }),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn what_helm_deletes_is_left_to_the_release_guard() {
+    let of_release = |name: &str| json!({"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": "shop"});
+    let release = |name: &str| json!({"metadata": {"annotations": of_release(name)}});
+    let record = |namespace: &str, name: &str, version: u64, status: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "namespace": namespace, "name": format!("sh.helm.release.v1.{name}.v{version}"),
+                "labels": {"owner": "helm", "name": name, "version": version.to_string(), "status": status},
+            },
+        })
+    };
+    let web = || workload("Deployment", "web", pods(), release("web"));
+    let other = || workload("Deployment", "other", pods(), json!({}));
+    let plain = || json!({});
+    let hook = || json!({"helm.sh/hook": "pre-upgrade"});
+    let is_hook = "ConfigMap app is in use: Deployment web requires it, but it is a hook, which its tool may create again";
+    for (case, annotations, objects, expected) in [
+        ("kubectl", of_release("web"), vec![web()], "rejects"),
+        (
+            "an upgrade",
+            of_release("web"),
+            vec![web(), record("shop", "web", 2, "pending-upgrade")],
+            "passes",
+        ),
+        (
+            "an uninstall",
+            of_release("web"),
+            vec![web(), record("shop", "web", 2, "uninstalling")],
+            "passes",
+        ),
+        (
+            "deployed",
+            of_release("web"),
+            vec![web(), record("shop", "web", 2, "deployed")],
+            "rejects",
+        ),
+        (
+            "stuck",
+            of_release("web"),
+            vec![
+                web(),
+                record("shop", "web", 2, "pending-upgrade"),
+                record("shop", "web", 3, "deployed"),
+            ],
+            "rejects",
+        ),
+        (
+            "another release",
+            of_release("web"),
+            vec![web(), record("shop", "api", 2, "pending-upgrade")],
+            "rejects",
+        ),
+        (
+            "needed by others too",
+            of_release("web"),
+            vec![web(), other(), record("shop", "web", 2, "pending-upgrade")],
+            "rejects",
+        ),
+        (
+            "not of the release",
+            plain(),
+            vec![web(), record("shop", "web", 2, "pending-upgrade")],
+            "rejects",
+        ),
+        (
+            "a record elsewhere",
+            of_release("web"),
+            vec![web(), record("flux", "web", 2, "pending-upgrade")],
+            "ConfigMap app is in use: Deployment web requires it, but Helm is at work on a release of this name in another namespace",
+        ),
+        (
+            "a hook",
+            hook(),
+            vec![web(), record("shop", "any", 2, "pending-upgrade")],
+            "passes",
+        ),
+        (
+            "a hook of an install",
+            hook(),
+            vec![web(), record("shop", "any", 1, "pending-install")],
+            "passes",
+        ),
+        (
+            "a hook, and nothing is pending",
+            hook(),
+            vec![web()],
+            is_hook,
+        ),
+        (
+            "a hook of Argo CD",
+            json!({"argocd.argoproj.io/hook": "PreSync"}),
+            vec![web()],
+            is_hook,
+        ),
+    ] {
+        let request = with(deletion(), |request| {
+            request.old_object["metadata"]["annotations"] = annotations;
+        });
+        let cluster = cluster(objects);
+        assert_answer(case, &request, &cluster, expected);
+        // It is looked at only if somebody needs the object.
+        let nobody = self::cluster([]);
+        assert_answer(case, &request, &nobody, "passes");
+        let asked = nobody.asked.borrow();
+        assert!(
+            !asked.iter().any(|look_up| look_up.starts_with("Secret")),
+            "{asked:?}"
+        );
+    }
+}
+
+/// What may not be read is not listed: policy-server would wait for it.
+#[test]
+fn without_access_to_records_objects_of_helm_are_warned_of() {
+    let annotations =
+        json!({"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"});
+    let release = json!({"metadata": {"annotations": annotations}});
+    let mut cluster = cluster([workload("Deployment", "web", pods(), release)]);
+    cluster.denied = vec!["v1/Secret".to_owned()];
+    let request = with(deletion(), |request| {
+        request.old_object["metadata"]["annotations"] = annotations;
+    });
+    assert_answer(
+        "denied",
+        &request,
+        &cluster,
+        "ConfigMap app is in use: Deployment web requires it, but Helm may be at work: the list of Secrets cannot be read: \
+         this policy has not been granted access to v1/Secret; add it to contextAwareResources of the policy",
+    );
+}
+
+#[test]
+fn many_consumers_are_counted() {
+    let many = |count: usize, others: Value| {
+        cluster(
+            (0..count)
+                .map(|n| workload("Deployment", &format!("web-{n:02}"), pods(), others.clone())),
+        )
+    };
+    let verdict = crate::judge(&deletion(), &rejecting(), &many(30, json!({})));
+    let Outcome::Reject { message, .. } = verdict.outcome else {
+        panic!("{verdict:?}");
+    };
+    assert!(
+        message.contains("\nDeployment web-09 requires it.\n20 more workloads may require it.\n"),
+        "{message}"
+    );
+    // None of those that are read surely needs it.
+    let idle = many(70, json!({"spec": {"replicas": 0}}));
+    let verdict = crate::judge(&deletion(), &rejecting(), &idle);
+    assert_eq!(verdict.outcome, Outcome::Accept);
+    let last = verdict.warnings.last().map(String::as_str);
+    assert_eq!(
+        last,
+        Some("rollout-guard: ConfigMap app: 6 more workloads may require it")
+    );
+}
+
+/// Six lists and nothing else, for an object that nobody needs.
+#[test]
+fn an_object_that_nobody_needs_costs_a_list_of_each_kind() {
+    let cluster = cluster([workload(
+        "Deployment",
+        "web",
+        json!({"containers": []}),
+        json!({}),
+    )]);
+    assert_answer("unused", &deletion(), &cluster, "passes");
+    let lists = [
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "CronJob",
+        "Job",
+        "ReplicaSet",
+    ];
+    assert_eq!(
+        *cluster.asked.borrow(),
+        lists.map(|kind| format!("{kind} */* []"))
+    );
+}
+
+#[test]
+fn other_requests_do_not_concern() {
+    let concerns = |request: &Request| super::concerns(request, &rejecting());
+    assert!(concerns(&deletion()));
+    assert!(concerns(&update(json!({}))));
+    for (case, request) in [
+        (
+            "nothing is removed",
+            update(json!({"mode": "", "level": ""})),
+        ),
+        (
+            "a create",
+            with(deletion(), |request| {
+                request.operation = request::Operation::Create
+            }),
+        ),
+        (
+            "a status",
+            with(update(json!({})), |request| {
+                request.sub_resource = "status".to_owned()
+            }),
+        ),
+        ("a Pod", deletion_of("Pod", "app")),
+        (
+            "another group",
+            with(deletion(), |request| {
+                request.kind.group = "example.com".to_owned()
+            }),
+        ),
+        (
+            "no name at all",
+            with(deletion(), |request| {
+                request.name = String::new();
+                request.old_object = Value::Null;
+            }),
+        ),
+    ] {
+        assert!(!concerns(&request), "{case}");
+    }
+    assert!(!super::concerns(&deletion(), &Settings::default()));
+}
+
+/// In one policy with the second line and with warnings for whoever edits a config, each says what it has to say, and nobody says it twice.
+#[test]
+fn it_works_beside_the_others() {
+    let mut settings = settings(DeletionLevel::Warn);
+    settings.release_guard.hook_requests = true;
+    settings.config_hash.warn_consumers = true;
+    let cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    let in_use = "rollout-guard: ConfigMap app is in use: Deployment web requires it";
+    let verdict = crate::judge(&deletion(), &settings, &cluster);
+    assert_eq!(verdict.warnings, [in_use]);
+    let of_release = with(deletion(), |request| {
+        request.old_object["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "web"});
+    });
+    let verdict = crate::judge(&of_release, &settings, &cluster);
+    assert_eq!(verdict.warnings, [in_use]);
+    for data in [
+        json!({"mode": "light", "level": "9"}),
+        json!({"mode": "light"}),
+    ] {
+        let verdict = crate::judge(&update(data), &settings, &cluster);
+        let warning = verdict.warnings.first().map(String::as_str);
+        let warning = warning.unwrap_or_default();
+        assert!(
+            warning.contains("Deployment web uses ConfigMap app"),
+            "{verdict:?}"
+        );
+    }
+}
