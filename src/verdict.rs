@@ -70,17 +70,17 @@ impl Verdict {
     /// Both answers to one request. A rejection takes precedence over what is accepted, and a changed object over one that is
     /// accepted as it is.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let outcome = match (self.outcome, other.outcome) {
+    pub fn and(mut self, other: Self) -> Self {
+        self.outcome = match (self.outcome, other.outcome) {
             (rejected @ Outcome::Reject { .. }, _) => rejected,
             (changed @ Outcome::Mutate(_), Outcome::Accept) => changed,
             (_, other) => other,
         };
-        Self {
-            outcome,
-            warnings: [self.warnings, other.warnings].concat(),
-            audit: self.audit.into_iter().chain(other.audit).collect(),
+        self.warnings.extend(other.warnings);
+        for (key, value) in other.audit {
+            self.audit.insert(key, value);
         }
+        self
     }
 
     fn rejected(code: u16, message: impl Into<String>) -> Self {

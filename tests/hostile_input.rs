@@ -50,7 +50,7 @@ fn answer(bounds: &Bounds, request: &Value, cluster: Vec<Value>) -> String {
     let cluster = Arc::new(Objects::new(cluster));
     let policy = bounded(bounds);
     // Processor time counts here. On a busy machine, the policy must not give up its look-ups.
-    let settings = json!({"timeoutEvalSeconds": 30});
+    let settings = json!({"timeoutEvalSeconds": 30, "deletionGuard": {"level": "reject"}});
     let evaluation = in_time(|| policy.validate(request, &settings, cluster)).unwrap();
     assert!(
         evaluation.host_calls.len() <= bounds.look_ups,
@@ -473,6 +473,39 @@ fn ten_thousand_references_in_one_template() {
     // One config in ten thousand places is read once.
     let from = vec![json!({"configMapRef": {"name": "a", "optional": true}}); 10_000];
     assert_eq!(answer(&bounds(1), &request(from), vec![]), "accepted");
+}
+
+/// policy-server hands over the workloads of all namespaces, and a name that is often used is in the answer. Here, in each
+/// namespace one workload uses it.
+#[test]
+fn a_deletion_in_a_cluster_of_ten_thousand_workloads() {
+    let workload = |namespace: usize, n: usize| {
+        let config = match n {
+            0 => "app".to_owned(),
+            n => format!("app-{n}"),
+        };
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": format!("web-{n}"), "namespace": format!("shop-{namespace}"), "labels": {"app": "web"}},
+            "spec": {"template": {"spec": {"containers": [{"envFrom": [{"configMapRef": {"name": config}}]}]}}},
+        })
+    };
+    let metadata = json!({"name": "app", "namespace": "shop-7"});
+    let request = json!({
+        "uid": "1", "operation": "DELETE", "name": "app", "namespace": "shop-7",
+        "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
+        "oldObject": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata},
+    });
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop-7"}});
+    let workloads = (0..10_000).map(|n| workload(n / 100, n % 100));
+    let bounds = Bounds {
+        memory: 32 * MIB,
+        look_ups: 8,
+    };
+    let answer = answer(&bounds, &request, workloads.chain([namespace]).collect());
+    let expected = "403: rollout-guard: ConfigMap app in namespace shop-7 was not deleted, because it is in use.\nDeployment web-0 requires it.\n";
+    assert!(answer.starts_with(expected), "{answer}");
 }
 
 #[test]

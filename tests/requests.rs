@@ -146,6 +146,45 @@ fn a_config_change_warns_about_its_consumers_if_enabled() {
 }
 
 #[test]
+fn a_deletion_of_what_a_workload_requires_is_answered_by_level() {
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app", "namespace": "shop"}, "data": {"mode": "dark"}});
+    let request = json!({
+        "uid": "1", "operation": "DELETE", "name": "app", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "ConfigMap"}, "oldObject": config,
+        "userInfo": {"username": "system:serviceaccount:flux-system:kustomize-controller"},
+    });
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let cluster = || Objects::new([uses_config()["object"].clone(), namespace.clone()]);
+    let guarding = |level: &str, user: &str| json!({"deletionGuard": {"level": level, "rejectFor": {"users": [user]}}});
+    let warned =
+        "accepted, warning: rollout-guard: ConfigMap app is in use: Deployment web requires it";
+    assert_answer(&request, json!({}), cluster(), "accepted");
+    assert_answer(&request, guarding("warn", "ann"), cluster(), warned);
+    let rejected = answer(
+        &request,
+        &guarding("ignore", "system:serviceaccount:*:kustomize-controller"),
+        cluster(),
+    );
+    let expected = "403: rollout-guard: ConfigMap app in namespace shop was not deleted, because it is in use.\nDeployment web requires it.\n";
+    assert!(rejected.starts_with(expected), "{rejected}");
+    assert_answer(
+        &request,
+        guarding("reject", "ann"),
+        Objects::new([]),
+        "accepted",
+    );
+    // A grant that is missing is no list that is empty.
+    let denied = cluster().denied("apps/v1", "DaemonSet");
+    assert_answer(
+        &request,
+        guarding("warn", "ann"),
+        denied,
+        "accepted, warning: rollout-guard: it is not known who needs ConfigMap app: the list of DaemonSets cannot be read: \
+         this policy has not been granted access to apps/v1/DaemonSet; add it to contextAwareResources of the policy",
+    );
+}
+
+#[test]
 fn a_failed_look_up_is_not_an_absent_object() {
     let request = uses_config();
     assert_answer(

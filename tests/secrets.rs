@@ -112,7 +112,9 @@ fn no_output_contains_a_planted_value() {
     let warn = json!({"configHash": {"warnConsumers": true}});
     let lax = json!({"lookupFailure": "warn"});
     let verify = json!({"mode": "verify"});
-    let cases: [(&str, Value, Value, Vec<Value>, &str); 14] = [
+    let guarding = json!({"deletionGuard": {"level": "reject"}});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let cases: [(&str, Value, Value, Vec<Value>, &str); 15] = [
         (
             "stamped",
             deployment("CREATE", web.clone(), Value::Null),
@@ -185,6 +187,13 @@ fn no_output_contains_a_planted_value() {
             warn,
             vec![web.clone()],
             "uses Secret db",
+        ),
+        (
+            "deleted",
+            request("DELETE", secret_kind(), Value::Null, password(PLANTED)),
+            guarding,
+            vec![web.clone(), namespace],
+            "Secret db in namespace shop was not deleted",
         ),
         (
             "lost",

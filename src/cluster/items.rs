@@ -16,10 +16,10 @@ use super::{List, Scope, not_json};
 
 /// The items of this answer that the list asks for.
 pub(super) fn select(answer: &[u8], list: &List<'_>) -> Result<Vec<Value>, String> {
-    let has = |text: &str| memmem::find(answer, text.as_bytes()).is_some();
-    if let Some(text) = list.mentioning
+    let has = |text: &str| memmem::Finder::new(text).find(answer).is_some();
+    if let Some(name) = list.mentioning
         && has("\"items\"")
-        && !has(text)
+        && !has(name)
     {
         return Ok(Vec::new());
     }

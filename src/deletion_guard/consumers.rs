@@ -219,9 +219,14 @@ pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Result<Consumers
 impl Workload {
     fn fields(&self) -> Vec<String> {
         let template = self.template.join(".");
-        let of_pods = POD_FIELDS.map(|field| format!("{template}.spec.{field}"));
-        let others = self.fields.iter().map(|&field| field.to_owned());
-        of_pods.into_iter().chain(others).collect()
+        let mut fields = Vec::new();
+        for field in POD_FIELDS {
+            fields.push(format!("{template}.spec.{field}"));
+        }
+        for &field in self.fields {
+            fields.push(field.to_owned());
+        }
+        fields
     }
 
     /// The names of those that a watch shows as consumers, in order.
@@ -313,19 +318,17 @@ impl Workload {
             .template
             .iter()
             .try_fold(workload, |value, field| value.get(field));
-        let by_template = missed(
-            template.unwrap_or(&Value::Null),
-            &self.template.join("."),
-            taken,
-        );
-        let by_template = by_template.map_err(|source| Error::Workload {
+        let path = self.template.join(".");
+        let by_template = missed(template.unwrap_or(&Value::Null), &path, taken);
+        let mut missed = by_template.map_err(|source| Error::Workload {
             workload: format!("{} {}", self.kind, name(workload)),
             source,
         })?;
         // A name that no object can have is not this one.
-        let extra = extra::needs(workload).flatten();
-        let by_annotation = extra.filter_map(|need| taken.missed_by(&need));
-        Ok(union(by_template.into_iter().chain(by_annotation)))
+        for need in extra::needs(workload).flatten() {
+            add(&mut missed, taken.missed_by(&need));
+        }
+        Ok(missed)
     }
 
     /// Why no pods of it may need anything now.
@@ -362,15 +365,23 @@ fn missed(
     path: &str,
     taken: &Taken<'_>,
 ) -> Result<Option<BTreeSet<String>>, WrongShape> {
-    let needs = needs(template, path)?;
-    Ok(union(needs.iter().filter_map(|need| taken.missed_by(need))))
+    let mut missed = None;
+    for need in needs(template, path)? {
+        add(&mut missed, taken.missed_by(&need));
+    }
+    Ok(missed)
 }
 
-fn union(missed: impl Iterator<Item = BTreeSet<String>>) -> Option<BTreeSet<String>> {
-    missed.reduce(|mut all, more| {
-        all.extend(more);
-        all
-    })
+fn add(missed: &mut Option<BTreeSet<String>>, more: Option<BTreeSet<String>>) {
+    match (missed, more) {
+        (_, None) => {}
+        (Some(missed), Some(more)) => {
+            for key in more {
+                missed.insert(key);
+            }
+        }
+        (missed, more) => *missed = more,
+    }
 }
 
 /// Whether a StatefulSet still has pods of its previous template. (Those of a DaemonSet are not looked up: its status does not
@@ -449,8 +460,8 @@ fn owners(workload: &Value, namespace: &str, cluster: &dyn Cluster) -> Result<Ow
 }
 
 /// The owner that looks after an object.
-struct Controller<'a> {
-    api_version: &'a str,
+pub(super) struct Controller<'a> {
+    pub(super) api_version: &'a str,
     kind: &'a str,
     name: &'a str,
     uid: &'a str,
@@ -462,7 +473,8 @@ impl fmt::Display for Controller<'_> {
     }
 }
 
-fn controller(object: &Value) -> Option<Controller<'_>> {
+/// The owner with `controller: true`.
+pub(super) fn controller(object: &Value) -> Option<Controller<'_>> {
     let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
     let owner = owners
         .iter()

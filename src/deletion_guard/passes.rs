@@ -4,9 +4,11 @@
 
 use helm_plan::metadata::{self, annotation};
 use pod_references::Kind;
-use serde_json::Value;
 
-use super::taken::Taken;
+use super::{
+    consumers::{Controller, controller},
+    taken::Taken,
+};
 use crate::{
     annotations::{ALLOW_DELETE, flag},
     request::Request,
@@ -84,22 +86,14 @@ fn makes_object(taken: &Taken<'_>) -> bool {
         || MADE_BY
             .iter()
             .any(|key| annotation(taken.object, key).is_some())
-        || owners(taken.object).any(|owner| is_maker(owner, taken.kind))
+        || controller(taken.object).is_some_and(|owner| is_maker(&owner, taken.kind))
 }
 
 /// Whether an owner makes the object again. It is not looked up: if it is gone, the garbage collector takes the object
 /// anyway.
-fn is_maker(owner: &Value, kind: Kind) -> bool {
-    let api_version = owner.get("apiVersion").and_then(Value::as_str);
-    let group = api_version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
-    owner.get("controller") == Some(&Value::Bool(true))
-        && group.is_some_and(|group| {
-            // StatefulSets and pods make claims.
-            kind == Kind::PersistentVolumeClaim || !BUILT_IN.contains(&group)
-        })
-}
-
-fn owners(object: &Value) -> impl Iterator<Item = &Value> {
-    let owners = object.pointer("/metadata/ownerReferences");
-    owners.and_then(Value::as_array).into_iter().flatten()
+fn is_maker(owner: &Controller<'_>, kind: Kind) -> bool {
+    let group = owner.api_version.split_once('/');
+    let group = group.map_or("", |(group, _)| group);
+    // StatefulSets and pods make claims.
+    kind == Kind::PersistentVolumeClaim || !BUILT_IN.contains(&group)
 }

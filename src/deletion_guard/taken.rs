@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount},
 };
 use pod_references::{Keys, Kind, Need};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::request::{Operation, Request};
 
@@ -22,7 +22,7 @@ pub(super) struct Taken<'a> {
     /// As it is now.
     pub(super) object: &'a Value,
     /// The keys that would be gone. `None`: the object itself.
-    pub(super) keys: Option<BTreeSet<&'a str>>,
+    pub(super) keys: Option<Vec<&'a str>>,
 }
 
 impl Taken<'_> {
@@ -37,8 +37,8 @@ impl Taken<'_> {
         let Keys::Only(needed) = &need.keys else {
             return None;
         };
-        let missed = needed.iter().filter(|key| taken.contains(key.as_str()));
-        let missed: BTreeSet<_> = missed.cloned().collect();
+        let mut missed = needed.clone();
+        missed.retain(|key| taken.contains(&key.as_str()));
         Some(missed).filter(|missed| !missed.is_empty())
     }
 }
@@ -87,16 +87,22 @@ pub(super) fn taken(request: &Request) -> Option<Taken<'_>> {
 }
 
 /// The keys that the old object has and the new one has not.
-fn removed_keys(request: &Request) -> BTreeSet<&str> {
-    let new: BTreeSet<_> = keys(&request.object).collect();
-    keys(&request.old_object)
-        .filter(|key| !new.contains(key))
-        .collect()
+fn removed_keys(request: &Request) -> Vec<&str> {
+    let new = DATA.map(|field| fields(&request.object, field));
+    let mut removed = Vec::new();
+    for old in DATA.map(|field| fields(&request.old_object, field)) {
+        for key in old.into_iter().flat_map(Map::keys) {
+            if !new.into_iter().flatten().any(|new| new.contains_key(key)) {
+                removed.push(key.as_str());
+            }
+        }
+    }
+    removed
 }
 
-fn keys(object: &Value) -> impl Iterator<Item = &str> {
-    ["data", "binaryData"]
-        .into_iter()
-        .filter_map(|field| object.get(field)?.as_object())
-        .flat_map(|data| data.keys().map(String::as_str))
+/// Where a ConfigMap or Secret has its keys.
+const DATA: [&str; 2] = ["data", "binaryData"];
+
+fn fields<'a>(object: &'a Value, field: &str) -> Option<&'a Map<String, Value>> {
+    object.get(field)?.as_object()
 }
