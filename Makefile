@@ -182,6 +182,10 @@ yaml-oracle: ## Compare how the policy and Helm read N random YAML texts: make y
 load: policy.wasm test-programs ## Send requests with 32 clients, then kill the webhook while Helm upgrades: make load TIME=600
 	DURATION=$(or $(TIME),60) KILLS=$(or $(KILLS),21) cargo test --locked --package cluster-tests --test load
 
+.PHONY: gitops
+gitops: policy.wasm test-programs ## Run the deletion guard against Flux's kustomize-controller and Argo CD's engine (ten minutes more to build)
+	GITOPS=1 cargo test --locked --package cluster-tests --package testbed --features testbed/serve --test guarded -- gitops
+
 .PHONY: refresh
 refresh: policy.wasm test-programs ## Kill rollout-guard-refresh again and again, and give it much to do: make refresh KILLS=100 WORKLOADS=5000
 	KILLS=$(or $(KILLS),100) WORKLOADS=$(or $(WORKLOADS),5000) CHANGES=$(or $(CHANGES),101) \

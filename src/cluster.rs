@@ -65,8 +65,6 @@ pub struct List<'a> {
     pub scope: Scope<'a>,
     /// Empty for all.
     pub label_selector: &'a str,
-    /// Empty for all. Kubernetes knows few fields of each kind.
-    pub field_selector: &'a str,
     /// What is asked for, in addition to `metadata`, which policy-server always sends. A path is split on `.`, and goes
     /// into the elements of a list.
     pub fields: &'a [&'a str],
@@ -94,7 +92,6 @@ impl<'a> List<'a> {
             kind,
             scope,
             label_selector: "",
-            field_selector: "",
             fields: &["metadata"],
             mentioning: None,
         }
@@ -216,12 +213,11 @@ impl<F: Fn(&str, &[u8]) -> Result<Vec<u8>, String>> Cluster for Host<F> {
 
     fn list(&self, list: &List<'_>) -> Result<Vec<Value>, LookupError> {
         // As JSON by hand: the types of the SDK, one for each operation, would add to the size of the policy.
-        let selector = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let mut request = json!({
             "api_version": list.api_version,
             "kind": list.kind,
-            "label_selector": selector(list.label_selector),
-            "field_selector": selector(list.field_selector),
+            "label_selector": Some(list.label_selector).filter(|selector| !selector.is_empty()),
+            "field_selector": null,
             "field_masks": list.fields,
         });
         let operation = match (list.scope, &mut request) {

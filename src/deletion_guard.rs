@@ -12,6 +12,7 @@
 //! show yet passes: a workload that was created within the last moments, and whose config is deleted at once.
 
 mod consumers;
+mod gitops;
 mod helm;
 mod message;
 mod passes;
@@ -19,14 +20,10 @@ mod taken;
 
 use k8s_openapi::{Resource, api::core::v1::Namespace};
 
-use self::{
-    consumers::Consumers,
-    message::not_checked,
-    taken::{Taken, taken},
-};
+use self::{consumers::Doubt, taken::taken};
 use crate::{
     cluster::{Cluster, LookupError, ObjectRef},
-    request::Request,
+    request::{Operation, Request},
     settings::{DeletionLevel, Settings},
     verdict::Verdict,
 };
@@ -39,27 +36,36 @@ pub fn concerns(request: &Request, settings: &Settings) -> bool {
 /// Judges a deletion, or an update that removes keys.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let guard = &settings.deletion_guard;
-    let level = guard.level_for(request.user(), &request.groups());
+    let is_update = request.operation == Operation::Update;
+    let level = guard.level_for(request.user(), &request.groups(), is_update);
     let Some(taken) = taken(request).filter(|_| level != DeletionLevel::Ignore) else {
         return Verdict::accept();
     };
     if let Some(pass) = passes::without_looking(request, &taken) {
         return pass.verdict(&taken);
     }
-    match consumers(&taken, cluster) {
-        Ok(consumers) => message::verdict(request, &taken, &consumers, level),
-        Err(error) => not_checked(&taken, &error, level, settings.lookup_failure),
+    let mut consumers = consumers::live(&taken, cluster);
+    if consumers.is_empty() {
+        return Verdict::accept();
     }
-}
-
-/// Who needs what is taken, and would miss it.
-fn consumers(taken: &Taken<'_>, cluster: &dyn Cluster) -> Result<Consumers, consumers::Error> {
-    let mut consumers = consumers::live(taken, cluster)?;
-    if consumers.is_empty() || is_terminating(taken.namespace, cluster)? {
-        return Ok(Consumers::default());
+    match is_terminating(taken.namespace, cluster) {
+        Ok(true) => return Verdict::accept(),
+        Ok(false) => {}
+        Err(error) => consumers.doubt(&Doubt::NamespaceUnknown(error), |_| true),
     }
-    helm::leave_to_release_guard(&mut consumers, taken, cluster);
-    Ok(consumers)
+    let doubts = [
+        passes::made_again(&taken),
+        gitops::doubt(request, &taken, guard),
+    ];
+    for doubt in doubts.into_iter().flatten() {
+        consumers.doubt(&doubt, |_| true);
+    }
+    let is_left_to_helm = helm::leave_to_release_guard(&mut consumers, &taken, cluster);
+    let verdict = message::verdict(request, &taken, &consumers, level, settings.lookup_failure);
+    match is_left_to_helm {
+        true => verdict.audit("deletion-left-to-helm", taken.to_string()),
+        false => verdict,
+    }
 }
 
 /// Whether the namespace is being deleted, and all that is in it.

@@ -81,15 +81,15 @@ fn validate_settings(payload: &[u8]) -> CallResult {
 /// Answers one request.
 pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> Verdict {
     let mut verdict = route(request, settings, cluster);
-    // Both that follow are for requests that another pipeline may have judged as well.
-    let is_guarded = deletion_guard::concerns(request, settings);
-    if is_guarded && !verdict.is_rejected() {
-        verdict = verdict.and(deletion_guard::judge(request, settings, cluster));
+    // A deletion may be one in a Helm release too, which is judged by then.
+    let mut is_told = false;
+    if !verdict.is_rejected() && deletion_guard::concerns(request, settings) {
+        let guarded = deletion_guard::judge(request, settings, cluster);
+        is_told = request.operation == Operation::Delete && !guarded.warnings.is_empty();
+        verdict = verdict.and(guarded);
     }
-    // Of a deletion, the deletion guard has told who needs the object.
-    let is_told = is_guarded && request.operation == Operation::Delete;
-    let tells = settings.config_hash.warn_consumers && consumers::concerns(request) && !is_told;
-    if !tells || verdict.is_rejected() {
+    let tells = settings.config_hash.warn_consumers && consumers::concerns(request);
+    if !tells || is_told || verdict.is_rejected() {
         return verdict;
     }
     consumers::warnings(request, &settings.config_hash, cluster)

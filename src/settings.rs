@@ -314,8 +314,9 @@ pub struct DeletionGuard {
     #[cfg_attr(feature = "schema", schemars(title = "Deletion guard"))]
     pub level: DeletionLevel,
 
-    /// Whose requests are rejected, whatever `level` says: GitOps controllers, which try again until the object is no
-    /// longer in use.
+    /// Whose deletions are rejected, whatever `level` says: those of Flux's kustomize-controller for instance, which tries again
+    /// until the object is no longer in use. Their updates that remove keys are warned of at most, because they come before
+    /// the change of the workload, and a tool that is stopped there never gets to it.
     #[cfg_attr(feature = "schema", schemars(title = "Reject for"))]
     pub reject_for: Subjects,
 
@@ -467,11 +468,15 @@ impl DeletionGuard {
     }
 
     /// What happens to the requests of a user.
-    pub fn level_for(&self, user: &str, groups: &[&str]) -> DeletionLevel {
+    pub fn level_for(&self, user: &str, groups: &[&str], is_update: bool) -> DeletionLevel {
         if self.allow_for.include(user, groups) {
             DeletionLevel::Ignore
         } else if self.reject_for.include(user, groups) {
-            DeletionLevel::Reject
+            // Flux applies nothing more after an update that was rejected.
+            match is_update {
+                true => DeletionLevel::Warn,
+                false => DeletionLevel::Reject,
+            }
         } else {
             self.level
         }
@@ -479,7 +484,7 @@ impl DeletionGuard {
 }
 
 impl Subjects {
-    fn include(&self, user: &str, groups: &[&str]) -> bool {
+    pub fn include(&self, user: &str, groups: &[&str]) -> bool {
         matches(&self.users, user) || groups.iter().any(|group| matches(&self.groups, group))
     }
 }

@@ -489,8 +489,9 @@ fn deletion(name: &str, namespaces: usize) -> (Value, Vec<Value>) {
         "oldObject": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}},
     });
     const KINDS: [(&str, &str, usize); 6] = [
-        ("apps/v1", "Deployment", 80),
-        ("apps/v1", "ReplicaSet", 80),
+        ("apps/v1", "Deployment", 160),
+        // More than half of them have no pods: the history of the Deployments.
+        ("apps/v1", "ReplicaSet", 400),
         ("apps/v1", "StatefulSet", 10),
         ("apps/v1", "DaemonSet", 10),
         ("batch/v1", "CronJob", 10),
@@ -534,7 +535,7 @@ fn listed(api_version: &str, kind: &str, namespace: &str, n: usize) -> Value {
             "labels": labels, "annotations": {"deployment.kubernetes.io/revision": "3"},
         },
         "spec": {"replicas": 1, "template": template},
-        "status": {"replicas": 1},
+        "status": {"replicas": usize::from(n < 160)},
     });
     if kind == "CronJob" {
         object["spec"] = json!({"jobTemplate": {"spec": {"template": object["spec"]["template"]}}});

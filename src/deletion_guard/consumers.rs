@@ -1,7 +1,7 @@
 //! Which live workloads require what is taken away.
 //!
-//! In: what a request takes away, and the cluster. Out: [`Consumers`], each with its reason for doubt, if there is one.
-//! Refuses: a workload of the wrong shape; look-ups that fail.
+//! In: what a request takes away, and the cluster. Out: [`Consumers`], each with its reason for doubt, if there is one, and what
+//! could not be read. Refuses: nothing.
 //!
 //! Pods do not count: Helm removes workloads first and in the background, so that pods outlive them. Workloads do, and
 //! ReplicaSets that still have pods: Flux and Argo CD prune before a rollout is done.
@@ -22,8 +22,8 @@ use k8s_openapi::{
 use pod_references::{WrongShape, extra, needs};
 use serde_json::Value;
 
-use super::taken::Taken;
-use crate::cluster::{Cause, Cluster, List, LookupError, ObjectRef, Scope};
+use super::{helm::Origin, taken::Taken};
+use crate::cluster::{Cluster, List, LookupError, ObjectRef, Scope};
 
 /// How many workloads are read again, and how many that surely need the object are enough.
 const MAX_READ: usize = 64;
@@ -38,7 +38,6 @@ struct Workload {
     kind: &'static str,
     /// Where the pod template is.
     template: &'static [&'static str],
-    field_selector: &'static str,
     /// What else decides, besides the template.
     fields: &'static [&'static str],
 }
@@ -51,47 +50,42 @@ const WORKLOADS: [Workload; 6] = [
         api_version: Deployment::API_VERSION,
         kind: Deployment::KIND,
         template: TEMPLATE,
-        field_selector: "",
         fields: &["spec.replicas"],
     },
     Workload {
         api_version: StatefulSet::API_VERSION,
         kind: StatefulSet::KIND,
         template: TEMPLATE,
-        field_selector: "",
         fields: &[
             "spec.replicas",
             "status.currentRevision",
+            "status.replicas",
             "status.updateRevision",
+            "status.updatedReplicas",
         ],
     },
     Workload {
         api_version: DaemonSet::API_VERSION,
         kind: DaemonSet::KIND,
         template: TEMPLATE,
-        field_selector: "",
         fields: &[],
     },
     Workload {
         api_version: CronJob::API_VERSION,
         kind: CronJob::KIND,
         template: &["spec", "jobTemplate", "spec", "template"],
-        field_selector: "",
         fields: &["spec.suspend"],
     },
     Workload {
         api_version: Job::API_VERSION,
         kind: Job::KIND,
         template: TEMPLATE,
-        field_selector: "",
         fields: &["spec.suspend", "status.conditions"],
     },
     Workload {
         api_version: ReplicaSet::API_VERSION,
         kind: ReplicaSet::KIND,
         template: TEMPLATE,
-        // Most of them are the history of Deployments.
-        field_selector: "status.replicas!=0",
         fields: &["spec.replicas", "status.replicas"],
     },
 ];
@@ -121,7 +115,7 @@ pub(super) enum Error {
     },
 }
 
-/// Why a workload may not need the object after all.
+/// Why a workload may not need the object after all, or why a rejection may do harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// It has no replicas.
@@ -130,10 +124,20 @@ pub(super) enum Doubt {
     Suspended,
     /// Its owner could not be read, and may be gone. Then the garbage collector takes the workload too.
     OwnerUnknown(LookupError),
+    /// Whether the namespace is being deleted could not be read.
+    NamespaceUnknown(LookupError),
     /// The object is a hook, which its tool creates again.
     Hook,
+    /// A controller that reads this annotation may create the object again.
+    MadeAgain(&'static str),
+    /// Its tool may be about to create it anew: it was told to replace what it cannot change.
+    Replaced,
+    /// Argo CD may be about to change the workload.
+    PrunedFirst,
     /// A release of this name is pending elsewhere.
     MayBeHelm,
+    /// The release has failed, and Helm may be cleaning up after it.
+    HelmFailed,
     /// Whether Helm is at work could not be read.
     HelmUnknown(LookupError),
 }
@@ -149,7 +153,8 @@ pub(super) struct Consumer {
     pub(super) until_rolled_out: Option<String>,
     /// `None`: it surely needs it.
     pub(super) doubt: Option<Doubt>,
-    workload: Value,
+    /// How Helm has made it, or what owns it.
+    pub(super) origin: Origin,
 }
 
 /// `Deployment web`
@@ -163,60 +168,81 @@ impl fmt::Display for Consumer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Consumers {
     pub(super) found: Vec<Consumer>,
-    /// How many others a watch shows that were not read again.
-    pub(super) not_read: usize,
+    /// There may be others, which were not read.
+    pub(super) others: bool,
+    /// What could not be read: there may be others.
+    pub(super) failed: Option<Error>,
 }
 
 impl Consumers {
     pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.not_read == 0
+        self.found.is_empty() && !self.others && self.failed.is_none()
     }
 
-    pub(super) fn any(&self, is_it: impl Fn(&Value) -> bool) -> bool {
-        self.found.iter().any(|consumer| is_it(&consumer.workload))
+    /// Whether one surely needs it.
+    pub(super) fn are_certain(&self) -> bool {
+        self.found.iter().any(|consumer| consumer.doubt.is_none())
     }
 
-    pub(super) fn retain(&mut self, stays: impl Fn(&Value) -> bool) {
-        self.found.retain(|consumer| stays(&consumer.workload));
-    }
-
-    /// Adds a reason for doubt to those that have none.
-    pub(super) fn doubt(&mut self, doubt: &Doubt) {
+    /// Adds a reason for doubt to those of them that have none.
+    pub(super) fn doubt(&mut self, doubt: &Doubt, of: impl Fn(&Consumer) -> bool) {
         for consumer in &mut self.found {
-            consumer.doubt.get_or_insert_with(|| doubt.clone());
+            if consumer.doubt.is_none() && of(consumer) {
+                consumer.doubt = Some(doubt.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, consumer: Consumer) {
+        // A Deployment that requires it speaks for its ReplicaSets, unless it is the one in doubt.
+        let speaks_for_it = |other: &Consumer| {
+            consumer.until_rolled_out.as_ref() == Some(&other.to_string())
+                && (other.doubt.is_none() || consumer.doubt.is_some())
+        };
+        if !self.found.iter().any(speaks_for_it) {
+            self.found.push(consumer);
         }
     }
 }
 
 /// Finds them.
-pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Result<Consumers, Error> {
+pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Consumers {
     let mut consumers = Consumers::default();
-    let mut read = 0;
+    let mut to_read = MAX_READ;
     for kind in &WORKLOADS {
-        for name in kind.candidates(taken, cluster)? {
-            let certain = consumers.found.iter().filter(|one| one.doubt.is_none());
-            if read == MAX_READ || certain.count() == ENOUGH {
-                consumers.not_read += 1;
-                continue;
-            }
-            read += 1;
-            let Some(consumer) = kind.read_again(&name, taken, cluster)? else {
-                continue;
-            };
-            // A Deployment that requires it speaks for its ReplicaSets, unless it is the one in doubt.
-            let speaks_for_it = |other: &Consumer| {
-                consumer.until_rolled_out.as_ref() == Some(&other.to_string())
-                    && (other.doubt.is_none() || consumer.doubt.is_some())
-            };
-            if !consumers.found.iter().any(speaks_for_it) {
-                consumers.found.push(consumer);
-            }
+        if let Err(error) = kind.add_to(&mut consumers, &mut to_read, taken, cluster) {
+            consumers.failed.get_or_insert(error);
+        }
+        if consumers.others {
+            break;
         }
     }
-    Ok(consumers)
+    consumers
 }
 
 impl Workload {
+    /// Adds those of this kind, until there are enough.
+    fn add_to(
+        &self,
+        consumers: &mut Consumers,
+        to_read: &mut usize,
+        taken: &Taken<'_>,
+        cluster: &dyn Cluster,
+    ) -> Result<(), Error> {
+        for name in self.candidates(taken, cluster)? {
+            let certain = consumers.found.iter().filter(|one| one.doubt.is_none());
+            if *to_read == 0 || certain.count() == ENOUGH {
+                consumers.others = true;
+                return Ok(());
+            }
+            *to_read -= 1;
+            if let Some(consumer) = self.read_again(&name, taken, cluster)? {
+                consumers.add(consumer);
+            }
+        }
+        Ok(())
+    }
+
     fn fields(&self) -> Vec<String> {
         let template = self.template.join(".");
         let mut fields = Vec::new();
@@ -238,7 +264,6 @@ impl Workload {
         let fields = self.fields();
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let listed = cluster.list(&List {
-            field_selector: self.field_selector,
             fields: &fields,
             // The previous template of a StatefulSet is elsewhere.
             mentioning: (self.kind != StatefulSet::KIND).then_some(taken.name),
@@ -289,14 +314,12 @@ impl Workload {
                 None => return Ok(None),
             },
         };
-        let idle = self.idle(&workload);
-        let doubt = match owners(&workload, namespace, cluster) {
+        let idle = idle(&workload);
+        let mut origin = Origin::of(&workload);
+        let doubt = match owners(&workload, &mut origin, namespace, cluster) {
             Ok(Owners::Live) => idle,
             Ok(Owners::Gone) => return Ok(None),
-            Err(error) if matches!(error.cause, Cause::NotGranted { .. }) => {
-                Some(Doubt::OwnerUnknown(error))
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => Some(Doubt::OwnerUnknown(error)),
         };
         Ok(Some(Consumer {
             kind: self.kind,
@@ -304,7 +327,7 @@ impl Workload {
             keys,
             until_rolled_out,
             doubt,
-            workload,
+            origin,
         }))
     }
 
@@ -324,21 +347,15 @@ impl Workload {
             workload: format!("{} {}", self.kind, name(workload)),
             source,
         })?;
-        // A name that no object can have is not this one.
-        for need in extra::needs(workload).flatten() {
-            add(&mut missed, taken.missed_by(&need));
+        // A ReplicaSet keeps the annotations that its Deployment has dropped (deployment_util.go,
+        // copyDeploymentAnnotationsToReplicaSet), and that is no rollout.
+        if self.kind != ReplicaSet::KIND || controller(workload).is_none() {
+            // A name that no object can have is not this one.
+            for need in extra::needs(workload).flatten() {
+                add(&mut missed, taken.missed_by(&need));
+            }
         }
         Ok(missed)
-    }
-
-    /// Why no pods of it may need anything now.
-    fn idle(&self, workload: &Value) -> Option<Doubt> {
-        let spec = |field| workload.get("spec").and_then(|spec| spec.get(field));
-        if spec("suspend") == Some(&Value::Bool(true)) {
-            return Some(Doubt::Suspended);
-        }
-        let is_scaled_to_zero = spec("replicas").and_then(Value::as_u64) == Some(0);
-        is_scaled_to_zero.then_some(Doubt::ScaledToZero)
     }
 
     /// Whether it starts no pods any more: a Job that has ended, a ReplicaSet that has none.
@@ -357,6 +374,16 @@ impl Workload {
             _ => false,
         }
     }
+}
+
+/// Why no pods of a workload may need anything now.
+fn idle(workload: &Value) -> Option<Doubt> {
+    let spec = |field| workload.get("spec").and_then(|spec| spec.get(field));
+    if spec("suspend") == Some(&Value::Bool(true)) {
+        return Some(Doubt::Suspended);
+    }
+    let is_scaled_to_zero = spec("replicas").and_then(Value::as_u64) == Some(0);
+    is_scaled_to_zero.then_some(Doubt::ScaledToZero)
 }
 
 /// What the pods of a template would miss: keys, or with none of them the object. `None`: nothing.
@@ -384,12 +411,16 @@ fn add(missed: &mut Option<BTreeSet<String>>, more: Option<BTreeSet<String>>) {
     }
 }
 
-/// Whether a StatefulSet still has pods of its previous template. (Those of a DaemonSet are not looked up: its status does not
-/// name their revision.)
+/// Whether a StatefulSet still has pods of its previous template. With `updateStrategy: OnDelete`, the name of the current revision
+/// stays that of the first one for ever (stateful_set_utils.go, completeRollingUpdate), so the pods are counted. (Those of a DaemonSet
+/// are not looked up: its status does not name their revision.)
 fn is_rolling_out(workload: &Value) -> bool {
     let status = |field| workload.get("status").and_then(|status| status.get(field));
+    let count = |field| status(field).and_then(Value::as_u64).unwrap_or(0);
     let current = status("currentRevision");
-    current.is_some() && current != status("updateRevision")
+    current.is_some()
+        && current != status("updateRevision")
+        && count("updatedReplicas") < count("replicas")
 }
 
 /// What the pods of the previous template of a StatefulSet would miss.
@@ -432,8 +463,14 @@ enum Owners {
     Gone,
 }
 
-/// Looks at the controller that owns a workload, at that which owns it, and so on.
-fn owners(workload: &Value, namespace: &str, cluster: &dyn Cluster) -> Result<Owners, LookupError> {
+/// Looks at the controller that owns a workload, at that which owns it, and so on. What Helm has made of them tells of the workload as
+/// well: a Job has no annotations of its CronJob.
+fn owners(
+    workload: &Value,
+    origin: &mut Origin,
+    namespace: &str,
+    cluster: &dyn Cluster,
+) -> Result<Owners, LookupError> {
     let mut above = None;
     for _ in 0..MAX_OWNERS {
         let owned = above.as_ref().unwrap_or(workload);
@@ -449,14 +486,22 @@ fn owners(workload: &Value, namespace: &str, cluster: &dyn Cluster) -> Result<Ow
         let found = cluster.get(object, &["metadata"])?;
         let found = found.filter(|found| {
             let uid = found.pointer("/metadata/uid").and_then(Value::as_str);
-            uid == Some(owner.uid) && !is_being_deleted(found)
+            uid == Some(owner.uid) && (!is_being_deleted(found) || leaves_orphans(found))
         });
-        if found.is_none() {
+        let Some(found) = found else {
             return Ok(Owners::Gone);
-        }
-        above = found;
+        };
+        origin.or(Origin::of(&found));
+        above = Some(found);
     }
     Ok(Owners::Live)
+}
+
+/// Whether an object that is being deleted leaves alone what it owns (`--cascade=orphan`).
+fn leaves_orphans(object: &Value) -> bool {
+    let finalizers = object.pointer("/metadata/finalizers");
+    let finalizers = finalizers.and_then(Value::as_array);
+    finalizers.is_some_and(|finalizers| finalizers.iter().any(|one| one == "orphan"))
 }
 
 /// The owner that looks after an object.

@@ -18,65 +18,69 @@ const PAGE: &str = concat!(
     "/blob/main/docs/deletion-guard.md"
 );
 
-/// The answer if it is known who needs it.
+/// The answer to what is taken, by who needs it.
 pub(super) fn verdict(
     request: &Request,
     taken: &Taken<'_>,
     consumers: &Consumers,
     level: DeletionLevel,
+    lookup_failure: LookupFailure,
 ) -> Verdict {
-    if consumers.is_empty() {
-        return Verdict::accept();
+    let rejects = level == DeletionLevel::Reject && !request.dry_run;
+    if rejects && consumers.are_certain() {
+        return Verdict::reject(rejection(taken, consumers))
+            .audit("deletion-in-use", summary(taken, consumers));
     }
-    let in_use = format!("{taken}: {}", summary(consumers));
-    let is_certain = consumers.found.iter().any(|one| one.doubt.is_none());
-    let rejects = level == DeletionLevel::Reject && is_certain;
-    let verdict = match rejects && !request.dry_run {
-        true => {
-            return Verdict::reject(rejection(taken, consumers)).audit("deletion-in-use", in_use);
-        }
-        false => Verdict::accept().audit("deletion-in-use", in_use),
-    };
-    let verdict = match rejects {
-        true => verdict.warn(format!(
+    if let Some(error) = &consumers.failed
+        && rejects
+        && lookup_failure == LookupFailure::Reject
+    {
+        return Verdict::undecided(undecided(taken, error));
+    }
+    let mut verdict = Verdict::accept();
+    if level == DeletionLevel::Reject && request.dry_run && consumers.are_certain() {
+        verdict = verdict.warn(format!(
             "{taken} is in use; this request would be rejected if it were no dry run"
-        )),
-        false => verdict,
-    };
-    let warned = consumers
-        .found
-        .iter()
-        .map(|consumer| warning(taken, consumer));
-    let verdict = warned.fold(verdict, Verdict::warn);
-    match consumers.not_read {
-        0 => verdict,
-        more => verdict.warn(format!("{taken}: {more} more workloads may require it")),
+        ));
+    }
+    for consumer in &consumers.found {
+        verdict = verdict.warn(warning(taken, consumer));
+    }
+    if consumers.others {
+        verdict = verdict.warn(format!("{taken} may be in use by others too"));
+    }
+    if let Some(error) = &consumers.failed {
+        let text = unknown(taken, consumers, error);
+        verdict = verdict.warn(&text).audit("deletion-not-checked", text);
+    }
+    match consumers.found.is_empty() {
+        true => verdict,
+        false => verdict.audit("deletion-in-use", summary(taken, consumers)),
     }
 }
 
-/// The answer if it is not known.
-pub(super) fn not_checked(
-    taken: &Taken<'_>,
-    error: &Error,
-    level: DeletionLevel,
-    lookup_failure: LookupFailure,
-) -> Verdict {
-    let text = format!("it is not known who needs {taken}: {error}");
-    match (level, lookup_failure) {
-        (DeletionLevel::Reject, LookupFailure::Reject) => {
-            let paragraphs = [
-                format!("{}: {}.", refused(taken), one_line(&text)),
-                anyway(taken),
-                "To accept all such requests: set `lookupFailure: warn` in this policy's settings"
-                    .to_owned(),
-                more(),
-            ];
-            Verdict::undecided(paragraphs.join("\n\n"))
-        }
-        _ => Verdict::accept()
-            .warn(&text)
-            .audit("deletion-not-checked", text),
-    }
+fn undecided(taken: &Taken<'_>, error: &Error) -> String {
+    let refused = refused(taken);
+    [
+        format!(
+            "{refused}, because it is not known who needs it: {}.",
+            one_line(&error.to_string())
+        ),
+        anyway(taken),
+        "To accept all such requests: set `lookupFailure: warn` in this policy's settings"
+            .to_owned(),
+        more(),
+    ]
+    .join("\n\n")
+}
+
+/// `it is not known who needs ConfigMap app: …`
+fn unknown(taken: &Taken<'_>, consumers: &Consumers, error: &Error) -> String {
+    let other = match consumers.found.is_empty() {
+        true => "",
+        false => " else",
+    };
+    format!("it is not known who{other} needs {taken}: {error}")
 }
 
 fn warning(taken: &Taken<'_>, consumer: &Consumer) -> String {
@@ -98,7 +102,11 @@ fn sentence(consumer: &Consumer) -> String {
         .until_rolled_out
         .as_ref()
         .map(|owner| format!(" until the rollout of {owner} is done"));
-    let doubt = consumer.doubt.as_ref().map(doubt).unwrap_or_default();
+    let doubt = consumer
+        .doubt
+        .as_ref()
+        .map(|one| format!(", but {}", doubt(one)));
+    let doubt = doubt.unwrap_or_default();
     format!(
         "{consumer} requires {what}{}{doubt}",
         until.unwrap_or_default()
@@ -107,25 +115,27 @@ fn sentence(consumer: &Consumer) -> String {
 
 fn doubt(doubt: &Doubt) -> String {
     match doubt {
-        Doubt::ScaledToZero => " when it is scaled up".to_owned(),
-        Doubt::Suspended => " when it is resumed".to_owned(),
-        Doubt::OwnerUnknown(error) => format!(", unless its owner is gone: {error}"),
-        Doubt::Hook => ", but it is a hook, which its tool may create again".to_owned(),
-        Doubt::MayBeHelm => {
-            ", but Helm is at work on a release of this name in another namespace".to_owned()
+        Doubt::ScaledToZero => "is scaled to 0".to_owned(),
+        Doubt::Suspended => "is suspended".to_owned(),
+        Doubt::OwnerUnknown(error) => format!("its owner may be gone: {error}"),
+        Doubt::NamespaceUnknown(error) => format!("the namespace may be being deleted: {error}"),
+        Doubt::Hook => "it is a hook, which its tool may create again".to_owned(),
+        Doubt::MadeAgain(key) => format!("the controller that reads {key} may create it again"),
+        Doubt::Replaced => "its tool may create it again (force)".to_owned(),
+        Doubt::PrunedFirst => {
+            "Argo CD prunes before it applies (set the sync option PruneLast=true)".to_owned()
         }
-        Doubt::HelmUnknown(error) => format!(", but Helm may be at work: {error}"),
+        Doubt::MayBeHelm => "Helm may be at work on its release".to_owned(),
+        Doubt::HelmFailed => "its release has failed, and Helm may be cleaning up".to_owned(),
+        Doubt::HelmUnknown(error) => format!("Helm may be at work: {error}"),
     }
 }
 
-/// `Deployment web, CronJob nightly and 2 more`
-fn summary(consumers: &Consumers) -> String {
+/// `ConfigMap app: Deployment web, CronJob nightly and others`
+fn summary(taken: &Taken<'_>, consumers: &Consumers) -> String {
     let names: Vec<_> = consumers.found.iter().map(Consumer::to_string).collect();
-    let names = names.join(", ");
-    match consumers.not_read {
-        0 => names,
-        more => format!("{names} and {more} more"),
-    }
+    let others = if consumers.others { " and others" } else { "" };
+    format!("{taken}: {}{others}", names.join(", "))
 }
 
 fn rejection(taken: &Taken<'_>, consumers: &Consumers) -> String {
@@ -136,8 +146,12 @@ fn rejection(taken: &Taken<'_>, consumers: &Consumers) -> String {
     let mut lines = vec![format!("{}, because {because}.", refused(taken))];
     let found = &consumers.found;
     lines.extend(found.iter().map(|one| format!("{}.", sentence(one))));
-    if let more @ 1.. = consumers.not_read {
-        lines.push(format!("{more} more workloads may require it."));
+    if consumers.others {
+        lines.push("Others may require it too.".to_owned());
+    }
+    if let Some(error) = &consumers.failed {
+        let unknown = unknown(taken, consumers, error);
+        lines.push(format!("And {}.", one_line(&unknown)));
     }
     lines.push("Pods that start, or containers that restart, would fail.".to_owned());
 
@@ -172,7 +186,7 @@ fn anyway(taken: &Taken<'_>) -> String {
     let (namespace, name) = (taken.namespace, taken.name);
     let kind = taken.kind.name().to_ascii_lowercase();
     format!(
-        "To do it anyway: kubectl annotate -n {namespace} {kind} {name} {ALLOW_DELETE}=true, and try again"
+        "To do it anyway: kubectl annotate -n {namespace} {kind} {name} {ALLOW_DELETE}=true --overwrite, and try again"
     )
 }
 

@@ -1,12 +1,12 @@
 //! What passes whatever needs the object, and without a look-up.
 //!
-//! In: the request. Out: a [`Pass`], or nothing. Refuses: nothing.
+//! In: the request. Out: a [`Pass`], a [`Doubt`], or nothing. Refuses: nothing.
 
 use helm_plan::metadata::{self, annotation};
 use pod_references::Kind;
 
 use super::{
-    consumers::{Controller, controller},
+    consumers::{Controller, Doubt, controller, is_being_deleted},
     taken::Taken,
 };
 use crate::{
@@ -25,7 +25,7 @@ const CONTROLLERS: [&str; 3] = [
 /// API groups of Kubernetes itself. Their kinds make no ConfigMaps or Secrets for those that they own.
 const BUILT_IN: [&str; 3] = ["", "apps", "batch"];
 
-/// Annotations of objects that a controller makes again when they are deleted.
+/// Annotations of objects that a controller makes again when they are deleted, if it still does: they stay when its own object has gone.
 const MADE_BY: [&str; 2] = [
     // cert-manager: the Secret of a Certificate, which is deleted to have it issued again
     "cert-manager.io/certificate-name",
@@ -34,12 +34,10 @@ const MADE_BY: [&str; 2] = [
 ];
 
 /// What controllers put into each namespace, and put there again: those of Kubernetes, and of OpenShift.
-const IN_EACH_NAMESPACE: [(Kind, &str); 5] = [
+const IN_EACH_NAMESPACE: [(Kind, &str); 3] = [
     (Kind::ConfigMap, "kube-root-ca.crt"),
     (Kind::ConfigMap, "openshift-service-ca.crt"),
     (Kind::ServiceAccount, "default"),
-    (Kind::ServiceAccount, "builder"),
-    (Kind::ServiceAccount, "deployer"),
 ];
 
 /// Why a request passes.
@@ -47,16 +45,18 @@ const IN_EACH_NAMESPACE: [(Kind, &str); 5] = [
 pub(super) enum Pass {
     /// The garbage collector or the namespace controller sent it.
     Kubernetes,
+    /// It waits for finalizers, and cannot be brought back.
+    BeingDeleted,
     /// The annotation says so.
     Allowed,
-    /// A controller makes the object, or its keys, again.
+    /// A controller makes the object again.
     MadeAgain,
 }
 
 impl Pass {
     pub(super) fn verdict(self, taken: &Taken<'_>) -> Verdict {
         match self {
-            Self::Kubernetes | Self::MadeAgain => Verdict::accept(),
+            Self::Kubernetes | Self::BeingDeleted | Self::MadeAgain => Verdict::accept(),
             Self::Allowed => {
                 Verdict::accept().audit("deletion-allowed", format!("{taken}: {ALLOW_DELETE}"))
             }
@@ -66,27 +66,32 @@ impl Pass {
 
 /// Whether the request passes, whoever needs the object.
 pub(super) fn without_looking(request: &Request, taken: &Taken<'_>) -> Option<Pass> {
-    if CONTROLLERS.contains(&request.user()) {
-        return Some(Pass::Kubernetes);
-    }
     // Whoever updates an object can allow it in the same request.
     let allows = |object| flag(object, ALLOW_DELETE) == Ok(Some(true));
-    if allows(taken.object) || allows(&request.object) {
-        return Some(Pass::Allowed);
+    if CONTROLLERS.contains(&request.user()) {
+        Some(Pass::Kubernetes)
+    } else if is_being_deleted(taken.object) {
+        Some(Pass::BeingDeleted)
+    } else if allows(taken.object) || allows(&request.object) {
+        Some(Pass::Allowed)
+    } else if IN_EACH_NAMESPACE.contains(&(taken.kind, taken.name))
+        || controller(taken.object).is_some_and(|owner| is_maker(&owner, taken.kind))
+    {
+        Some(Pass::MadeAgain)
+    } else {
+        None
     }
-    let is_made_again = match taken.keys {
-        None => makes_object(taken),
-        Some(_) => makes_object(taken) || metadata::filled_by(taken.object).is_some(),
-    };
-    is_made_again.then_some(Pass::MadeAgain)
 }
 
-fn makes_object(taken: &Taken<'_>) -> bool {
-    IN_EACH_NAMESPACE.contains(&(taken.kind, taken.name))
-        || MADE_BY
-            .iter()
-            .any(|key| annotation(taken.object, key).is_some())
-        || controller(taken.object).is_some_and(|owner| is_maker(&owner, taken.kind))
+/// Whether an annotation says that a controller makes the object, or its keys, again.
+pub(super) fn made_again(taken: &Taken<'_>) -> Option<Doubt> {
+    let key = match taken.keys {
+        None => MADE_BY
+            .into_iter()
+            .find(|key| annotation(taken.object, key).is_some()),
+        Some(_) => metadata::filled_by(taken.object),
+    };
+    key.map(Doubt::MadeAgain)
 }
 
 /// Whether an owner makes the object again. It is not looked up: if it is gone, the garbage collector takes the object

@@ -160,7 +160,7 @@ Fix it in one of these ways:
 - wait until the rollout is done, and try again; Flux and Argo CD (with retries) do so by themselves
 - first delete these workloads, or change them so that they do without it, then try again
 
-To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true --overwrite, and try again
 
 More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
     );
@@ -197,7 +197,7 @@ Pods that start, or containers that restart, would fail.
 Fix it in one of these ways:
 - first delete these workloads, or change them so that they do without it, then try again
 
-To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true --overwrite, and try again
 
 More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
     );
@@ -312,18 +312,18 @@ fn who_counts_as_in_use() {
         ),
         (
             "an annotation",
-            vec![workload("Deployment", "web", none(), extra)],
+            vec![workload("Deployment", "web", none(), extra.clone())],
             "rejects",
         ),
         (
             "scaled to zero",
             one("Deployment", json!({"spec": {"replicas": 0}})),
-            "ConfigMap app is in use: Deployment web requires it when it is scaled up",
+            "ConfigMap app is in use: Deployment web requires it, but is scaled to 0",
         ),
         (
             "suspended",
             one("CronJob", json!({"spec": {"suspend": true}})),
-            "ConfigMap app is in use: CronJob web requires it when it is resumed",
+            "ConfigMap app is in use: CronJob web requires it, but is suspended",
         ),
         (
             "an old ReplicaSet",
@@ -343,7 +343,7 @@ fn who_counts_as_in_use() {
                     others
                 }),
             ],
-            "ConfigMap app is in use: ReplicaSet web-1 requires it until the rollout of Deployment web is done when it is scaled up",
+            "ConfigMap app is in use: ReplicaSet web-1 requires it until the rollout of Deployment web is done, but is scaled to 0",
         ),
         (
             "a ReplicaSet whose Deployment is gone",
@@ -403,6 +403,30 @@ fn who_counts_as_in_use() {
             "passes",
         ),
         (
+            "an annotation that the Deployment has dropped, and its ReplicaSet keeps",
+            vec![
+                workload("Deployment", "web", none(), json!({})),
+                workload("ReplicaSet", "web-1", none(), {
+                    let mut others = owner("Deployment", "web");
+                    merge(&mut others, extra.clone());
+                    others
+                }),
+            ],
+            "passes",
+        ),
+        (
+            "a ReplicaSet whose Deployment leaves it as an orphan",
+            vec![
+                workload("Deployment", "web", none(), {
+                    let mut others = deleted.clone();
+                    merge(&mut others, json!({"metadata": {"finalizers": ["orphan"]}}));
+                    others
+                }),
+                workload("ReplicaSet", "web-1", pods(), owner("Deployment", "web")),
+            ],
+            "rejects",
+        ),
+        (
             "a namespace that is terminating",
             {
                 let mut terminating = namespace();
@@ -420,42 +444,31 @@ fn who_counts_as_in_use() {
 
 #[test]
 fn the_previous_template_of_a_stateful_set_counts_until_its_rollout_is_done() {
-    let status =
-        |current: &str| json!({"status": {"currentRevision": current, "updateRevision": "db-2"}});
     let revision = json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"namespace": "shop", "name": "db-1"},
         "data": {"spec": {"template": {"spec": pods(), "$patch": "replace"}}},
     });
-    let db = |current| {
-        workload(
-            "StatefulSet",
-            "db",
-            json!({"containers": []}),
-            status(current),
-        )
+    let db = |current: &str, updated: u64| {
+        let status = json!({"status": {
+            "currentRevision": current, "updateRevision": "db-2", "replicas": 3, "updatedReplicas": updated,
+        }});
+        workload("StatefulSet", "db", json!({"containers": []}), status)
     };
-    let rejection = crate::judge(
-        &deletion(),
-        &rejecting(),
-        &cluster([db("db-1"), revision.clone()]),
-    );
+    let rolling_out = cluster([db("db-1", 2), revision.clone()]);
+    let rejection = crate::judge(&deletion(), &rejecting(), &rolling_out);
     let Outcome::Reject { message, .. } = rejection.outcome else {
         panic!("{rejection:?}");
     };
     let line = "\nStatefulSet db requires it until the rollout of StatefulSet db is done.\n";
     assert!(message.contains(line), "{message}");
-    assert_answer(
-        "done",
-        &deletion(),
-        &cluster([db("db-2"), revision]),
-        "passes",
-    );
-    assert_answer(
-        "no record of it",
-        &deletion(),
-        &cluster([db("db-1")]),
-        "passes",
-    );
+    for (case, objects) in [
+        ("done", vec![db("db-2", 3), revision.clone()]),
+        // With OnDelete, the current revision stays the first one.
+        ("done by hand", vec![db("db-1", 3), revision]),
+        ("no record of it", vec![db("db-1", 2)]),
+    ] {
+        assert_answer(case, &deletion(), &cluster(objects), "passes");
+    }
 }
 
 #[test]
@@ -546,8 +559,10 @@ fn who_and_what_always_passes() {
             "rejects",
         ),
         (
-            "made by cert-manager",
-            annotated("cert-manager.io/certificate-name", "app"),
+            "being deleted",
+            with(deletion(), |request| {
+                request.old_object["metadata"]["deletionTimestamp"] = "2026-11-30T00:00:00Z".into();
+            }),
             "passes",
         ),
         (
@@ -635,7 +650,8 @@ fn an_update_can_allow_itself_and_fillers_add_keys_again() {
         (
             "filled",
             annotated(false, "config.openshift.io/inject-trusted-cabundle"),
-            "passes",
+            "ConfigMap app loses keys that are in use: Deployment web requires its key mode, \
+             but the controller that reads config.openshift.io/inject-trusted-cabundle may create it again",
         ),
     ] {
         assert_answer(case, &request, &cluster, expected);
@@ -654,6 +670,10 @@ fn a_dry_run_passes_and_says_what_would_happen() {
 #[test]
 fn the_level_depends_on_who_asks() {
     let cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    let of_key = json!({"containers": [{"name": "c", "env": [
+        {"name": "E", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "mode"}}}
+    ]}]});
+    let reads = self::cluster([workload("Deployment", "web", of_key, json!({}))]);
     let subjects = |users: &[&str], groups: &[&str]| Subjects {
         users: users.iter().map(|&user| user.to_owned()).collect(),
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
@@ -732,6 +752,22 @@ fn the_level_depends_on_who_asks() {
             request.user_info["username"] = user.into();
         });
         let verdict = crate::judge(&request, &settings, &cluster);
+        // An update that a tool sends comes before that of the workload.
+        let by_update = with(update(json!({})), |update| {
+            update.user_info = request.user_info.clone()
+        });
+        let by_update = crate::judge(&by_update, &settings, &reads);
+        let expected_of_update = match (level, expected) {
+            (DeletionLevel::Reject, expected) => expected,
+            (_, "rejects") => "warns",
+            (_, expected) => expected,
+        };
+        let answer_to_update = match (by_update.is_rejected(), by_update.warnings.len()) {
+            (true, _) => "rejects",
+            (false, 0) => "passes",
+            (false, _) => "warns",
+        };
+        assert_eq!(answer_to_update, expected_of_update, "{case}");
         let answer = match (verdict.is_rejected(), verdict.warnings.len()) {
             (true, _) => "rejects",
             (false, 0) => "passes",
@@ -741,39 +777,108 @@ fn the_level_depends_on_who_asks() {
     }
 }
 
+/// It would never apply what lets go of the object.
+#[test]
+fn argo_cd_is_held_up_only_where_it_prunes_last() {
+    let controller = "system:serviceaccount:argocd:argocd-application-controller";
+    let prune = |options: &str| {
+        with(deletion(), |request| {
+            request.user_info["username"] = controller.into();
+            request.old_object["metadata"]["annotations"] =
+                json!({"argocd.argoproj.io/sync-options": options});
+        })
+    };
+    let cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
+    let first = "ConfigMap app is in use: Deployment web requires it, but Argo CD prunes before it applies (set the sync option PruneLast=true)";
+    let replaced = "ConfigMap app is in use: Deployment web requires it, but its tool may create it again (force)";
+    for (options, expected) in [
+        ("", first),
+        ("Prune=false,Replace=true", first),
+        ("Replace=true, PruneLast=true", "rejects"),
+        ("Force=true,Replace=true,PruneLast=true", replaced),
+    ] {
+        assert_answer(options, &prune(options), &cluster, expected);
+    }
+    for (user, expected) in [
+        (
+            "system:serviceaccount:openshift-gitops:openshift-gitops-argocd-application-controller",
+            first,
+        ),
+        ("system:serviceaccount:kube-system:argocd-manager", first),
+        ("system:serviceaccount:argocd:argocd-server", "rejects"),
+    ] {
+        let request = with(prune(""), |request| {
+            request.user_info["username"] = user.into()
+        });
+        assert_answer(user, &request, &cluster, expected);
+    }
+    let forced = with(deletion(), |request| {
+        request.old_object["metadata"]["annotations"] =
+            json!({"kustomize.toolkit.fluxcd.io/force": "Enabled"});
+    });
+    assert_answer("Flux", &forced, &cluster, replaced);
+    let mut named = rejecting();
+    named.deletion_guard.reject_for.users = vec![controller.to_owned()];
+    assert!(crate::judge(&prune(""), &named, &cluster).is_rejected());
+}
+
 #[test]
 fn what_cannot_be_looked_up_is_said() {
-    let mut cluster = cluster([workload("Deployment", "web", pods(), json!({}))]);
-    cluster.denied = vec!["batch/v1/CronJob".to_owned()];
-    let why = "it is not known who needs ConfigMap app: the list of CronJobs cannot be read: \
-               this policy has not been granted access to batch/v1/CronJob; add it to contextAwareResources of the policy";
+    let denied = |objects: Vec<Value>| {
+        let mut cluster = cluster(objects);
+        cluster.denied = vec!["batch/v1/CronJob".to_owned()];
+        cluster
+    };
+    let missing = "the list of CronJobs cannot be read: \
+                   this policy has not been granted access to batch/v1/CronJob; add it to contextAwareResources of the policy";
     assert_answer(
         "reject",
         &deletion(),
-        &cluster,
+        &denied(vec![]),
         &format!(
-            "500: rollout-guard: ConfigMap app in namespace shop was not deleted: {why}.
+            "500: rollout-guard: ConfigMap app in namespace shop was not deleted, because it is not known who needs it: {missing}.
 
-To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true, and try again
+To do it anyway: kubectl annotate -n shop configmap app rollout-guard/allow-delete=true --overwrite, and try again
 
 To accept all such requests: set `lookupFailure: warn` in this policy's settings
 
 More about the deletion guard: https://github.com/rollout-guard/rollout-guard/blob/main/docs/deletion-guard.md"
         ),
     );
-    for (level, lookup_failure) in [
-        (DeletionLevel::Warn, LookupFailure::Reject),
-        (DeletionLevel::Reject, LookupFailure::Warn),
+    let dry_run = with(deletion(), |request| request.dry_run = true);
+    for (level, lookup_failure, request) in [
+        (DeletionLevel::Warn, LookupFailure::Reject, deletion()),
+        (DeletionLevel::Reject, LookupFailure::Warn, deletion()),
+        (DeletionLevel::Reject, LookupFailure::Reject, dry_run),
     ] {
         let settings = Settings {
             lookup_failure,
             ..settings(level)
         };
-        let verdict = crate::judge(&deletion(), &settings, &cluster);
+        let verdict = crate::judge(&request, &settings, &denied(vec![]));
         assert_eq!(verdict.outcome, Outcome::Accept);
+        let why = format!("it is not known who needs ConfigMap app: {missing}");
         assert_eq!(verdict.warnings, [format!("rollout-guard: {why}")]);
-        let audit = [("deletion-not-checked", why.to_owned())];
-        assert_eq!(verdict.audit, audit.into());
+        assert_eq!(verdict.audit, [("deletion-not-checked", why)].into());
+    }
+    // One that surely needs it is enough, whatever else could not be read.
+    let web = workload("Deployment", "web", pods(), json!({}));
+    for (lookup_failure, cluster) in [
+        (LookupFailure::Reject, denied(vec![web.clone()])),
+        (LookupFailure::Warn, denied(vec![web])),
+    ] {
+        let settings = Settings {
+            lookup_failure,
+            ..rejecting()
+        };
+        let verdict = crate::judge(&deletion(), &settings, &cluster);
+        let Outcome::Reject { code: 403, message } = verdict.outcome else {
+            panic!("{verdict:?}");
+        };
+        let lines = format!(
+            "\nDeployment web requires it.\nAnd it is not known who else needs ConfigMap app: {missing}.\n"
+        );
+        assert!(message.contains(&lines), "{message}");
     }
 }
 
@@ -786,15 +891,25 @@ fn an_owner_that_may_not_be_read_is_a_doubt() {
         "denied",
         &deletion(),
         &cluster,
-        "ConfigMap app is in use: Deployment web requires it, unless its owner is gone: Shop shop/web cannot be read: \
+        "ConfigMap app is in use: Deployment web requires it, but its owner may be gone: Shop shop/web cannot be read: \
          this policy has not been granted access to example.com/v1/Shop; add it to contextAwareResources of the policy",
     );
     cluster.denied.clear();
-    cluster.failing = vec!["Shop shop/web".to_owned()];
-    let verdict = crate::judge(&deletion(), &rejecting(), &cluster);
-    assert!(
-        matches!(verdict.outcome, Outcome::Reject { code: 500, .. }),
-        "{verdict:?}"
+    cluster.failing = vec!["Shop shop/web".to_owned(), "Namespace shop".to_owned()];
+    assert_answer(
+        "failed",
+        &deletion(),
+        &cluster,
+        "ConfigMap app is in use: Deployment web requires it, but its owner may be gone: Shop shop/web cannot be read: the API server is away",
+    );
+    let mut cluster = self::cluster([workload("Deployment", "web", pods(), json!({}))]);
+    cluster.denied = vec!["v1/Namespace".to_owned()];
+    assert_answer(
+        "the namespace",
+        &deletion(),
+        &cluster,
+        "ConfigMap app is in use: Deployment web requires it, but the namespace may be being deleted: Namespace shop cannot be read: \
+         this policy has not been granted access to v1/Namespace; add it to contextAwareResources of the policy",
     );
 }
 
@@ -865,10 +980,65 @@ fn what_helm_deletes_is_left_to_the_release_guard() {
             "rejects",
         ),
         (
-            "a record elsewhere",
+            "a release of the same name in another namespace",
             of_release("web"),
-            vec![web(), record("flux", "web", 2, "pending-upgrade")],
-            "ConfigMap app is in use: Deployment web requires it, but Helm is at work on a release of this name in another namespace",
+            vec![web(), record("dev", "web", 2, "pending-upgrade")],
+            "rejects",
+        ),
+        (
+            "failed",
+            of_release("web"),
+            vec![
+                web(),
+                record("shop", "web", 1, "failed"),
+                record("shop", "web", 2, "failed"),
+            ],
+            "ConfigMap app is in use: Deployment web requires it, but its release has failed, and Helm may be cleaning up",
+        ),
+        (
+            "failed before",
+            of_release("web"),
+            vec![
+                web(),
+                record("shop", "web", 2, "failed"),
+                record("shop", "web", 3, "deployed"),
+            ],
+            "rejects",
+        ),
+        (
+            "failed, and needed by others too",
+            of_release("web"),
+            vec![web(), other(), record("shop", "web", 2, "failed")],
+            "rejects",
+        ),
+        (
+            "the Job of a CronJob of the release",
+            of_release("web"),
+            vec![
+                workload("CronJob", "web", json!({"containers": []}), release("web")),
+                workload("Job", "web-1", pods(), owner("CronJob", "web")),
+                record("shop", "web", 2, "pending-upgrade"),
+            ],
+            "passes",
+        ),
+        (
+            "what an operator has made of a custom resource of the release",
+            of_release("web"),
+            vec![
+                workload("StatefulSet", "db", pods(), owner("Shop", "web")),
+                json!({
+                    "apiVersion": "example.com/v1", "kind": "Shop",
+                    "metadata": {"namespace": "shop", "name": "web", "uid": "Shop-web", "annotations": of_release("web")},
+                }),
+                record("shop", "web", 2, "uninstalling"),
+            ],
+            "passes",
+        ),
+        (
+            "a hook that others need too",
+            hook(),
+            vec![web(), other(), record("shop", "any", 2, "pending-upgrade")],
+            "ConfigMap app is in use: Deployment other requires it, but it is a hook, which its tool may create again",
         ),
         (
             "a hook",
@@ -911,6 +1081,41 @@ fn what_helm_deletes_is_left_to_the_release_guard() {
     }
 }
 
+/// Flux can keep the records of a release in the namespace of its HelmRelease.
+#[test]
+fn a_release_of_flux_may_have_its_record_elsewhere() {
+    let annotations =
+        json!({"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"});
+    let release = json!({"metadata": {"annotations": annotations}});
+    let record = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "namespace": "flux-system", "name": "sh.helm.release.v1.web.v2",
+            "labels": {"owner": "helm", "name": "web", "version": "2", "status": "pending-upgrade"},
+        },
+    });
+    let request = with(deletion(), |request| {
+        request.old_object["metadata"]["annotations"] = annotations;
+        request.old_object["metadata"]["labels"] =
+            json!({"helm.toolkit.fluxcd.io/namespace": "flux-system"});
+    });
+    let web = workload("Deployment", "web", pods(), release);
+    let may_be = "ConfigMap app is in use: Deployment web requires it, but Helm may be at work on its release";
+    assert_answer(
+        "pending",
+        &request,
+        &cluster([web.clone(), record.clone()]),
+        may_be,
+    );
+    let other = workload("Deployment", "other", pods(), json!({}));
+    assert_answer(
+        "needed by others too",
+        &request,
+        &cluster([web, other, record]),
+        "rejects",
+    );
+}
+
 /// What may not be read is not listed: policy-server would wait for it.
 #[test]
 fn without_access_to_records_objects_of_helm_are_warned_of() {
@@ -932,21 +1137,33 @@ fn without_access_to_records_objects_of_helm_are_warned_of() {
 }
 
 #[test]
-fn many_consumers_are_counted() {
+fn ten_consumers_are_enough() {
     let many = |count: usize, others: Value| {
-        cluster(
-            (0..count)
-                .map(|n| workload("Deployment", &format!("web-{n:02}"), pods(), others.clone())),
-        )
+        cluster((0..count).flat_map(|n| {
+            let name = format!("web-{n:02}");
+            let set = workload(
+                "ReplicaSet",
+                &format!("{name}-1"),
+                pods(),
+                owner("Deployment", &name),
+            );
+            [workload("Deployment", &name, pods(), others.clone()), set]
+        }))
     };
-    let verdict = crate::judge(&deletion(), &rejecting(), &many(30, json!({})));
-    let Outcome::Reject { message, .. } = verdict.outcome else {
-        panic!("{verdict:?}");
+    let rejection = |count| {
+        let verdict = crate::judge(&deletion(), &rejecting(), &many(count, json!({})));
+        match verdict.outcome {
+            Outcome::Reject { message, .. } => message,
+            _ => panic!("{verdict:?}"),
+        }
     };
-    assert!(
-        message.contains("\nDeployment web-09 requires it.\n20 more workloads may require it.\n"),
-        "{message}"
-    );
+    // Their ReplicaSets are no others.
+    let message = rejection(9);
+    let end = "\nDeployment web-08 requires it.\nPods that start";
+    assert!(message.contains(end), "{message}");
+    let message = rejection(30);
+    let end = "\nDeployment web-09 requires it.\nOthers may require it too.\nPods that start";
+    assert!(message.contains(end), "{message}");
     // None of those that are read surely needs it.
     let idle = many(70, json!({"spec": {"replicas": 0}}));
     let verdict = crate::judge(&deletion(), &rejecting(), &idle);
@@ -954,7 +1171,7 @@ fn many_consumers_are_counted() {
     let last = verdict.warnings.last().map(String::as_str);
     assert_eq!(
         last,
-        Some("rollout-guard: ConfigMap app: 6 more workloads may require it")
+        Some("rollout-guard: ConfigMap app may be in use by others too")
     );
 }
 
@@ -1051,4 +1268,21 @@ fn it_works_beside_the_others() {
             "{verdict:?}"
         );
     }
+
+    // Whoever is not told by one is told by the other.
+    settings.deletion_guard = DeletionGuard {
+        reject_for: Subjects {
+            users: vec!["flux".to_owned()],
+            ..Subjects::default()
+        },
+        ..DeletionGuard::default()
+    };
+    let verdict = crate::judge(&deletion(), &settings, &cluster);
+    let warning = verdict.warnings.first().map(String::as_str);
+    assert_eq!(
+        warning,
+        Some(
+            "rollout-guard: Deployment web uses ConfigMap app, and its pods cannot start without it"
+        )
+    );
 }

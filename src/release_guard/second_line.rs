@@ -226,7 +226,9 @@ impl SecondLine<'_> {
     fn lost_by(&self, listed: &Listed<'_>, read: &mut usize) -> Result<Option<String>, Error> {
         let (guard, namespace) = (self.guard, listed.namespace);
         // Somebody who writes records into his own namespace stops nobody elsewhere.
-        if !self.access.may_read("", Secret::KIND, namespace)? || self.is_stale(listed)? {
+        if !self.access.may_read("", Secret::KIND, namespace)?
+            || is_stale(self.cluster, listed.object)?
+        {
             return Ok(None);
         }
         *read += 1;
@@ -261,19 +263,6 @@ impl SecondLine<'_> {
         Ok(Some(message::rejection(&lost, &assessed, guard, &so_far)))
     }
 
-    /// Whether the client was killed and a newer revision freed the release: Helm leaves such a record pending for
-    /// ever.
-    fn is_stale(&self, listed: &Listed<'_>) -> Result<bool, LookupError> {
-        let label = |key| label(listed.object, key);
-        let version = label("version").and_then(|version| version.parse::<u64>().ok());
-        let (Some(release), Some(version)) = (label("name"), version) else {
-            return Ok(false);
-        };
-        let next = record_name(release, version.saturating_add(1));
-        let next = self.get(listed.namespace, &next, &["metadata.labels"])?;
-        Ok(next.is_some())
-    }
-
     /// Whether the request may be a part of the pending operation.
     fn concerns(&self, target: &Target) -> bool {
         let release = &target.release;
@@ -300,6 +289,27 @@ impl SecondLine<'_> {
         };
         self.cluster.get(object, fields)
     }
+}
+
+/// Whether the client was killed and a newer revision freed the release: Helm leaves such a record pending for
+/// ever.
+pub(crate) fn is_stale(cluster: &dyn Cluster, record: &Value) -> Result<bool, LookupError> {
+    let label = |key| label(record, key);
+    let namespace = record
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str);
+    let version = label("version").and_then(|version| version.parse::<u64>().ok());
+    let (Some(namespace), Some(release), Some(version)) = (namespace, label("name"), version)
+    else {
+        return Ok(false);
+    };
+    let next = ObjectRef {
+        api_version: Secret::API_VERSION,
+        kind: Secret::KIND,
+        namespace,
+        name: &record_name(release, version.saturating_add(1)),
+    };
+    Ok(cluster.get(next, &["metadata.labels"])?.is_some())
 }
 
 fn id(request: &Request) -> ObjectId {

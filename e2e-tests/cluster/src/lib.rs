@@ -42,7 +42,7 @@ pub use poll::wait_until;
 pub use processes::Processes;
 pub use snapshot::{Change, ObjectId, ObjectState, Snapshot};
 pub use suite::{Case, Suite};
-pub use tools::workspace_program;
+pub use tools::{gitops_program, workspace_program};
 pub use webhook::{CLOSED_PORT, RegisteredWebhook, Webhook, creation_of};
 
 pub use k8s_openapi;

@@ -20,6 +20,10 @@ impl Tools {
     /// Builds programs that are missing or out of date. This takes a quarter of an hour the first time and a few
     /// milliseconds after that.
     pub(crate) fn build() -> Result<Tools> {
+        Tools::build_target("all")
+    }
+
+    fn build_target(target: &str) -> Result<Tools> {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cache = match env::var_os(CACHE_VARIABLE) {
             Some(cache) => std::path::absolute(cache)?,
@@ -36,7 +40,7 @@ impl Tools {
         let status = Command::new("make")
             .arg("--directory")
             .arg(package.join("tools"))
-            .args(["--silent", "--no-print-directory"])
+            .args(["--silent", "--no-print-directory", target])
             .env(CACHE_VARIABLE, &cache)
             .stdin(Stdio::null())
             .status()
@@ -50,6 +54,14 @@ impl Tools {
     pub(crate) fn path(&self, program: &str) -> PathBuf {
         self.bin.join(program)
     }
+}
+
+/// A program of a GitOps tool: `kustomize-controller`, `gitops-agent`. The first time, both are built, which takes ten minutes.
+///
+/// # Errors
+/// They cannot be built.
+pub fn gitops_program(name: &str) -> Result<PathBuf> {
+    Ok(Tools::build_target("gitops")?.path(name))
 }
 
 /// A program of the workspace, in the same target folder as this test. `make e2e-tests` and `make load` build it.

@@ -20,8 +20,7 @@ use super::{Cluster, HostError, Kind};
 /// # Incomplete support
 ///
 /// Label selectors: `key=value`, `key in (a,b)` and `key`, joined by commas. Field selectors:
-/// `metadata.name=…`, `metadata.namespace=…` and `status.replicas!=…`, joined by commas. Any other selector is a failure
-/// that quotes it.
+/// `metadata.name=…` and `metadata.namespace=…`, joined by commas. Any other selector is a failure that quotes it.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     objects: BTreeMap<Identity, Value>,

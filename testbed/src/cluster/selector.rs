@@ -12,15 +12,8 @@ struct Requirement {
     values: Option<Vec<String>>,
 }
 
-/// Requirements on fields. All of them must be met.
-pub(super) struct FieldSelector(Vec<FieldRequirement>);
-
-struct FieldRequirement {
-    pointer: &'static str,
-    /// `=`, or `!=`.
-    equal: bool,
-    value: String,
-}
+/// JSON pointers, and the text that each has to lead to.
+pub(super) struct FieldSelector(Vec<(&'static str, String)>);
 
 impl LabelSelector {
     /// Reads `key=value`, `key in (a,b)` and `key`, joined by commas. An empty text selects
@@ -48,23 +41,17 @@ impl LabelSelector {
 }
 
 impl FieldSelector {
-    /// Reads `metadata.name=…`, `metadata.namespace=…` and `status.replicas!=…`, joined by commas. An empty text
+    /// Reads `metadata.name=…` and `metadata.namespace=…`, joined by commas. An empty text
     /// selects everything.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let field = |requirement: &str| {
             let (field, value) = requirement.split_once('=')?;
-            let (pointer, equal) = match field {
-                "metadata.name" => ("/metadata/name", true),
-                "metadata.namespace" => ("/metadata/namespace", true),
-                "status.replicas!" => ("/status/replicas", false),
+            let pointer = match field {
+                "metadata.name" => "/metadata/name",
+                "metadata.namespace" => "/metadata/namespace",
                 _ => return None,
             };
-            let value = word(value)?;
-            Some(FieldRequirement {
-                pointer,
-                equal,
-                value,
-            })
+            Some((pointer, word(value)?))
         };
         let fields: Option<_> = requirements(text).map(field).collect();
         fields
@@ -73,16 +60,9 @@ impl FieldSelector {
     }
 
     pub(super) fn selects(&self, object: &Value) -> bool {
-        self.0.iter().all(|requirement| {
-            // The API server compares texts; a number that is not set is 0.
-            let found = match object.pointer(requirement.pointer) {
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-                None if requirement.pointer == "/status/replicas" => "0".to_owned(),
-                None => return false,
-            };
-            (found == requirement.value) == requirement.equal
-        })
+        self.0
+            .iter()
+            .all(|(pointer, value)| object.pointer(pointer).is_some_and(|found| found == value))
     }
 }
 
@@ -188,16 +168,6 @@ mod tests {
             let selects = FieldSelector::parse(selector).map(|selector| selector.selects(&object));
             assert_eq!(selects, Ok(expected), "{selector}");
         }
-        for (status, expected) in [
-            (json!({"replicas": 2}), true),
-            (json!({"replicas": 0}), false),
-            (json!({}), false),
-        ] {
-            let object = json!({"metadata": {"name": "app"}, "status": status});
-            let selector = FieldSelector::parse("status.replicas!=0");
-            let selects = selector.map(|selector| selector.selects(&object));
-            assert_eq!(selects, Ok(expected), "{object}");
-        }
     }
 
     #[test]
@@ -205,7 +175,6 @@ mod tests {
         for selector in [
             "type=Opaque",
             "metadata.name!=app",
-            "status.replicas=0",
             "metadata.name",
             "metadata.name=",
         ] {

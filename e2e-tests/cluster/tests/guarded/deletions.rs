@@ -10,17 +10,16 @@ use serde_json::{Value, json};
 
 use crate::example_policy::ExamplePolicy;
 use crate::guard::Guard;
-use crate::right_operations::{assert_rejected, upgrade};
+use crate::right_operations::{assert_rejected, failing_job, upgrade, upgrade_with};
 
 const IN_USE: &str = "was not deleted, because it is in use";
 
-/// Names that the example rejects for.
-const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
-const ARGO_CD: &str = "system:serviceaccount:argocd:argocd-application-controller";
+pub(crate) const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
+pub(crate) const ARGO_CD: &str = "system:serviceaccount:argocd:argocd-application-controller";
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.case(
-        "deletion guard, as in the example: people are warned, GitOps controllers are rejected",
+        "deletion guard, as in the example: people are warned, and Flux is rejected",
         example,
     );
     suite.case(
@@ -58,6 +57,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| release(case, helm),
         );
         suite.case(
+            format!("deletion guard, {helm}: an upgrade that fails cleans up after itself"),
+            move |case| cleanup(case, helm),
+        );
+        suite.case(
             format!("deletion guard, {helm}: a hook is deleted to be created again"),
             move |case| hook(case, helm),
         );
@@ -69,26 +72,26 @@ pub(crate) fn add_to(suite: &mut Suite) {
 }
 
 /// The example, with another level for everybody.
-fn guard<'a>(case: &Case<'a>, level: &str) -> Result<Guard<'a>> {
+pub(crate) fn guard<'a>(case: &Case<'a>, level: &str) -> Result<Guard<'a>> {
     let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
     example.settings["deletionGuard"]["level"] = level.into();
     Guard::of(case, &example)
 }
 
-fn config(name: &str) -> String {
+pub(crate) fn config(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{app: web}}}}\ndata: {{setting: one, other: two}}\n"
     )
 }
 
 /// Pods that read one key of a ConfigMap.
-fn pods(config: &str) -> Value {
+pub(crate) fn pods(config: &str) -> Value {
     let key = json!({"configMapKeyRef": {"name": config, "key": "setting"}});
     json!({"containers": [{"name": "app", "image": "app", "env": [{"name": "SETTING", "valueFrom": key}]}]})
 }
 
 /// A workload of `apps/v1` as YAML.
-fn workload(kind: &str, name: &str, pods: &Value) -> String {
+pub(crate) fn workload(kind: &str, name: &str, pods: &Value) -> String {
     let metadata = json!({"name": name, "labels": {"app": "web"}});
     let labels = json!({"app": name});
     let spec = json!({
@@ -105,7 +108,7 @@ fn web(config: &str) -> String {
     workload("Deployment", "web", &pods(config))
 }
 
-fn apply(case: &Case<'_>, manifest: &str) -> Result<()> {
+pub(crate) fn apply(case: &Case<'_>, manifest: &str) -> Result<()> {
     case.cluster.apply(&case.namespace, manifest)?.success()?;
     Ok(())
 }
@@ -126,7 +129,7 @@ fn delete_as(case: &Case<'_>, user: &str, object: &str) -> Result<Output> {
     ])
 }
 
-fn exists(case: &Case<'_>, object: &str) -> Result<bool> {
+pub(crate) fn exists(case: &Case<'_>, object: &str) -> Result<bool> {
     Ok(case.kubectl(&["get", object])?.status.success())
 }
 
@@ -156,7 +159,7 @@ fn eventually_deleted(case: &Case<'_>, object: &str) -> Result<()> {
 }
 
 /// The pods of a workload are ready: there is no kubelet to say so.
-fn make_ready(case: &Case<'_>) -> Result<()> {
+pub(crate) fn make_ready(case: &Case<'_>) -> Result<()> {
     let pods = case.kubectl(&["get", "pods", "--output=name"])?.success()?;
     let ready =
         r#"{"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}"#;
@@ -173,12 +176,23 @@ fn example(case: &Case<'_>) -> Result<()> {
         &[config("used"), config("unused"), web("used")].concat(),
     )?;
     let _guard = guard(case, "warn")?;
-    for user in [FLUX, ARGO_CD] {
-        assert_rejected(
-            delete_as(case, user, "configmap/used")?,
-            &[IN_USE, "Deployment web requires it."],
-        )?;
-    }
+    let rejected = delete_as(case, FLUX, "configmap/used")?;
+    assert_rejected(rejected, &[IN_USE, "Deployment web requires it."])?;
+    // In one commit, the keys go before the Deployment lets go of them.
+    let user = format!("--as={FLUX}");
+    let removal = r#"{"data": {"setting": null}}"#;
+    let patch = [
+        "patch",
+        &user,
+        "--as-group=system:masters",
+        "configmap/used",
+        "--patch",
+        removal,
+    ];
+    let patched = case.kubectl(&patch)?.success()?;
+    let warning =
+        "ConfigMap used loses keys that are in use: Deployment web requires its key setting";
+    ensure!(patched.stderr.contains(warning), "{patched}");
     delete_as(case, FLUX, "configmap/unused")?.success()?;
     is_gone(case, "configmap/unused")?;
     ensure!(exists(case, "configmap/used")?);
@@ -282,26 +296,27 @@ spec:
     eventually_deleted(case, "configmap/for-job")
 }
 
+/// How many pods each ReplicaSet has.
+fn replicas(case: &Case<'_>) -> Result<String> {
+    let counts = "--output=jsonpath={.items[*].status.replicas}";
+    let sets = case.kubectl(&["get", "replicasets", counts])?.success()?;
+    Ok(sets.stdout.trim().to_owned())
+}
+
+pub(crate) fn pods_of_first_rollout(case: &Case<'_>) -> Result<()> {
+    wait_until("a ReplicaSet with pods", Duration::from_secs(60), || {
+        Ok((replicas(case)? == "1").then_some(()))
+    })
+}
+
 fn rollout(case: &Case<'_>) -> Result<()> {
     apply(case, &[config("v1"), config("v2"), web("v1")].concat())?;
-    wait_until("a ReplicaSet with pods", Duration::from_secs(30), || {
-        let sets = case.kubectl(&[
-            "get",
-            "replicasets",
-            "--output=jsonpath={.items[*].status.replicas}",
-        ])?;
-        Ok((sets.success()?.stdout.trim() == "1").then_some(()))
-    })?;
+    pods_of_first_rollout(case)?;
     let _guard = guard(case, "reject")?;
     eventually_rejected(case, "configmap/v1")?;
     apply(case, &web("v2"))?;
     wait_until("the new ReplicaSet", Duration::from_secs(30), || {
-        let sets = case.kubectl(&[
-            "get",
-            "replicasets",
-            "--output=jsonpath={.items[*].status.replicas}",
-        ])?;
-        Ok((sets.success()?.stdout.trim() == "1 1").then_some(()))
+        Ok((replicas(case)? == "1 1").then_some(()))
     })?;
     assert_rejected(
         delete_as(case, FLUX, "configmap/v1")?,
@@ -459,10 +474,23 @@ metadata: {name: app}
         case,
         &[objects.to_owned(), config("app"), web("app")].concat(),
     )?;
-    let guard = guard(case, "reject")?;
+    // The API server asks the policy about what the namespace controller deletes.
+    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
+    example
+        .match_conditions
+        .retain(|condition| condition.name != "not-by-kubernetes-itself");
+    example.settings["deletionGuard"]["level"] = "reject".into();
+    let guard = Guard::of(case, &example)?;
     let delete = ["delete", "namespace", &case.namespace, "--timeout=90s"];
     case.cluster.kubectl(delete)?.success()?;
     ensure!(guard.rejected_nothing());
+    if let Some(decisions) = guard.decisions() {
+        let is_config = |name: &Option<String>| name.as_deref() == Some("app") || name.is_none();
+        ensure!(
+            decisions.iter().any(|decision| is_config(&decision.name)),
+            "{decisions:?}"
+        );
+    }
     Ok(())
 }
 
@@ -519,7 +547,12 @@ fn passes(case: &Case<'_>) -> Result<()> {
 /// Its finalizer deletes all objects of an application with propagation in the foreground, and again until none is left.
 fn application(case: &Case<'_>) -> Result<()> {
     apply(case, &[config("app"), web("app")].concat())?;
-    let _guard = guard(case, "warn")?;
+    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
+    // As with PruneLast.
+    example.settings["deletionGuard"]["rejectFor"]["users"] = json!([ARGO_CD]);
+    let _guard = Guard::of(case, &example)?;
+    let first = delete_as(case, ARGO_CD, "configmap/app")?;
+    assert_rejected(first, &[IN_USE])?;
     wait_until(
         "the end of the application",
         Duration::from_secs(90),
@@ -569,6 +602,24 @@ fn release(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         let rejected = decisions.iter().filter(|decision| !decision.allowed);
         ensure!(rejected.count() == 2, "{decisions:?}");
     }
+    Ok(())
+}
+
+/// Helm has written that the release failed by then.
+fn cleanup(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let guard = guard(case, "reject")?;
+    upgrade(case, helm, "1.0.0", &config("plain"))?.success()?;
+    let fails = [
+        config("plain"),
+        config("app"),
+        web("app"),
+        failing_job("post-upgrade"),
+    ]
+    .concat();
+    upgrade_with(case, helm, "2.0.0", &fails, &["--cleanup-on-fail"])?.failure()?;
+    is_gone(case, "configmap/app")?;
+    is_gone(case, "deployment/web")?;
+    ensure!(guard.rejected_nothing());
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod deletions;
 mod example_policy;
 mod examples;
 mod findings;
+mod gitops;
 mod guard;
 mod histories;
 mod hook_trap;
@@ -41,5 +42,6 @@ fn main() -> ExitCode {
     right_operations::add_to(&mut suite);
     rights::add_to(&mut suite);
     ways_out::add_to(&mut suite);
+    gitops::add_to(&mut suite);
     suite.run()
 }

@@ -106,7 +106,7 @@ fn client_side(helm: HelmVersion) -> &'static [&'static str] {
     }
 }
 
-fn failing_job(event: &str) -> String {
+pub(crate) fn failing_job(event: &str) -> String {
     format!(
         "---
 apiVersion: batch/v1
