@@ -405,18 +405,15 @@ fn collection(case: &Case<'_>) -> Result<()> {
     is_gone(case, "configmap/unused")
 }
 
-/// It prunes directly after it has applied.
+/// It prunes directly after it has applied, kind by kind, and stops at the first error.
 fn prune(case: &Case<'_>) -> Result<()> {
-    let prune = |manifest: &str| {
-        let prune = [
-            "apply",
-            "--prune",
-            "--selector=app=web",
-            "--prune-allowlist=core/v1/ConfigMap",
-            "--prune-allowlist=apps/v1/Deployment",
-        ];
+    let (configs, deployments) = ("core/v1/ConfigMap", "apps/v1/Deployment");
+    let prune_in_order = |kinds: [&str; 2], manifest: &str| {
+        let [first, second] = kinds.map(|kind| format!("--prune-allowlist={kind}"));
+        let prune = ["apply", "--prune", "--selector=app=web", &first, &second];
         case.cluster.kubectl_with(&case.namespace, &prune, manifest)
     };
+    let prune = |manifest: &str| prune_in_order([configs, deployments], manifest);
     prune(&[config("a"), config("b"), web("a")].concat())?.success()?;
     let _guard = guard(case, "reject")?;
     // Not in use.
@@ -424,13 +421,10 @@ fn prune(case: &Case<'_>) -> Result<()> {
     is_gone(case, "configmap/b")?;
     assert_rejected(prune(&web("a"))?, &["ConfigMap a", IN_USE])?;
     ensure!(exists(case, "configmap/a")?);
-    // Both at once: it goes at the second try, at the latest.
-    let last = config("last");
-    wait_until(
-        "the end of the application",
-        Duration::from_secs(60),
-        || Ok(prune(&last)?.status.success().then_some(())),
-    )?;
+    // Both at once: workloads have to come first.
+    assert_rejected(prune(&config("last"))?, &["ConfigMap a", IN_USE])?;
+    ensure!(exists(case, "deployment/web")?);
+    prune_in_order([deployments, configs], &config("last"))?.success()?;
     is_gone(case, "configmap/a")?;
     is_gone(case, "deployment/web")
 }
