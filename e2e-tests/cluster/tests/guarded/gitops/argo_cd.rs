@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster_tests::{Case, Suite, wait_until};
+use helm_plan::yaml;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -81,13 +82,25 @@ impl Repository {
     }
 }
 
+/// The files with the namespace in them: in one namespace, the agent takes no others.
+fn in_namespace(case: &Case<'_>, files: Vec<(String, String)>) -> Result<Vec<(String, String)>> {
+    let placed = files.into_iter().map(|(name, text)| {
+        let mut object = yaml::parse(&text).with_context(|| name.clone())?;
+        object["metadata"]["namespace"] = case.namespace.as_str().into();
+        Ok((name, object.to_string()))
+    });
+    placed.collect()
+}
+
 fn renamed_config(case: &Case<'_>, level: &str, prunes_last: bool) -> Result<()> {
     let annotation = match prunes_last {
         true => "argocd.argoproj.io/sync-options: PruneLast=true",
         false => "",
     };
     let repository = Repository::new()?;
-    repository.commit(&application("app-v1", annotation, &["extra"]))?;
+    let version =
+        |name: &str, unused: &[&str]| in_namespace(case, application(name, annotation, unused));
+    repository.commit(&version("app-v1", &["extra"])?)?;
     let mut agent = repository.agent(case)?;
     let waits = |agent: &Program, what: &str, is: &dyn Fn() -> Result<bool>| {
         wait_until(what, LIMIT, || Ok(is()?.then_some(())))
@@ -101,7 +114,7 @@ fn renamed_config(case: &Case<'_>, level: &str, prunes_last: bool) -> Result<()>
     example.settings["deletionGuard"] = json!({"level": level});
     let guard = Guard::of(case, &example)?;
 
-    repository.commit(&application("app-v2", annotation, &[]))?;
+    repository.commit(&version("app-v2", &[])?)?;
     waits(&agent, "the unused config is pruned", &|| {
         Ok(!exists(case, "configmap/extra")?)
     })?;
