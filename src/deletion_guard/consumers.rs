@@ -4,7 +4,8 @@
 //! could not be read. Refuses: nothing.
 //!
 //! Pods do not count: Helm removes workloads first and in the background, so that pods outlive them. Workloads do, and
-//! ReplicaSets that still have pods: Flux and Argo CD prune before a rollout is done.
+//! ReplicaSets that still have pods: Flux prunes before a rollout is done. ReplicaSets are only listed while a Deployment of
+//! the namespace is rolled out: most of them are history, and a list of the whole cluster would have many megabytes.
 //!
 //! The lists come from watches, one for each kind and the whole cluster, and may be some moments old. So each workload that
 //! they show is read again. What was deleted meanwhile does not count, and nothing is rejected that nobody needs. What a
@@ -50,7 +51,12 @@ const WORKLOADS: [Workload; 6] = [
         api_version: Deployment::API_VERSION,
         kind: Deployment::KIND,
         template: TEMPLATE,
-        fields: &["spec.replicas"],
+        fields: &[
+            "spec.replicas",
+            "status.observedGeneration",
+            "status.replicas",
+            "status.updatedReplicas",
+        ],
     },
     Workload {
         api_version: StatefulSet::API_VERSION,
@@ -208,9 +214,15 @@ impl Consumers {
 /// Finds them.
 pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Consumers {
     let mut consumers = Consumers::default();
-    let mut to_read = MAX_READ;
+    let mut search = Search {
+        to_read: MAX_READ,
+        has_rollouts: false,
+    };
     for kind in &WORKLOADS {
-        if let Err(error) = kind.add_to(&mut consumers, &mut to_read, taken, cluster) {
+        if kind.kind == ReplicaSet::KIND && !search.has_rollouts {
+            continue;
+        }
+        if let Err(error) = kind.add_to(&mut consumers, &mut search, taken, cluster) {
             consumers.failed.get_or_insert(error);
         }
         if consumers.others {
@@ -220,22 +232,30 @@ pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Consumers {
     consumers
 }
 
+/// What is known so far.
+struct Search {
+    /// How many workloads may still be read.
+    to_read: usize,
+    /// A Deployment of the namespace may have pods of a previous template.
+    has_rollouts: bool,
+}
+
 impl Workload {
     /// Adds those of this kind, until there are enough.
     fn add_to(
         &self,
         consumers: &mut Consumers,
-        to_read: &mut usize,
+        search: &mut Search,
         taken: &Taken<'_>,
         cluster: &dyn Cluster,
     ) -> Result<(), Error> {
-        for name in self.candidates(taken, cluster)? {
+        for name in self.candidates(search, taken, cluster)? {
             let certain = consumers.found.iter().filter(|one| one.doubt.is_none());
-            if *to_read == 0 || certain.count() == ENOUGH {
+            if search.to_read == 0 || certain.count() == ENOUGH {
                 consumers.others = true;
                 return Ok(());
             }
-            *to_read -= 1;
+            search.to_read -= 1;
             if let Some(consumer) = self.read_again(&name, taken, cluster)? {
                 consumers.add(consumer);
             }
@@ -258,6 +278,7 @@ impl Workload {
     /// The names of those that a watch shows as consumers, in order.
     fn candidates(
         &self,
+        search: &mut Search,
         taken: &Taken<'_>,
         cluster: &dyn Cluster,
     ) -> Result<BTreeSet<String>, Error> {
@@ -265,16 +286,22 @@ impl Workload {
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let listed = cluster.list(&List {
             fields: &fields,
-            // The previous template of a StatefulSet is elsewhere.
-            mentioning: (self.kind != StatefulSet::KIND).then_some(taken.name),
+            // The previous templates of these are elsewhere.
+            mentioning: match self.kind {
+                Deployment::KIND | StatefulSet::KIND => None,
+                _ => Some(taken.name),
+            },
             ..List::of(self.api_version, self.kind, Scope::Within(taken.namespace))
         })?;
         let mut names = BTreeSet::new();
         for workload in &listed {
+            let is_rolling_out = self.is_rolling_out(workload);
+            search.has_rollouts |= is_rolling_out && self.kind == Deployment::KIND;
             if is_being_deleted(workload) || self.is_over(workload) {
                 continue;
             }
-            if is_rolling_out(workload) || self.missed_by(workload, taken)?.is_some() {
+            let may_miss_it = is_rolling_out && self.kind == StatefulSet::KIND;
+            if may_miss_it || self.missed_by(workload, taken)?.is_some() {
                 names.insert(name(workload).to_owned());
             }
         }
@@ -309,7 +336,7 @@ impl Workload {
                 (keys, controller(&workload).map(|owner| owner.to_string()))
             }
             Some(keys) => (keys, None),
-            None => match missed_by_old_pods(&workload, taken, cluster)? {
+            None => match self.missed_by_old_pods(&workload, taken, cluster)? {
                 Some(keys) => (keys, Some(format!("{} {name}", self.kind))),
                 None => return Ok(None),
             },
@@ -356,6 +383,60 @@ impl Workload {
             }
         }
         Ok(missed)
+    }
+
+    /// Whether it may have pods of a previous template. A StatefulSet with `updateStrategy: OnDelete` has the name of the first
+    /// revision as its current one for ever (stateful_set_utils.go, completeRollingUpdate), so pods are counted. (Those of a
+    /// DaemonSet are not looked up: its status does not name their revision.)
+    fn is_rolling_out(&self, workload: &Value) -> bool {
+        let status = |field| workload.get("status").and_then(|status| status.get(field));
+        let count = |field| status(field).and_then(Value::as_u64).unwrap_or(0);
+        let has_old_pods = count("updatedReplicas") < count("replicas");
+        match self.kind {
+            // Until its controller has seen the new template, no pod counts as old.
+            Deployment::KIND => {
+                let generation = workload.pointer("/metadata/generation");
+                has_old_pods
+                    || generation.and_then(Value::as_u64) != Some(count("observedGeneration"))
+            }
+            StatefulSet::KIND => {
+                has_old_pods && status("currentRevision") != status("updateRevision")
+            }
+            _ => false,
+        }
+    }
+
+    /// What the pods of the previous template of a StatefulSet would miss.
+    fn missed_by_old_pods(
+        &self,
+        workload: &Value,
+        taken: &Taken<'_>,
+        cluster: &dyn Cluster,
+    ) -> Result<Option<BTreeSet<String>>, Error> {
+        let current = workload.pointer("/status/currentRevision");
+        let Some(current) = current
+            .and_then(Value::as_str)
+            .filter(|_| self.is_rolling_out(workload))
+        else {
+            return Ok(None);
+        };
+        let object = ObjectRef {
+            api_version: ControllerRevision::API_VERSION,
+            kind: ControllerRevision::KIND,
+            namespace: taken.namespace,
+            name: current,
+        };
+        let revision = cluster.get(object, &["data"])?;
+        let template = revision
+            .as_ref()
+            .and_then(|revision| revision.pointer("/data/spec/template"));
+        let Some(template) = template else {
+            return Ok(None);
+        };
+        missed(template, "data.spec.template", taken).map_err(|source| Error::Workload {
+            workload: object.to_string(),
+            source,
+        })
     }
 
     /// Whether it starts no pods any more: a Job that has ended, a ReplicaSet that has none.
@@ -409,50 +490,6 @@ fn add(missed: &mut Option<BTreeSet<String>>, more: Option<BTreeSet<String>>) {
         }
         (missed, more) => *missed = more,
     }
-}
-
-/// Whether a StatefulSet still has pods of its previous template. With `updateStrategy: OnDelete`, the name of the current revision
-/// stays that of the first one for ever (stateful_set_utils.go, completeRollingUpdate), so the pods are counted. (Those of a DaemonSet
-/// are not looked up: its status does not name their revision.)
-fn is_rolling_out(workload: &Value) -> bool {
-    let status = |field| workload.get("status").and_then(|status| status.get(field));
-    let count = |field| status(field).and_then(Value::as_u64).unwrap_or(0);
-    let current = status("currentRevision");
-    current.is_some()
-        && current != status("updateRevision")
-        && count("updatedReplicas") < count("replicas")
-}
-
-/// What the pods of the previous template of a StatefulSet would miss.
-fn missed_by_old_pods(
-    workload: &Value,
-    taken: &Taken<'_>,
-    cluster: &dyn Cluster,
-) -> Result<Option<BTreeSet<String>>, Error> {
-    let current = workload.pointer("/status/currentRevision");
-    let Some(current) = current
-        .and_then(Value::as_str)
-        .filter(|_| is_rolling_out(workload))
-    else {
-        return Ok(None);
-    };
-    let object = ObjectRef {
-        api_version: ControllerRevision::API_VERSION,
-        kind: ControllerRevision::KIND,
-        namespace: taken.namespace,
-        name: current,
-    };
-    let revision = cluster.get(object, &["data"])?;
-    let template = revision
-        .as_ref()
-        .and_then(|revision| revision.pointer("/data/spec/template"));
-    let Some(template) = template else {
-        return Ok(None);
-    };
-    missed(template, "data.spec.template", taken).map_err(|source| Error::Workload {
-        workload: object.to_string(),
-        source,
-    })
 }
 
 /// Whether what owns a workload is there.

@@ -103,7 +103,8 @@ impl Workload {
     }
 
     /// The objects that surely need a config, or, as the cache sees it, may: by kind and name.
-    fn consumers(&self, n: usize, config: &str, may: bool) -> BTreeSet<String> {
+    /// ReplicaSets are looked at only `with_sets`.
+    fn consumers(&self, n: usize, config: &str, may: bool, with_sets: bool) -> BTreeSet<String> {
         let required = |needs: &Needs| needs.get(config) == Some(&false);
         let name = format!("{:?} {}", self.kind, Self::name(n));
         let replica_set = |generation| format!("ReplicaSet {}-{generation}", Self::name(n));
@@ -125,7 +126,10 @@ impl Workload {
                     name,
                 );
                 // The cache knows nothing of owners.
-                let counts = may || !self.deleting && !self.orphaned;
+                let counts = match may {
+                    true => with_sets,
+                    false => !self.deleting && !self.orphaned,
+                };
                 add(counts && required(&self.needs), replica_set(current));
                 add(counts && of_old, replica_set(old));
             }
@@ -183,6 +187,16 @@ impl Workload {
                         owner(&kind, &name),
                     )
                 };
+                merge(
+                    &mut others,
+                    json!({
+                        "metadata": {"generation": current},
+                        "status": {
+                            "observedGeneration": current,
+                            "replicas": 2, "updatedReplicas": if self.old.is_some() { 1 } else { 2 },
+                        },
+                    }),
+                );
                 objects.push(set(current, &self.needs));
                 objects.extend(self.old.iter().map(|needs| set(old, needs)));
             }
@@ -243,9 +257,13 @@ fn change(world: &mut World, step: Step) {
 }
 
 fn consumers(world: &World, config: &str, may: bool) -> BTreeSet<String> {
+    let is_rolled_out = |workload: &Workload| {
+        workload.kind == Kind::Deployment && workload.old.is_some() && !workload.orphaned
+    };
+    let with_sets = !may || world.values().any(is_rolled_out);
     let workloads = world.iter();
     workloads
-        .flat_map(|(&n, workload)| workload.consumers(n, config, may))
+        .flat_map(|(&n, workload)| workload.consumers(n, config, may, with_sets))
         .collect()
 }
 
