@@ -68,9 +68,17 @@ pub struct List<'a> {
     /// What is asked for, in addition to `metadata`, which policy-server always sends. A path is split on `.`, and goes
     /// into the elements of a list.
     pub fields: &'a [&'a str],
-    /// Only if this text, the name of an object, is somewhere in the answer. If it is not, the answer is not parsed, which is much
-    /// cheaper. Names of objects have no characters that JSON escapes.
-    pub mentioning: Option<&'a str>,
+    /// `None`: all objects, with all that is asked for.
+    pub mention: Option<Mention<'a>>,
+}
+
+/// The name of an object that the objects of a list are wanted for. If it is nowhere in the answer, the answer is not parsed, or
+/// not all of it, which is much cheaper. Names of objects have no characters that JSON escapes.
+#[derive(Debug, Clone, Copy)]
+pub struct Mention<'a> {
+    pub name: &'a str,
+    /// The fields of each object that are wanted all the same. With none, no object is.
+    pub otherwise: &'a [&'a str],
 }
 
 /// Where the objects are. policy-server keeps a watch for each different list.
@@ -93,7 +101,7 @@ impl<'a> List<'a> {
             scope,
             label_selector: "",
             fields: &["metadata"],
-            mentioning: None,
+            mention: None,
         }
     }
 

@@ -11,7 +11,7 @@ Exit codes:
   2  the check did not work: wrong arguments, an unreadable file, a failed helm command
 
 The check changes nothing. Like the policy, `upgrade` and `rollback` look at live objects where these decide: has somebody deleted or annotated \
-them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts` reads manifests alone.";
+them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts` and `chart` read manifests alone.";
 
 /// Show what a Helm upgrade or rollback would lose, before you run it
 #[derive(Debug, Parser)]
@@ -32,8 +32,8 @@ pub(crate) enum Command {
         /// The name of the release, for the report
         #[arg(long, default_value = "release-name")]
         release: String,
-        /// The namespace of the release
-        #[arg(long, short, default_value = "default")]
+        /// The namespace of the release. Helm gives a plugin its own as HELM_NAMESPACE
+        #[arg(long, short, env = "HELM_NAMESPACE", default_value = "default")]
         namespace: String,
         /// How Helm applies the release: `client` for Helm 3 and for releases that it installed, `server` for releases that Helm 4 installed
         #[arg(long, value_enum, default_value_t)]
@@ -41,6 +41,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Check an upgrade from one version of a chart to another, and the way back, without a cluster. Both are rendered by `helm template`: with
+    /// their default values, and with each `ci/*-values.yaml` of the new one
+    Chart(ChartArgs),
     /// Check an upgrade of a release in the cluster, or its install if it does not exist yet, with `helm upgrade --dry-run=server`
     Upgrade {
         /// The name of the release
@@ -68,6 +71,47 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {
+    /// The current version: a folder, an archive, or a reference as for `helm pull`
+    pub(crate) old: String,
+    /// The new version
+    pub(crate) new: String,
+    /// The version of OLD, if it is a reference
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) old_version: Option<String>,
+    /// The version of NEW, if it is a reference
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) new_version: Option<String>,
+    /// The name of the release to render
+    #[arg(long, default_value = "release-name")]
+    pub(crate) release: String,
+    /// The namespace of the release. Helm gives a plugin its own as HELM_NAMESPACE
+    #[arg(long, short, env = "HELM_NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// How Helm applies the release: `client` for Helm 3 and for releases that it installed, `server` for releases that Helm 4 installed
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) apply: Apply,
+    /// A report for people, one JSON object for programs, annotations for a GitHub workflow, or SARIF for code scanning
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: ChartOutput,
+    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// More flags for `helm template`, after `--`: `--set`, `--kube-version`, `--api-versions`
+    #[arg(last = true)]
+    pub(crate) flags: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum ChartOutput {
+    #[default]
+    Text,
+    Json,
+    Github,
+    Sarif,
 }
 
 /// Who merges the new manifest with the live object.

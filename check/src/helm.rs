@@ -15,9 +15,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::connection::Connection;
 
-/// `helm` for one release. Helm tells a plugin its own path.
+/// `helm` for one release.
 pub(crate) struct Helm {
-    program: String,
     release: String,
     /// The namespace, the cluster and the user, as flags.
     connection: Vec<String>,
@@ -67,7 +66,6 @@ impl Helm {
     pub(crate) fn new(release: String, namespace: Option<&str>, connection: &Connection) -> Self {
         let namespace = namespace.map(|namespace| format!("--namespace={namespace}"));
         Self {
-            program: env::var("HELM_BIN").unwrap_or_else(|_| "helm".to_owned()),
             release,
             connection: namespace
                 .into_iter()
@@ -156,20 +154,33 @@ impl Helm {
     }
 
     fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, Error> {
-        let mut command = process::Command::new(&self.program);
         // The flags of an upgrade have some of them already; of two, the last one counts.
-        command.args(arguments).args(["--output", "json"]);
-        command.args(&self.connection);
-        let output = command.output().map_err(|source| Error::NotStarted {
-            program: self.program.clone(),
+        let connection = self.connection.iter().map(String::as_str);
+        let more: Vec<_> = ["--output", "json"].into_iter().chain(connection).collect();
+        let output = output(arguments, &more)?;
+        serde_json::from_slice(&output).map_err(|source| Error::Unreadable {
+            command: arguments.join(" "),
             source,
-        })?;
-        let command = arguments.join(" ");
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::Failed { command, errors });
-        }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|source| Error::Unreadable { command, source })
+        })
     }
+}
+
+/// What a command of Helm prints that needs no cluster.
+pub(crate) fn run(arguments: &[&str]) -> Result<Vec<u8>> {
+    Ok(output(arguments, &[])?)
+}
+
+/// Helm tells a plugin its own path.
+fn output(arguments: &[&str], more: &[&str]) -> Result<Vec<u8>, Error> {
+    let program = env::var("HELM_BIN").unwrap_or_else(|_| "helm".to_owned());
+    let mut command = process::Command::new(&program);
+    command.args(arguments).args(more);
+    let output = command.output();
+    let output = output.map_err(|source| Error::NotStarted { program, source })?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let command = arguments.join(" ");
+        return Err(Error::Failed { command, errors });
+    }
+    Ok(output.stdout)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! rendered charts ────────────┐
+//! two versions of a chart ► chart (helm template, for each file of values) ─► findings ─► report
 //! live release ────► helm ────┴─► two revisions ─► check ─► report
 //! live objects ────► kubectl ───────────────────────┤
 //! settings of the policy ─► settings ─► levels ─────┘
@@ -9,6 +10,7 @@
 //!
 //! The plan and the findings are those of the policy (`helm-plan`).
 
+mod chart;
 mod check;
 mod cli;
 mod connection;
@@ -31,7 +33,7 @@ use helm_plan::{ApplyMethod, Levels, Live, Operation, Release, rendered, yaml};
 
 use crate::{
     check::Check,
-    cli::{Apply, Cli, Command, Output, OutputArgs},
+    cli::{Apply, ChartArgs, ChartOutput, Cli, Command, Output, OutputArgs},
     connection::Connection,
     helm::{Change, Helm},
     kubectl::Kubectl,
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<bool> {
             };
             (change, None, output)
         }
+        Command::Chart(arguments) => return chart(&arguments),
         Command::Upgrade {
             release,
             chart,
@@ -107,6 +110,26 @@ fn run(command: Command) -> Result<bool> {
         }
     };
     report(change, kubectl, &output)
+}
+
+/// What is only lost on the way back is a warning.
+fn chart(arguments: &ChartArgs) -> Result<bool> {
+    let levels = arguments.settings.as_deref().map(levels).transpose()?;
+    let report = chart::check(arguments, &levels.unwrap_or_default())?;
+    let mut out = anstream::stdout().lock();
+    match arguments.output {
+        ChartOutput::Text => chart::report::text(&report, &mut out)?,
+        ChartOutput::Json => {
+            let json = format!("{:#}", chart::report::json(&report));
+            writeln!(out, "{}", terminal::json(&json))?;
+        }
+        ChartOutput::Github => chart::report::github(&report, &mut out)?,
+        ChartOutput::Sarif => {
+            let sarif = serde_json::to_value(chart::sarif::log(&report))?;
+            writeln!(out, "{}", terminal::json(&format!("{sarif:#}")))?;
+        }
+    }
+    Ok(report.is_rejected())
 }
 
 fn rendered_chart(

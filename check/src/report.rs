@@ -16,12 +16,12 @@ use crate::{check::Check, terminal};
 
 /// Where the report for people is written. Every line goes through [`Page::line`], which leaves nothing of
 /// control characters in names: the only ones in the report are those of its styles.
-struct Page<W>(W);
+pub(crate) struct Page<W>(pub(crate) W);
 
 const PLAIN: Style = Style::new();
 
 impl<W: Write> Page<W> {
-    fn line(&mut self, parts: &[(Style, &dyn Display)]) -> io::Result<()> {
+    pub(crate) fn line(&mut self, parts: &[(Style, &dyn Display)]) -> io::Result<()> {
         for (style, part) in parts {
             let part = terminal::line(&part.to_string());
             write!(self.0, "{style}{part}{style:#}")?;
@@ -29,11 +29,11 @@ impl<W: Write> Page<W> {
         writeln!(self.0)
     }
 
-    fn plain(&mut self, text: impl Display) -> io::Result<()> {
+    pub(crate) fn plain(&mut self, text: impl Display) -> io::Result<()> {
         self.line(&[(PLAIN, &text)])
     }
 
-    fn gap(&mut self) -> io::Result<()> {
+    pub(crate) fn gap(&mut self) -> io::Result<()> {
         writeln!(self.0)
     }
 }
@@ -57,7 +57,7 @@ pub(crate) fn text(check: &Check, out: &mut impl Write) -> io::Result<()> {
     steps(&assessment.plan.steps, &mut page)?;
     let (mut rejected, mut warnings) = (0, 0);
     for (level, finding) in check.findings() {
-        self::finding(level, finding, &mut page)?;
+        self::finding(level, finding, &mut page, &|_| Ok(()))?;
         match level {
             Level::Reject => rejected += 1,
             Level::Rescue | Level::Warn => warnings += 1,
@@ -83,7 +83,13 @@ fn steps(steps: &[Step], page: &mut Page<impl Write>) -> io::Result<()> {
     page.gap()
 }
 
-fn finding(level: Level, finding: &Finding, page: &mut Page<impl Write>) -> io::Result<()> {
+/// A finding; `more` is written before its page.
+pub(crate) fn finding<W: Write>(
+    level: Level,
+    finding: &Finding,
+    page: &mut Page<W>,
+    more: &dyn Fn(&mut Page<W>) -> io::Result<()>,
+) -> io::Result<()> {
     let color = match level {
         Level::Reject => AnsiColor::Red,
         Level::Rescue | Level::Warn | Level::Ignore => AnsiColor::Yellow,
@@ -99,6 +105,7 @@ fn finding(level: Level, finding: &Finding, page: &mut Page<impl Write>) -> io::
     for way_out in finding.ways_out() {
         page.plain(format!("  - {way_out}"))?;
     }
+    more(page)?;
     page.plain(format!("  More: {}", finding.lint().url()))?;
     page.gap()
 }
@@ -145,7 +152,7 @@ pub(crate) fn json(check: &Check) -> Value {
     })
 }
 
-fn object(id: &ObjectId) -> Value {
+pub(crate) fn object(id: &ObjectId) -> Value {
     json!({"group": id.group, "kind": id.kind, "namespace": id.namespace, "name": id.name})
 }
 
@@ -164,6 +171,6 @@ fn action(action: Action) -> (&'static str, Option<Stage>) {
 }
 
 /// The objects that need what the finding is about.
-fn names(finding: &Finding) -> Vec<String> {
+pub(crate) fn names(finding: &Finding) -> Vec<String> {
     finding.consumers.iter().map(ToString::to_string).collect()
 }

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use rollout_guard::{
     settings::Settings,
-    cluster::{Cause, Cluster, LookupError, ObjectRef, Review},
+    cluster::{Cause, Cluster, List, LookupError, ObjectRef, Review},
     judge,
     request::Payload,
     verdict::Outcome,
@@ -33,24 +33,7 @@ impl Cluster for Mirror {
         })
     }
 
-    fn list(
-        &self,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        Ok(vec![self.0.clone()])
-    }
-
-    fn list_all(
-        &self,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
+    fn list(&self, _: &List<'_>) -> Result<Vec<Value>, LookupError> {
         Ok(vec![self.0.clone()])
     }
 

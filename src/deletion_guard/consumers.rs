@@ -24,7 +24,7 @@ use pod_references::{WrongShape, extra, needs};
 use serde_json::Value;
 
 use super::{helm::Origin, taken::Taken};
-use crate::cluster::{Cluster, List, LookupError, ObjectRef, Scope};
+use crate::cluster::{Cluster, List, LookupError, Mention, ObjectRef, Scope};
 
 /// How many workloads are read again, and how many that surely need the object are enough.
 const MAX_READ: usize = 64;
@@ -286,11 +286,14 @@ impl Workload {
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let listed = cluster.list(&List {
             fields: &fields,
-            // The previous templates of these are elsewhere.
-            mentioning: match self.kind {
-                Deployment::KIND | StatefulSet::KIND => None,
-                _ => Some(taken.name),
-            },
+            mention: Some(Mention {
+                name: taken.name,
+                // The previous templates of these are elsewhere.
+                otherwise: match self.kind {
+                    Deployment::KIND | StatefulSet::KIND => &["metadata", "status"],
+                    _ => &[],
+                },
+            }),
             ..List::of(self.api_version, self.kind, Scope::Within(taken.namespace))
         })?;
         let mut names = BTreeSet::new();

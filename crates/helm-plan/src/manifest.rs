@@ -105,6 +105,26 @@ pub fn parse(manifest: &str, namespace: &str) -> Result<Vec<Object>, Error> {
     parse_within(manifest, namespace, &mut Budget::default())
 }
 
+/// The files of the chart that the objects of a manifest come from, as Helm names them in its comments: `web/templates/config.yaml`.
+///
+/// # Errors
+/// A document is not YAML, or an object in it has no kind.
+pub fn sources<'m>(manifest: &'m str, namespace: &str) -> Result<Vec<(ObjectId, &'m str)>, Error> {
+    let mut budget = Budget::default();
+    let mut sources = Vec::new();
+    for (index, text) in documents(manifest).enumerate() {
+        let mut objects = Vec::new();
+        yaml::parse_within(text, &mut budget)
+            .map_err(Cause::Yaml)
+            .and_then(|body| flatten(body, namespace, &mut objects))
+            .map_err(|cause| Error::new(index, text, cause))?;
+        if let Some(source) = source(text) {
+            sources.extend(objects.into_iter().map(|object| (object.id, source)));
+        }
+    }
+    Ok(sources)
+}
+
 /// Parses one of the manifests of a release: that of its resources, or that of a hook.
 pub(crate) fn parse_within(
     manifest: &str,

@@ -14,7 +14,7 @@ use helm_plan::manifest::ObjectId;
 use helm_plan::plan::Plan;
 use helm_plan::record::{self, record_name};
 use helm_plan::release::Release;
-use rollout_guard::cluster::{Cluster, LookupError, ObjectRef, Review};
+use rollout_guard::cluster::{Cluster, List, LookupError, ObjectRef, Review};
 use rollout_guard::release_guard::judge;
 use rollout_guard::request::{self, Request};
 use rollout_guard::settings::Settings;
@@ -153,18 +153,7 @@ impl Cluster for RecordedCluster<'_> {
         Ok(found.map(|state| state.content.clone()))
     }
 
-    fn list(
-        &self,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &[&str],
-    ) -> Result<Vec<Value>, LookupError> {
-        Ok(Vec::new())
-    }
-
-    fn list_all(&self, _: &str, _: &str, _: &str, _: &[&str]) -> Result<Vec<Value>, LookupError> {
+    fn list(&self, _: &List<'_>) -> Result<Vec<Value>, LookupError> {
         Ok(Vec::new())
     }
 

@@ -1,0 +1,156 @@
+//! An upgrade from one version of a chart to another, and the way back, before anything is installed.
+//!
+//! ```text
+//! two versions ─► source ─► render, for each file of values ─► two revisions ─► findings, each once, with its place in the chart
+//! ```
+//!
+//! In: two folders, archives or references. Out: a [`Report`]. Refuses: a chart that Helm does not render.
+
+mod place;
+mod render;
+pub(crate) mod report;
+pub(crate) mod sarif;
+mod source;
+
+use anyhow::{Context, Result};
+use helm_plan::{
+    ApplyMethod, Finding, Level, Levels, Live, Operation, Record, Release, Status, record::Info,
+    rendered,
+};
+
+use self::{
+    place::{Place, Templates},
+    render::{Values, render},
+    source::Chart,
+};
+use crate::{
+    check::Check,
+    cli::{Apply, ChartArgs},
+};
+
+/// What was found between two versions of a chart.
+pub(crate) struct Report {
+    /// As they were named.
+    pub(crate) old: String,
+    pub(crate) new: String,
+    /// What they were rendered with: `the default values`, `ci/prod-values.yaml`.
+    pub(crate) renderings: Vec<String>,
+    pub(crate) findings: Vec<ChartFinding>,
+}
+
+/// A finding, however many files of values lead to it.
+pub(crate) struct ChartFinding {
+    /// An upgrade, or the rollback from the new version to the old one.
+    pub(crate) operation: Operation,
+    /// What the policy would do. On the way back, a warning at most.
+    pub(crate) level: Level,
+    pub(crate) finding: Finding,
+    /// What leads to it.
+    pub(crate) renderings: Vec<String>,
+    /// Where to mend it. `None` if the new version is in no folder.
+    pub(crate) place: Option<Place>,
+    /// What rendering cannot tell about it.
+    pub(crate) caveats: Vec<&'static str>,
+}
+
+impl Report {
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.findings.iter().any(|one| one.level == Level::Reject)
+    }
+
+    fn add(&mut self, found: ChartFinding, rendering: &str) {
+        let known = self
+            .findings
+            .iter_mut()
+            .find(|known| known.operation == found.operation && known.finding == found.finding);
+        match known {
+            Some(known) => known.renderings.push(rendering.to_owned()),
+            None => self.findings.push(found),
+        }
+    }
+}
+
+/// Renders and compares them.
+pub(crate) fn check(arguments: &ChartArgs, levels: &Levels) -> Result<Report> {
+    let old = Chart::find(&arguments.old, arguments.old_version.as_deref())?;
+    let new = Chart::find(&arguments.new, arguments.new_version.as_deref())?;
+    let mut report = Report {
+        old: arguments.old.clone(),
+        new: arguments.new.clone(),
+        renderings: Vec::new(),
+        findings: Vec::new(),
+    };
+    for values in Values::of(&old, &new)? {
+        let rendered = Rendered {
+            old: render(&old, values.old.as_deref(), false, arguments)?,
+            new: render(&new, values.new.as_deref(), true, arguments)?,
+        };
+        let templates = Templates::of(&new, &rendered.new, &arguments.namespace)
+            .context("cannot read the new chart")?;
+        for operation in [Operation::Upgrade, Operation::Rollback] {
+            for (level, finding) in rendered.findings(operation, arguments, levels)? {
+                let level = match (operation, level) {
+                    (Operation::Rollback, Level::Reject) => Level::Warn,
+                    (_, level) => level,
+                };
+                let (place, caveats) = templates.place(&finding);
+                let found = ChartFinding {
+                    operation,
+                    level,
+                    finding,
+                    renderings: vec![values.name.clone()],
+                    place,
+                    caveats,
+                };
+                report.add(found, &values.name);
+            }
+        }
+        report.renderings.push(values.name);
+    }
+    Ok(report)
+}
+
+/// What `helm template` prints for both.
+struct Rendered {
+    old: String,
+    new: String,
+}
+
+impl Rendered {
+    fn findings(
+        &self,
+        operation: Operation,
+        arguments: &ChartArgs,
+        levels: &Levels,
+    ) -> Result<Vec<(Level, Finding)>> {
+        let revision = |text: &str, number, status| -> Result<Release> {
+            let apply_method = match arguments.apply {
+                Apply::Client => ApplyMethod::ClientSide,
+                Apply::Server => ApplyMethod::ServerSide,
+            };
+            let (release, namespace) = (&arguments.release, &arguments.namespace);
+            let record = rendered::release(text, release, namespace, number, apply_method)?;
+            Ok(Release::parse(Record {
+                info: Info::of(status),
+                ..record
+            })?)
+        };
+        let (current, target) = match operation {
+            Operation::Rollback => (
+                revision(&self.new, 2, Status::Deployed)?,
+                revision(&self.old, 3, Status::PendingRollback)?,
+            ),
+            Operation::Install | Operation::Upgrade => (
+                revision(&self.old, 1, Status::Deployed)?,
+                revision(&self.new, 2, Status::PendingUpgrade)?,
+            ),
+        };
+        let check = Check::new(operation, Some(&current), target, levels.clone(), |_, _| {
+            Live::Unknown
+        })?;
+        let findings = check
+            .findings()
+            .map(|(level, finding)| (level, finding.clone()));
+        Ok(findings.collect())
+    }
+}

@@ -1,0 +1,162 @@
+//! What was found between two versions of a chart: for people, for programs, and for a workflow of GitHub.
+//!
+//! In: a [`Report`]. Out: its text. Refuses: nothing.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use helm_plan::{Level, Operation};
+use serde_json::{Value, json};
+
+use super::{ChartFinding, Report};
+use crate::{
+    report::{Page, finding, names, object},
+    terminal,
+};
+
+/// For people.
+pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let mut page = Page(out);
+    let title = format!("chart {} → {}", report.old, report.new);
+    page.line(&[(Style::new().bold(), &title)])?;
+    page.plain(format!("rendered with {}", report.renderings.join(", ")))?;
+    page.gap()?;
+    let (mut rejected, mut warnings) = (0, 0);
+    for operation in [Operation::Upgrade, Operation::Rollback] {
+        let mut found = report
+            .findings
+            .iter()
+            .filter(|one| one.operation == operation)
+            .peekable();
+        if found.peek().is_some() {
+            page.plain(match operation {
+                Operation::Rollback => "The way back, with helm rollback:",
+                Operation::Install | Operation::Upgrade => "The upgrade:",
+            })?;
+            page.gap()?;
+        }
+        for one in found {
+            self::one(one, report, &mut page)?;
+            match one.level {
+                Level::Reject => rejected += 1,
+                Level::Rescue | Level::Warn => warnings += 1,
+                Level::Ignore => {}
+            }
+        }
+    }
+    match (rejected, warnings) {
+        (0, 0) => page
+            .plain("No findings: an upgrade keeps what its pods need, and so does the way back."),
+        (_, 1) => page.plain(format!("{rejected} rejected, 1 warning.")),
+        (_, _) => page.plain(format!("{rejected} rejected, {warnings} warnings.")),
+    }
+}
+
+fn one(one: &ChartFinding, report: &Report, page: &mut Page<&mut impl Write>) -> io::Result<()> {
+    finding(one.level, &one.finding, page, &|page| {
+        if let Some(place) = &one.place {
+            page.plain(format!("  In: {}:{}", place.file.display(), place.line))?;
+        }
+        if one.renderings.len() < report.renderings.len() {
+            page.plain(format!("  With: {}", one.renderings.join(", ")))?;
+        }
+        for caveat in &one.caveats {
+            page.plain(format!("  Rendering cannot tell: {caveat}."))?;
+        }
+        Ok(())
+    })
+}
+
+/// For programs.
+pub(crate) fn json(report: &Report) -> Value {
+    let findings = report.findings.iter().map(|one| {
+        let place = one.place.as_ref();
+        json!({
+            "operation": one.operation.name(),
+            "finding": one.finding.lint().name,
+            "level": one.level.name(),
+            "object": object(&one.finding.object),
+            "reason": one.finding.fact.to_string(),
+            "neededBy": names(&one.finding),
+            "waysOut": one.finding.ways_out(),
+            "url": one.finding.lint().url(),
+            "file": place.map(|place| place.file.display().to_string()),
+            "line": place.map(|place| place.line),
+            "renderings": one.renderings,
+            "caveats": one.caveats,
+        })
+    });
+    json!({
+        "old": report.old,
+        "new": report.new,
+        "renderings": report.renderings,
+        "rejected": report.is_rejected(),
+        "findings": findings.collect::<Vec<_>>(),
+    })
+}
+
+/// Annotations: one workflow command for each finding
+/// (docs.github.com, "Workflow commands for GitHub Actions", setting an error message).
+pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for one in &report.findings {
+        let command = match one.level {
+            Level::Reject => "error",
+            Level::Rescue | Level::Warn => "warning",
+            Level::Ignore => continue,
+        };
+        let mut properties = Vec::new();
+        if let Some(place) = &one.place {
+            properties.push(format!(
+                "file={}",
+                property(&place.file.display().to_string())
+            ));
+            properties.push(format!("line={}", place.line));
+        }
+        properties.push(format!("title={}", property(&title(one))));
+        writeln!(
+            out,
+            "::{command} {}::{}",
+            properties.join(","),
+            data(&message(one))
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn title(one: &ChartFinding) -> String {
+    let lint = one.finding.lint();
+    match one.operation {
+        Operation::Rollback => format!("{lint}, on the way back"),
+        Operation::Install | Operation::Upgrade => lint.to_string(),
+    }
+}
+
+/// In some sentences, for an annotation.
+pub(super) fn message(one: &ChartFinding) -> String {
+    let mut lines = vec![format!("{}.", one.finding)];
+    let consumers = names(&one.finding);
+    if !consumers.is_empty() {
+        lines.push(format!("Needed by: {}.", consumers.join(", ")));
+    }
+    lines.extend(one.finding.ways_out().iter().map(|way| format!("- {way}")));
+    lines.push(format!("With {}.", one.renderings.join(", ")));
+    lines.extend(
+        one.caveats
+            .iter()
+            .map(|caveat| format!("Rendering cannot tell: {caveat}.")),
+    );
+    lines.push(format!("More: {}", one.finding.lint().url()));
+    terminal::lines(&lines.join("\n"))
+}
+
+/// The message of a workflow command (actions/toolkit, `command.ts`, escapeData).
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// One of its properties (escapeProperty).
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,79 @@
+//! What was found between two versions of a chart, for code scanning.
+//!
+//! In: a [`Report`]. Out: a log in the Static Analysis Results Interchange Format 2.1.0. Refuses: nothing.
+
+use helm_plan::{Level, findings::LINTS};
+use serde_sarif::sarif::{
+    ArtifactLocation, Location, Message, MultiformatMessageString, PhysicalLocation, Region,
+    ReportingDescriptor, Result, ResultLevel, Run, Sarif, Tool, ToolComponent,
+};
+
+use super::{ChartFinding, Report, report};
+
+/// The log of one run.
+pub(crate) fn log(report: &Report) -> Sarif {
+    let rules = LINTS.iter().map(|lint| {
+        ReportingDescriptor::builder()
+            .id(lint.name)
+            .help_uri(lint.url())
+            .short_description(
+                MultiformatMessageString::builder()
+                    .text(lint.summary)
+                    .build(),
+            )
+            .build()
+    });
+    let driver = ToolComponent::builder()
+        .name("rollout-guard-check")
+        .information_uri(env!("CARGO_PKG_REPOSITORY"))
+        .semantic_version(env!("CARGO_PKG_VERSION"))
+        .rules(rules.collect::<Vec<_>>())
+        .build();
+    let results: Vec<_> = report.findings.iter().filter_map(result).collect();
+    let run = Run::builder()
+        .tool(Tool::builder().driver(driver).build())
+        .results(results)
+        .build();
+    Sarif::builder()
+        .version(serde_json::json!("2.1.0"))
+        .schema("https://json.schemastore.org/sarif-2.1.0.json")
+        .runs(vec![run])
+        .build()
+}
+
+fn result(one: &ChartFinding) -> Option<Result> {
+    let level = match one.level {
+        Level::Reject => ResultLevel::Error,
+        Level::Rescue | Level::Warn => ResultLevel::Warning,
+        Level::Ignore => return None,
+    };
+    let text = format!("{}: {}", report::title(one), report::message(one));
+    let locations: Vec<_> = one
+        .place
+        .iter()
+        .filter_map(|place| {
+            // Of a repository: with slashes, and relative.
+            let uri = place.file.components().collect::<std::path::PathBuf>();
+            let uri = uri.to_str()?.replace('\\', "/");
+            let artifact = ArtifactLocation::builder()
+                .uri(uri.trim_start_matches("./"))
+                .build();
+            let region = Region::builder()
+                .start_line(i64::try_from(place.line).ok()?)
+                .build();
+            let physical = PhysicalLocation::builder()
+                .artifact_location(artifact)
+                .region(region)
+                .build();
+            Some(Location::builder().physical_location(physical).build())
+        })
+        .collect();
+    Some(
+        Result::builder()
+            .rule_id(one.finding.lint().name)
+            .level(level)
+            .message(Message::builder().text(text).build())
+            .locations(locations)
+            .build(),
+    )
+}
