@@ -452,7 +452,10 @@ fn deletions(policy: &Policy, noop: &Policy) {
             format!("{nothing:.3}"),
             format!("{hand_over:.3}"),
             format!("{ours:.3}"),
-            against(2.0, ratio),
+            match config {
+                "unused" => against(2.0, ratio),
+                _ => format!("{ratio:.1}"),
+            },
             format!("{:.0}", ours / nothing),
             calls.len().to_string(),
             (answers.sum::<usize>() / 1000).to_string(),

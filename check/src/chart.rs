@@ -85,8 +85,8 @@ pub(crate) fn check(arguments: &ChartArgs, levels: &Levels) -> Result<Report> {
             old: render(&old, values.old.as_deref(), false, arguments)?,
             new: render(&new, values.new.as_deref(), true, arguments)?,
         };
-        let templates = Templates::of(&new, &rendered.new, &arguments.namespace)
-            .context("cannot read the new chart")?;
+        let templates = Templates::of(&new, &rendered.old, &rendered.new, &arguments.namespace)
+            .with_context(|| format!("cannot read the templates, rendered with {}", values.name))?;
         for operation in [Operation::Upgrade, Operation::Rollback] {
             for (level, finding) in rendered.findings(operation, arguments, levels)? {
                 let level = match (operation, level) {

@@ -76,6 +76,8 @@ fn error(arguments: &[&str]) -> String {
 
 const BEFORE: &str = "charts/before.yaml";
 const AFTER: &str = "charts/after.yaml";
+const OLD: &str = "versions/old";
+const NEW: &str = "versions/new";
 const WARNINGS: &str = "charts/warnings.yaml";
 const IN_SHOP: [&str; 4] = ["--release", "yahoo", "--namespace", "shop"];
 
@@ -352,9 +354,120 @@ fn wrong_arguments() {
     assert!(text.contains("<AFTER>"), "{text}");
 }
 
+/// One finding with each file of values, one with the password alone; and what would be lost on the way back.
+#[test]
+fn two_versions_of_a_chart() {
+    for (output, name) in [
+        ("text", "chart"),
+        ("json", "chart-json"),
+        ("github", "chart-github"),
+        ("sarif", "chart-sarif"),
+    ] {
+        let printed = report(&["chart", OLD, NEW, "--output", output], 1);
+        assert_printed(name, printed);
+    }
+}
+
+#[test]
+fn the_same_chart_twice() {
+    let printed = report(&["chart", OLD, OLD], 0);
+    let expected = "chart versions/old → versions/old\nrendered with the default values, ci/password-values.yaml\n\n\
+                    No findings: an upgrade keeps what its pods need, and so does the way back.\n";
+    assert_eq!(printed, expected);
+    assert_eq!(report(&["chart", OLD, OLD, "--output", "github"], 0), "");
+}
+
+/// What only the way back loses is a warning: it must not stop the change that mends a chart.
+#[test]
+fn the_way_back() {
+    let printed = report(&["chart", NEW, OLD], 0);
+    assert!(
+        printed.contains(
+            "\nThe way back, with helm rollback:\n\nwarn hook-pruned: ConfigMap release-name-config"
+        ),
+        "{printed}"
+    );
+}
+
+/// The log is read with the types of the format.
+#[test]
+fn sarif_is_valid() {
+    let printed = report(&["chart", OLD, NEW, "--output", "sarif"], 1);
+    let log: serde_sarif::sarif::Sarif = serde_json::from_str(&printed).unwrap();
+    let results = log
+        .runs
+        .into_iter()
+        .flat_map(|run| run.results.unwrap_or_default());
+    let rules: Vec<_> = results.filter_map(|result| result.rule_id).collect();
+    assert_eq!(rules, ["hook-pruned", "dangling-reference"]);
+}
+
+/// An archive has no files that could be named.
+#[test]
+fn an_archive_of_a_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("web.tgz");
+    let file = std::fs::File::create(&archive).unwrap();
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
+        file,
+        flate2::Compression::fast(),
+    ));
+    let new = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/versions/new");
+    builder.append_dir_all("web", new).unwrap();
+    builder.into_inner().unwrap().finish().unwrap();
+    let printed = report(
+        &[
+            "chart",
+            OLD,
+            archive.to_str().unwrap(),
+            "--output",
+            "github",
+        ],
+        1,
+    );
+    assert!(
+        printed
+            .starts_with("::error title=hook-pruned::hook-pruned: ConfigMap release-name-config"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_chart_that_is_none() {
+    let text = error(&["chart", OLD, "charts/before.yaml"]);
+    assert!(
+        text.starts_with("Error: charts/before.yaml is not the archive of a chart: "),
+        "{text}"
+    );
+    let text = error(&["chart", OLD, "charts/none"]);
+    assert!(
+        text.starts_with("Error: helm pull charts/none --untar --untardir="),
+        "{text}"
+    );
+}
+
+/// Helm takes `--namespace` away from a plugin, and gives it as a variable.
+#[test]
+fn the_namespace_of_helm_counts_for_charts() {
+    let title = |arguments: &[&str]| {
+        let output = program(&[&["charts", BEFORE, AFTER], arguments].concat())
+            .env("HELM_NAMESPACE", "bank")
+            .output()
+            .unwrap();
+        let report = String::from_utf8(output.stdout).unwrap();
+        report.lines().next().unwrap_or_default().to_owned()
+    };
+    let expected = "helm upgrade of release release-name in namespace bank, from revision 1 to 2";
+    assert_eq!(title(&[]), expected);
+    assert_eq!(
+        title(&["--namespace", "shop"]),
+        expected.replace("bank", "shop")
+    );
+}
+
 #[test]
 fn help() {
-    for command in ["charts", "upgrade", "rollback"] {
+    for command in ["chart", "charts", "upgrade", "rollback"] {
         let help = report(&[command, "--help"], 0);
         assert_printed(&format!("help-{command}"), help);
     }

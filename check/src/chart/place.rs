@@ -58,26 +58,38 @@ const CAVEATS: [(&str, &str); 9] = [
     ),
 ];
 
-/// The templates of the new version, by the objects that they make.
+/// The templates of the new version, by the objects that they make, or made in the old version.
 pub(super) struct Templates<'a> {
     chart: &'a Chart,
-    by_object: BTreeMap<ObjectId, &'a str>,
+    old: BTreeMap<ObjectId, &'a str>,
+    new: BTreeMap<ObjectId, &'a str>,
 }
 
 impl<'a> Templates<'a> {
-    pub(super) fn of(chart: &'a Chart, rendered: &'a str, namespace: &str) -> Result<Self> {
-        let sources = manifest::sources(rendered, namespace)?;
+    pub(super) fn of(
+        chart: &'a Chart,
+        old: &'a str,
+        new: &'a str,
+        namespace: &str,
+    ) -> Result<Self> {
         Ok(Self {
             chart,
-            by_object: sources.into_iter().collect(),
+            old: manifest::sources(old, namespace)?.into_iter().collect(),
+            new: manifest::sources(new, namespace)?.into_iter().collect(),
         })
     }
 
-    /// The place, and what rendering cannot tell there. An object that has left the chart is missed where it is needed.
+    /// The place, and what rendering cannot tell there. An object that has left the chart is mended in its old template, if
+    /// that is still there, or else where it is needed.
     pub(super) fn place(&self, finding: &Finding) -> (Option<Place>, Vec<&'static str>) {
-        let ids = std::iter::once(&finding.object).chain(&finding.consumers);
-        let mut known = ids.filter_map(|id| Some((id, self.file(id)?)));
-        let Some((id, file)) = known.next() else {
+        let object = &finding.object;
+        let made = [&self.new, &self.old].map(|sources| (object, sources.get(object)));
+        let needed = finding.consumers.iter().map(|id| (id, self.new.get(id)));
+        let mut files = made.into_iter().chain(needed).filter_map(|(id, source)| {
+            let file = self.file(source?)?;
+            file.is_file().then_some((id, file))
+        });
+        let Some((id, file)) = files.next() else {
             let file = self.chart.folder.join("Chart.yaml");
             return (self.shown(Place { file, line: 1 }), Vec::new());
         };
@@ -96,9 +108,9 @@ impl<'a> Templates<'a> {
         self.chart.is_local.then_some(place)
     }
 
-    /// The template of an object. The first folder of its source is the name of the chart.
-    fn file(&self, id: &ObjectId) -> Option<PathBuf> {
-        let (_, path) = self.by_object.get(id)?.split_once('/')?;
+    /// The file that Helm names. Its first folder is the name of the chart.
+    fn file(&self, source: &str) -> Option<PathBuf> {
+        let (_, path) = source.split_once('/')?;
         Some(self.chart.folder.join(path))
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
             ));
             properties.push(format!("line={}", place.line));
         }
-        properties.push(format!("title={}", property(&title(one))));
+        properties.push(format!("title={}", property(one.finding.lint().name)));
         writeln!(
             out,
             "::{command} {}::{}",
@@ -123,17 +123,13 @@ pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn title(one: &ChartFinding) -> String {
-    let lint = one.finding.lint();
-    match one.operation {
-        Operation::Rollback => format!("{lint}, on the way back"),
-        Operation::Install | Operation::Upgrade => lint.to_string(),
-    }
-}
-
 /// In some sentences, for an annotation.
 pub(super) fn message(one: &ChartFinding) -> String {
-    let mut lines = vec![format!("{}.", one.finding)];
+    let way_back = match one.operation {
+        Operation::Rollback => "On the way back, with helm rollback: ",
+        Operation::Install | Operation::Upgrade => "",
+    };
+    let mut lines = vec![format!("{way_back}{}.", one.finding)];
     let consumers = names(&one.finding);
     if !consumers.is_empty() {
         lines.push(format!("Needed by: {}.", consumers.join(", ")));

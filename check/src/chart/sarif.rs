@@ -47,7 +47,7 @@ fn result(one: &ChartFinding) -> Option<Result> {
         Level::Rescue | Level::Warn => ResultLevel::Warning,
         Level::Ignore => return None,
     };
-    let text = format!("{}: {}", report::title(one), report::message(one));
+    let text = report::message(one);
     let locations: Vec<_> = one
         .place
         .iter()
