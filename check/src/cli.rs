@@ -11,7 +11,7 @@ Exit codes:
   2  the check did not work: wrong arguments, an unreadable file, a failed helm command
 
 The check changes nothing. Like the policy, `upgrade` and `rollback` look at live objects where these decide: has somebody deleted or annotated \
-them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts` and `chart` read manifests alone.";
+them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts`, `chart` and `record` read files alone.";
 
 /// Show what a Helm upgrade or rollback would lose, before you run it
 #[derive(Debug, Parser)]
@@ -44,6 +44,15 @@ pub(crate) enum Command {
     /// Check an upgrade from one version of a chart to another, and the way back, without a cluster. Both are rendered by `helm template`: with
     /// their default values, and with each `ci/*-values.yaml` of the new one
     Chart(ChartArgs),
+    /// Check release records that were saved: from a backup, from an audit log, or with `kubectl get secrets -l owner=helm -o json`. Each is
+    /// compared with the one that it began with
+    Record {
+        /// Files with Secrets or ConfigMaps, as JSON or YAML; `-` for standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Check an upgrade of a release in the cluster, or its install if it does not exist yet, with `helm upgrade --dry-run=server`
     Upgrade {
         /// The name of the release

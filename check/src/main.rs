@@ -5,6 +5,7 @@
 //! two versions of a chart ► chart (helm template, for each file of values) ─► findings ─► report
 //! live release ────► helm ────┴─► two revisions ─► check ─► report
 //! live objects ────► kubectl ───────────────────────┤
+//! saved records ──► saved ──────────────────────────┤
 //! settings of the policy ─► settings ─► levels ─────┘
 //! ```
 //!
@@ -17,19 +18,21 @@ mod connection;
 mod helm;
 mod kubectl;
 mod report;
+mod saved;
 mod settings;
 mod terminal;
 
 use std::{
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use helm_plan::{ApplyMethod, Levels, Live, Operation, Release, rendered, yaml};
+use serde_json::Value;
 
 use crate::{
     check::Check,
@@ -37,6 +40,7 @@ use crate::{
     connection::Connection,
     helm::{Change, Helm},
     kubectl::Kubectl,
+    saved::{Past, Saved},
 };
 
 fn main() -> ExitCode {
@@ -85,6 +89,7 @@ fn run(command: Command) -> Result<bool> {
             (change, None, output)
         }
         Command::Chart(arguments) => return chart(&arguments),
+        Command::Record { files, output } => return records(&files, &output),
         Command::Upgrade {
             release,
             chart,
@@ -110,6 +115,56 @@ fn run(command: Command) -> Result<bool> {
         }
     };
     report(change, kubectl, &output)
+}
+
+/// Whether one of the records did, or is about to do, something to reject.
+fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
+    let levels = output.settings.as_deref().map(levels).transpose()?;
+    let levels = levels.unwrap_or_default();
+    let mut saved = Saved::default();
+    for path in files {
+        saved
+            .add(&read(path)?)
+            .with_context(|| path.display().to_string())?;
+    }
+    let mut out = anstream::stdout().lock();
+    let (mut is_rejected, mut reports) = (false, Vec::new());
+    for past in saved.changes() {
+        let change = match past? {
+            Past::Change(change) => change,
+            Past::NotCompared {
+                release,
+                namespace,
+                revision,
+            } => {
+                let note = format!(
+                    "Note: revision {revision} of release {release} in namespace {namespace} was not compared: the revision before it was not saved."
+                );
+                eprintln!("{}", terminal::line(&note));
+                continue;
+            }
+        };
+        let check = Check::new(
+            change.operation,
+            change.current.as_ref(),
+            change.target,
+            levels.clone(),
+            |_, _| Live::Unknown,
+        )?;
+        is_rejected |= check.is_rejected();
+        match output.output {
+            Output::Text => {
+                report::text(&check, &mut out)?;
+                writeln!(out)?;
+            }
+            Output::Json => reports.push(report::json(&check)),
+        }
+    }
+    if let Output::Json = output.output {
+        let json = format!("{:#}", Value::Array(reports));
+        writeln!(out, "{}", terminal::json(&json))?;
+    }
+    Ok(is_rejected)
 }
 
 /// What is only lost on the way back is a warning.

@@ -446,6 +446,120 @@ fn a_chart_that_is_none() {
     );
 }
 
+/// The records of the recorded trap: what was pending, and what it began with.
+fn saved_trap() -> (serde_json::Value, serde_json::Value) {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/recordings/helm3/2-upgrade-to-hook/01-create-secret-sh.helm.release.v1.yahoo.v2.json"
+    );
+    let recording = std::fs::read_to_string(file).unwrap();
+    let mut recording: serde_json::Value = serde_json::from_str(&recording).unwrap();
+    let mut cluster = recording["cluster"].take();
+    let objects = cluster.as_array_mut().unwrap();
+    let is_record = |object: &serde_json::Value| object["type"] == "helm.sh/release.v1";
+    let before = objects
+        .iter()
+        .find(|object| is_record(object))
+        .unwrap()
+        .clone();
+    (before, recording["request"]["object"].take())
+}
+
+/// What is printed for these files.
+fn judged(texts: &[String]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            let file = folder.path().join(format!("{index}.json"));
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        })
+        .collect();
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    run(&[&["record"], files.as_slice()].concat())
+}
+
+#[test]
+fn saved_records() {
+    let (before, pending) = saved_trap();
+    let list = serde_json::json!({"kind": "List", "items": [pending, before]});
+    let event = |object: &serde_json::Value| {
+        serde_json::json!({"kind": "Event", "verb": "create", "requestObject": object}).to_string()
+    };
+    let other =
+        serde_json::json!({"kind": "Event", "verb": "create", "requestObject": {"kind": "Pod"}});
+    let yaml = |object: &serde_json::Value| format!("---\n# saved\n{object}\n");
+    for (case, texts) in [
+        ("a list", vec![list.to_string()]),
+        ("two files", vec![pending.to_string(), before.to_string()]),
+        (
+            "an audit log",
+            vec![[event(&before), other.to_string(), event(&pending)].join("\n")],
+        ),
+        ("YAML", vec![[yaml(&pending), yaml(&before)].concat()]),
+    ] {
+        let output = judged(&texts);
+        let report = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), errors.as_str()),
+            (Some(1), ""),
+            "{case}"
+        );
+        let titles: Vec<_> = report
+            .lines()
+            .filter(|line| line.starts_with("helm "))
+            .collect();
+        let namespace = before["metadata"]["namespace"].as_str().unwrap();
+        assert_eq!(
+            titles,
+            [
+                format!("helm install of release yahoo in namespace {namespace}, as revision 1"),
+                format!(
+                    "helm upgrade of release yahoo in namespace {namespace}, from revision 1 to 2"
+                ),
+            ],
+            "{case}"
+        );
+        assert!(
+            report.contains("\nreject hook-pruned: ConfigMap basic-app-config"),
+            "{case}: {report}"
+        );
+    }
+}
+
+#[test]
+fn saved_records_that_cannot_be_compared() {
+    let (before, pending) = saved_trap();
+    let output = judged(&[pending.to_string()]);
+    assert_eq!(output.status.code(), Some(0));
+    let namespace = before["metadata"]["namespace"].as_str().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "Note: revision 2 of release yahoo in namespace {namespace} was not compared: the revision before it was not saved.\n"
+        )
+    );
+    let text = error(&["record", BEFORE]);
+    assert_eq!(
+        text,
+        "Error: charts/before.yaml: there is no release record in it\n"
+    );
+    let broken = serde_json::json!({
+        "kind": "Secret", "type": "helm.sh/release.v1", "metadata": {"name": "sh.helm.release.v1.web.v1"},
+        "data": {"release": "%"},
+    });
+    let output = judged(&[broken.to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("0.json: release record sh.helm.release.v1.web.v1: data.release: "),
+        "{errors}"
+    );
+}
+
 /// Helm takes `--namespace` away from a plugin, and gives it as a variable.
 #[test]
 fn the_namespace_of_helm_counts_for_charts() {
@@ -467,7 +581,7 @@ fn the_namespace_of_helm_counts_for_charts() {
 
 #[test]
 fn help() {
-    for command in ["chart", "charts", "upgrade", "rollback"] {
+    for command in ["chart", "charts", "record", "upgrade", "rollback"] {
         let help = report(&[command, "--help"], 0);
         assert_printed(&format!("help-{command}"), help);
     }
