@@ -109,7 +109,7 @@ fn the_comparison_names_tests_that_there_are() {
         read_sources(&root().join(folder), &mut sources);
     }
     let named: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
-    assert_eq!(named.len(), 13);
+    assert_eq!(named.len(), 14);
     for name in named {
         assert!(sources.contains(name), "there is no test {name}");
     }
@@ -142,5 +142,5 @@ fn the_examples_have_settings_that_the_policy_takes() {
             }
         }
     }
-    assert_eq!(policies, 6);
+    assert_eq!(policies, 7);
 }

@@ -18,14 +18,14 @@ use helm_plan::{
     rendered,
 };
 
+pub(crate) use self::source::Chart;
 use self::{
     place::{Place, Templates},
     render::{Values, render},
-    source::Chart,
 };
 use crate::{
     check::Check,
-    cli::{Apply, ChartArgs},
+    cli::{Apply, ChartOptions},
 };
 
 /// What was found between two versions of a chart.
@@ -71,24 +71,27 @@ impl Report {
 }
 
 /// Renders and compares them.
-pub(crate) fn check(arguments: &ChartArgs, levels: &Levels) -> Result<Report> {
-    let old = Chart::find(&arguments.old, arguments.old_version.as_deref())?;
-    let new = Chart::find(&arguments.new, arguments.new_version.as_deref())?;
+pub(crate) fn check(
+    old: &Chart,
+    new: &Chart,
+    options: &ChartOptions,
+    levels: &Levels,
+) -> Result<Report> {
     let mut report = Report {
-        old: arguments.old.clone(),
-        new: arguments.new.clone(),
+        old: old.name.clone(),
+        new: new.name.clone(),
         renderings: Vec::new(),
         findings: Vec::new(),
     };
-    for values in Values::of(&old, &new)? {
+    for values in Values::of(old, new)? {
         let rendered = Rendered {
-            old: render(&old, values.old.as_deref(), false, arguments)?,
-            new: render(&new, values.new.as_deref(), true, arguments)?,
+            old: render(old, values.old.as_deref(), false, options)?,
+            new: render(new, values.new.as_deref(), true, options)?,
         };
-        let templates = Templates::of(&new, &rendered.old, &rendered.new, &arguments.namespace)
+        let templates = Templates::of(new, &rendered.old, &rendered.new, &options.namespace)
             .with_context(|| format!("cannot read the templates, rendered with {}", values.name))?;
         for operation in [Operation::Upgrade, Operation::Rollback] {
-            for (level, finding) in rendered.findings(operation, arguments, levels)? {
+            for (level, finding) in rendered.findings(operation, options, levels)? {
                 let level = match (operation, level) {
                     (Operation::Rollback, Level::Reject) => Level::Warn,
                     (_, level) => level,
@@ -120,15 +123,15 @@ impl Rendered {
     fn findings(
         &self,
         operation: Operation,
-        arguments: &ChartArgs,
+        options: &ChartOptions,
         levels: &Levels,
     ) -> Result<Vec<(Level, Finding)>> {
         let revision = |text: &str, number, status| -> Result<Release> {
-            let apply_method = match arguments.apply {
+            let apply_method = match options.apply {
                 Apply::Client => ApplyMethod::ClientSide,
                 Apply::Server => ApplyMethod::ServerSide,
             };
-            let (release, namespace) = (&arguments.release, &arguments.namespace);
+            let (release, namespace) = (&options.release, &options.namespace);
             let record = rendered::release(text, release, namespace, number, apply_method)?;
             Ok(Release::parse(Record {
                 info: Info::of(status),

@@ -44,6 +44,22 @@ pub(crate) enum Command {
     /// Check an upgrade from one version of a chart to another, and the way back, without a cluster. Both are rendered by `helm template`: with
     /// their default values, and with each `ci/*-values.yaml` of the new one
     Chart(ChartArgs),
+    /// Check the charts that differ from another commit of a git repository, as a pull request changes them
+    Changed {
+        /// The branch or commit to compare with; what counts is the last commit that both have in common
+        #[arg(long, value_name = "COMMIT")]
+        base: String,
+        #[command(flatten)]
+        options: ChartOptions,
+    },
+    /// Check all releases of a cluster: what would a rollback to each stored revision lose, and what do workloads require that does not exist?
+    Cluster {
+        /// Only the releases that are stored in this namespace
+        #[arg(long, short)]
+        namespace: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Check release records that were saved: from a backup, from an audit log, or with `kubectl get secrets -l owner=helm -o json`. Each is
     /// compared with the one that it began with
     Record {
@@ -94,6 +110,13 @@ pub(crate) struct ChartArgs {
     /// The version of NEW, if it is a reference
     #[arg(long, value_name = "VERSION")]
     pub(crate) new_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: ChartOptions,
+}
+
+/// How charts are rendered and reported.
+#[derive(Debug, Args)]
+pub(crate) struct ChartOptions {
     /// The name of the release to render
     #[arg(long, default_value = "release-name")]
     pub(crate) release: String,
@@ -103,7 +126,7 @@ pub(crate) struct ChartArgs {
     /// How Helm applies the release: `client` for Helm 3 and for releases that it installed, `server` for releases that Helm 4 installed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) apply: Apply,
-    /// A report for people, one JSON object for programs, annotations for a GitHub workflow, or SARIF for code scanning
+    /// A report for people, JSON for programs, annotations for a GitHub workflow, or SARIF for code scanning
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: ChartOutput,
     /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used

@@ -67,26 +67,22 @@ impl Kubectl {
         ))
     }
 
-    /// `None` if it does not exist.
-    fn get(&self, api_version: &str, id: &ObjectId) -> Result<Option<Value>, Unseen> {
+    /// What a command prints.
+    pub(crate) fn run(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let output = self.output(arguments.iter().map(|&argument| argument.to_owned()))?;
+        Ok(output)
+    }
+
+    fn output(&self, arguments: impl IntoIterator<Item = String>) -> Result<Vec<u8>, Unseen> {
         if self.has_secret_token {
             return Err(Unseen::SecretToken);
         }
         let mut command = process::Command::new(&self.program);
+        let mut arguments = arguments.into_iter();
         command
-            .arg("get")
+            .args(arguments.next())
             .args(&self.flags)
-            // Who else writes the object is in its managed fields.
-            .args([
-                "--ignore-not-found",
-                "--output=json",
-                "--show-managed-fields",
-            ]);
-        if !id.namespace.is_empty() {
-            command.arg(format!("--namespace={}", id.namespace));
-        }
-        // The names come from a record: none of them is a flag.
-        command.args(["--", &resource(api_version, &id.kind), &id.name]);
+            .args(arguments);
         let output = command.output().map_err(|source| Unseen::NotStarted {
             program: self.program.clone(),
             source,
@@ -95,10 +91,33 @@ impl Kubectl {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(Unseen::Failed(errors.into_owned()));
         }
-        if output.stdout.trim_ascii().is_empty() {
+        Ok(output.stdout)
+    }
+
+    /// `None` if it does not exist.
+    fn get(&self, api_version: &str, id: &ObjectId) -> Result<Option<Value>, Unseen> {
+        // Who else writes the object is in its managed fields.
+        let get = [
+            "get",
+            "--ignore-not-found",
+            "--output=json",
+            "--show-managed-fields",
+        ];
+        let mut arguments: Vec<_> = get.map(str::to_owned).into();
+        if !id.namespace.is_empty() {
+            arguments.push(format!("--namespace={}", id.namespace));
+        }
+        // The names come from a record: none of them is a flag.
+        arguments.extend([
+            "--".to_owned(),
+            resource(api_version, &id.kind),
+            id.name.clone(),
+        ]);
+        let output = self.output(arguments)?;
+        if output.trim_ascii().is_empty() {
             return Ok(None);
         }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        Ok(serde_json::from_slice(&output)?)
     }
 }
 

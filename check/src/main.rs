@@ -4,16 +4,18 @@
 //! rendered charts ────────────┐
 //! two versions of a chart ► chart (helm template, for each file of values) ─► findings ─► report
 //! live release ────► helm ────┴─► two revisions ─► check ─► report
-//! live objects ────► kubectl ───────────────────────┤
+//! live objects ────► kubectl ───────────────────────┤   all releases: cluster ─► report
 //! saved records ──► saved ──────────────────────────┤
 //! settings of the policy ─► settings ─► levels ─────┘
 //! ```
 //!
 //! The plan and the findings are those of the policy (`helm-plan`).
 
+mod changed;
 mod chart;
 mod check;
 mod cli;
+mod cluster;
 mod connection;
 mod helm;
 mod kubectl;
@@ -35,8 +37,9 @@ use helm_plan::{ApplyMethod, Levels, Live, Operation, Release, rendered, yaml};
 use serde_json::Value;
 
 use crate::{
+    chart::Chart,
     check::Check,
-    cli::{Apply, ChartArgs, ChartOutput, Cli, Command, Output, OutputArgs},
+    cli::{Apply, ChartArgs, ChartOptions, ChartOutput, Cli, Command, Output, OutputArgs},
     connection::Connection,
     helm::{Change, Helm},
     kubectl::Kubectl,
@@ -88,8 +91,15 @@ fn run(command: Command) -> Result<bool> {
             };
             (change, None, output)
         }
-        Command::Chart(arguments) => return chart(&arguments),
+        Command::Chart(arguments) => {
+            let ChartArgs { old, new, .. } = &arguments;
+            let old = Chart::find(old, arguments.old_version.as_deref())?.named(old);
+            let new = Chart::find(new, arguments.new_version.as_deref())?.named(new);
+            return charts(vec![(old, new)], &arguments.options);
+        }
+        Command::Changed { base, options } => return charts(changed::charts(&base)?, &options),
         Command::Record { files, output } => return records(&files, &output),
+        Command::Cluster { namespace, output } => return cluster(namespace.as_deref(), &output),
         Command::Upgrade {
             release,
             chart,
@@ -115,6 +125,34 @@ fn run(command: Command) -> Result<bool> {
         }
     };
     report(change, kubectl, &output)
+}
+
+/// Whether something is missing, or a rollback would lose something.
+fn cluster(namespace: Option<&str>, output: &OutputArgs) -> Result<bool> {
+    let levels = output.settings.as_deref().map(levels).transpose()?;
+    let levels = levels.unwrap_or_default();
+    let mut kubectl = Kubectl::new(&Connection::of(&[]));
+    let mut out = anstream::stdout().lock();
+    let summary = match output.output {
+        Output::Text => {
+            let mut page = cluster::report::Text::new(&mut out);
+            cluster::check(namespace, &levels, &mut kubectl, &mut page)?;
+            page.end()?;
+            page.summary
+        }
+        Output::Json => {
+            let mut page = cluster::report::Json::default();
+            cluster::check(namespace, &levels, &mut kubectl, &mut page)?;
+            let summary = page.summary;
+            let json = format!("{:#}", page.end());
+            writeln!(out, "{}", terminal::json(&json))?;
+            summary
+        }
+    };
+    if let Some(note) = kubectl.note() {
+        eprintln!("{}", terminal::lines(&note));
+    }
+    Ok(summary.is_bad())
 }
 
 /// Whether one of the records did, or is about to do, something to reject.
@@ -167,24 +205,44 @@ fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
     Ok(is_rejected)
 }
 
-/// What is only lost on the way back is a warning.
-fn chart(arguments: &ChartArgs) -> Result<bool> {
-    let levels = arguments.settings.as_deref().map(levels).transpose()?;
-    let report = chart::check(arguments, &levels.unwrap_or_default())?;
+/// Old and new versions of charts. What is only lost on the way back is a warning.
+fn charts(versions: Vec<(Chart, Chart)>, options: &ChartOptions) -> Result<bool> {
+    let levels = options.settings.as_deref().map(levels).transpose()?;
+    let levels = levels.unwrap_or_default();
+    let reports = versions
+        .iter()
+        .map(|(old, new)| chart::check(old, new, options, &levels))
+        .collect::<Result<Vec<_>>>()?;
     let mut out = anstream::stdout().lock();
-    match arguments.output {
-        ChartOutput::Text => chart::report::text(&report, &mut out)?,
-        ChartOutput::Json => {
-            let json = format!("{:#}", chart::report::json(&report));
-            writeln!(out, "{}", terminal::json(&json))?;
+    let json = match options.output {
+        ChartOutput::Text if reports.is_empty() => {
+            writeln!(out, "No chart has changed.")?;
+            None
         }
-        ChartOutput::Github => chart::report::github(&report, &mut out)?,
-        ChartOutput::Sarif => {
-            let sarif = serde_json::to_value(chart::sarif::log(&report))?;
-            writeln!(out, "{}", terminal::json(&format!("{sarif:#}")))?;
+        ChartOutput::Text => {
+            for (index, report) in reports.iter().enumerate() {
+                if index > 0 {
+                    writeln!(out)?;
+                }
+                chart::report::text(report, &mut out)?;
+            }
+            None
         }
+        ChartOutput::Github => {
+            for report in &reports {
+                chart::report::github(report, &mut out)?;
+            }
+            None
+        }
+        ChartOutput::Json => Some(Value::Array(
+            reports.iter().map(chart::report::json).collect(),
+        )),
+        ChartOutput::Sarif => Some(serde_json::to_value(chart::sarif::log(&reports))?),
+    };
+    if let Some(json) = json {
+        writeln!(out, "{}", terminal::json(&format!("{json:#}")))?;
     }
-    Ok(report.is_rejected())
+    Ok(reports.iter().any(chart::Report::is_rejected))
 }
 
 fn rendered_chart(

@@ -49,6 +49,11 @@ impl Saved {
         Ok(())
     }
 
+    /// The revisions of each release.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = &Revisions> {
+        self.0.values()
+    }
+
     /// What each record did, or was about to do, as far as the record that it began with was saved too.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Result<Past>> {
         let releases = self.0.values();

@@ -402,6 +402,92 @@ fn sarif_is_valid() {
     assert_eq!(rules, ["hook-pruned", "dangling-reference"]);
 }
 
+/// A repository of three charts, with a change in one: its annotations name the files and lines of the work tree.
+#[test]
+fn the_charts_that_a_pull_request_changes() {
+    let repository = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let status = Command::new("git")
+            .current_dir(&repository)
+            .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{arguments:?}");
+    };
+    let write = |path: &str, text: &str| {
+        let path = repository.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    // What the fake helm prints stands for the templates.
+    let rendered = |file: &str| {
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+        std::fs::read_to_string(format!("{tests}/{file}")).unwrap()
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    for chart in ["api", "db", "web"] {
+        write(&format!("charts/{chart}/Chart.yaml"), "name: basic-app\n");
+        write(
+            &format!("charts/{chart}/rendered/default.yaml"),
+            &rendered(BEFORE),
+        );
+    }
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message=all"]);
+    git(&["checkout", "--quiet", "-b", "change"]);
+    let changed_since = |base: &str, arguments: &[&str]| {
+        let output = program(&[&["changed", "--base", base], arguments].concat())
+            .env(
+                "HELM_BIN",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/tests/releases/helm"),
+            )
+            .current_dir(&repository)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            errors,
+        )
+    };
+    let changed = |arguments: &[&str]| changed_since("main", arguments);
+    let nothing = "No chart has changed.\n".to_owned();
+    assert_eq!(changed(&[]), (Some(0), nothing.clone(), String::new()));
+
+    write("charts/web/rendered/default.yaml", &rendered(AFTER));
+    let template = "apiVersion: v1\n\nkind: ConfigMap\nmetadata:\n  name: basic-app-config\n";
+    write("charts/web/templates/configmap.yaml", template);
+    write("README.md", "");
+    for committed in [false, true] {
+        git(&["add", "--all"]);
+        if committed {
+            git(&["commit", "--quiet", "--message=change"]);
+        }
+        let (code, annotations, errors) = changed(&["--output", "github"]);
+        assert_eq!((code, errors.as_str()), (Some(1), ""));
+        let start = "::error file=charts/web/templates/configmap.yaml,line=3,title=hook-pruned::hook-pruned: ConfigMap basic-app-config";
+        assert!(annotations.starts_with(start), "{annotations}");
+        assert_eq!(annotations.lines().count(), 1, "{annotations}");
+    }
+    assert_eq!(
+        changed_since("HEAD", &[]),
+        (Some(0), nothing.clone(), String::new())
+    );
+
+    write("charts/new/Chart.yaml", "name: new\n");
+    git(&["add", "--all"]);
+    let new = "Note: charts/new is new, so there is nothing to lose.\n".to_owned();
+    assert_eq!(changed_since("HEAD", &[]), (Some(0), nothing, new));
+    let (code, _, errors) = changed_since("nowhere", &[]);
+    assert_eq!(code, Some(2));
+    assert!(
+        errors.starts_with("Error: git merge-base -- nowhere HEAD failed: "),
+        "{errors}"
+    );
+}
+
 /// An archive has no files that could be named.
 #[test]
 fn an_archive_of_a_chart() {
@@ -454,15 +540,16 @@ fn saved_trap() -> (serde_json::Value, serde_json::Value) {
     );
     let recording = std::fs::read_to_string(file).unwrap();
     let mut recording: serde_json::Value = serde_json::from_str(&recording).unwrap();
-    let mut cluster = recording["cluster"].take();
-    let objects = cluster.as_array_mut().unwrap();
+    let mut part = |path| recording.pointer_mut(path).unwrap().take();
+    let (cluster, pending) = (part("/cluster"), part("/request/object"));
+    let objects = cluster.as_array().unwrap();
     let is_record = |object: &serde_json::Value| object["type"] == "helm.sh/release.v1";
     let before = objects
         .iter()
         .find(|object| is_record(object))
         .unwrap()
         .clone();
-    (before, recording["request"]["object"].take())
+    (before, pending)
 }
 
 /// What is printed for these files.
@@ -560,6 +647,59 @@ fn saved_records_that_cannot_be_compared() {
     );
 }
 
+/// What the program prints of a cluster whose kubectl answers from these files.
+fn in_cluster(files: &[(&str, String)], arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut program = program(&[&["cluster"], arguments].concat());
+    program
+        .env("KUBECTL", "releases/kubectl-cluster")
+        .env("CLUSTER", folder.path())
+        .output()
+        .unwrap()
+}
+
+/// The trap has happened: revision 2 is deployed, its ConfigMap is gone, and a Deployment needs it.
+#[test]
+fn a_cluster_that_has_lost_a_config() {
+    let (before, mut pending) = saved_trap();
+    *pending.pointer_mut("/metadata/labels/status").unwrap() = "deployed".into();
+    let namespace = before["metadata"]["namespace"].as_str().unwrap();
+    let table = format!(
+        "{namespace}   sh.helm.release.v1.yahoo.v1   helm.sh/release.v1   1   3d   yahoo\n"
+    );
+    let records = serde_json::json!({"kind": "List", "items": [before, pending]});
+    let from = serde_json::json!([{"configMapRef": {"name": "basic-app-config"}}, {"secretRef": {"name": "there"}}]);
+    let workloads = serde_json::json!({"kind": "List", "items": [{
+        "kind": "Deployment", "metadata": {"name": "yahoo-basic-app"},
+        "spec": {"template": {"spec": {"containers": [{"envFrom": from}]}}},
+    }]});
+    let files = [
+        ("table-secrets", table),
+        ("records", records.to_string()),
+        ("names", "secret/there   Opaque   1   3d\n".to_owned()),
+        ("workloads", workloads.to_string()),
+    ];
+    for (output, name) in [("text", "cluster"), ("json", "cluster-json")] {
+        let output = in_cluster(&files, &["--output", output]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        assert_printed(name, String::from_utf8(output.stdout).unwrap());
+    }
+}
+
+#[test]
+fn a_cluster_without_releases() {
+    let output = in_cluster(&[], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "No releases. Those that Helm stores in SQL (HELM_DRIVER=sql) cannot be read.\n"
+    );
+}
+
 /// Helm takes `--namespace` away from a plugin, and gives it as a variable.
 #[test]
 fn the_namespace_of_helm_counts_for_charts() {
@@ -581,7 +721,9 @@ fn the_namespace_of_helm_counts_for_charts() {
 
 #[test]
 fn help() {
-    for command in ["chart", "charts", "record", "upgrade", "rollback"] {
+    for command in [
+        "changed", "chart", "charts", "cluster", "record", "upgrade", "rollback",
+    ] {
         let help = report(&[command, "--help"], 0);
         assert_printed(&format!("help-{command}"), help);
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::source::Chart;
-use crate::{cli::ChartArgs, helm};
+use crate::{cli::ChartOptions, helm};
 
 /// One file of values, for both versions. chart-testing installs a chart once for each `ci/*-values.yaml`.
 pub(super) struct Values {
@@ -59,16 +59,16 @@ pub(super) fn render(
     chart: &Chart,
     values: Option<&Path>,
     is_upgrade: bool,
-    arguments: &ChartArgs,
+    options: &ChartOptions,
 ) -> Result<String> {
     let folder = chart.folder.display().to_string();
-    let namespace = format!("--namespace={}", arguments.namespace);
+    let namespace = format!("--namespace={}", options.namespace);
     let values = values.map(|file| format!("--values={}", file.display()));
-    let mut template = vec!["template", &arguments.release, &folder, &namespace];
+    let mut template = vec!["template", &options.release, &folder, &namespace];
     template.extend(values.as_deref());
     if is_upgrade {
         template.push("--is-upgrade");
     }
-    template.extend(arguments.flags.iter().map(String::as_str));
+    template.extend(options.flags.iter().map(String::as_str));
     Ok(String::from_utf8(helm::run(&template)?)?)
 }

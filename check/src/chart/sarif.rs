@@ -10,8 +10,8 @@ use serde_sarif::sarif::{
 
 use super::{ChartFinding, Report, report};
 
-/// The log of one run.
-pub(crate) fn log(report: &Report) -> Sarif {
+/// The log of one run, with all charts.
+pub(crate) fn log(reports: &[Report]) -> Sarif {
     let rules = LINTS.iter().map(|lint| {
         ReportingDescriptor::builder()
             .id(lint.name)
@@ -29,7 +29,8 @@ pub(crate) fn log(report: &Report) -> Sarif {
         .semantic_version(env!("CARGO_PKG_VERSION"))
         .rules(rules.collect::<Vec<_>>())
         .build();
-    let results: Vec<_> = report.findings.iter().filter_map(result).collect();
+    let findings = reports.iter().flat_map(|report| &report.findings);
+    let results: Vec<_> = findings.filter_map(result).collect();
     let run = Run::builder()
         .tool(Tool::builder().driver(driver).build())
         .results(results)

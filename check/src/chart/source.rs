@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use crate::helm;
 
 /// A chart.
-pub(super) struct Chart {
+pub(crate) struct Chart {
+    /// For people.
+    pub(super) name: String,
     pub(super) folder: PathBuf,
     /// Whether the folder is the user's own, so that its files can be named.
     pub(super) is_local: bool,
@@ -24,14 +26,10 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    pub(super) fn find(reference: &str, version: Option<&str>) -> Result<Self> {
+    pub(crate) fn find(reference: &str, version: Option<&str>) -> Result<Self> {
         let path = Path::new(reference);
         if path.is_dir() {
-            return Ok(Self {
-                folder: path.to_owned(),
-                is_local: true,
-                _unpacked: None,
-            });
+            return Ok(Self::local(path));
         }
         let unpacked = tempfile::tempdir()?;
         if path.is_file() {
@@ -47,12 +45,37 @@ impl Chart {
             pull.extend(version.as_deref());
             helm::run(&pull)?;
         }
-        Ok(Self {
-            folder: chart_in(unpacked.path())
-                .with_context(|| format!("there is no chart in {reference}"))?,
+        let folder = chart_in(unpacked.path());
+        let folder = folder.with_context(|| format!("there is no chart in {reference}"))?;
+        Ok(Self::unpacked(folder, unpacked))
+    }
+
+    /// In a folder of the user.
+    pub(crate) fn local(folder: &Path) -> Self {
+        Self {
+            name: folder.display().to_string(),
+            folder: folder.to_owned(),
+            is_local: true,
+            _unpacked: None,
+        }
+    }
+
+    /// In a folder that is removed with it.
+    pub(crate) fn unpacked(folder: PathBuf, unpacked: TempDir) -> Self {
+        Self {
+            name: folder.display().to_string(),
+            folder,
             is_local: false,
             _unpacked: Some(unpacked),
-        })
+        }
+    }
+
+    /// With a name that says more to people than its folder.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
     }
 }
 

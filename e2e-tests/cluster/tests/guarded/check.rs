@@ -26,6 +26,14 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| live_objects(case, helm),
         );
         suite.case(
+            format!("{helm}: what rollout-guard-check says of a cluster comes true"),
+            move |case| cluster(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check compares two versions of a chart"),
+            move |case| versions(case, helm),
+        );
+        suite.case(
             format!("{helm}: rollout-guard-check runs as a Helm plugin"),
             move |case| plugin(case, helm),
         );
@@ -146,6 +154,87 @@ fn live_objects(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         .success()?;
     let gone = report()?.success()?;
     ensure!(gone.stdout.contains("No findings"), "{gone}");
+    Ok(())
+}
+
+/// Three releases, each in a namespace of its own: one that has lost its config, one that can go back, one that cannot. Each claim is
+/// checked by doing it.
+fn cluster(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let hook = "helm.sh/hook: 'pre-install,pre-upgrade'";
+    let only_installed = "helm.sh/hook: pre-install";
+    let histories: [(&str, &[&str]); 3] = [
+        ("lost", &["", hook]),
+        ("fine", &["", "", ""]),
+        ("no way back", &[only_installed, ""]),
+    ];
+    for (number, (name, history)) in histories.into_iter().enumerate() {
+        let case = case.again(number)?;
+        for (index, annotations) in history.iter().enumerate() {
+            let version = format!("{}.0.0", index + 1);
+            let chart = case.chart(&version, &[("all.yaml", &chart(annotations, &version))])?;
+            let upgrade = ["upgrade", "--install", "app", &chart, "--take-ownership"];
+            case.helm(helm, &upgrade)?.success()?;
+        }
+        let report = check(&case, helm, &["cluster", "--output", "json"], &[])?;
+        let report: Value =
+            serde_json::from_str(&report.stdout).with_context(|| report.to_string())?;
+
+        let exists = || {
+            Ok::<_, anyhow::Error>(
+                case.kubectl(&["get", "configmap", "app-config"])?
+                    .status
+                    .success(),
+            )
+        };
+        let missing = report.pointer("/missing/0");
+        ensure!(missing.is_some() != exists()?, "{name}: {report}");
+        if let Some(missing) = missing {
+            let taken_by = missing.pointer("/takenBy/revision").and_then(Value::as_u64);
+            ensure!(taken_by == Some(2), "{report}");
+        }
+        let rollbacks = report
+            .pointer("/releases/0/rollbacks")
+            .and_then(Value::as_array);
+        let rollbacks = rollbacks.context("no rollbacks")?;
+        ensure!(rollbacks.len() == history.len() - 1, "{name}: {report}");
+        // The newest one alone: a rollback changes what the others begin with.
+        let first = rollbacks.first().context("no rollback")?;
+        let to = first
+            .get("to")
+            .and_then(Value::as_u64)
+            .context("no revision")?;
+        case.helm(helm, &["rollback", "app", &to.to_string()])?
+            .success()?;
+        let is_rejected = first.get("rejected") == Some(&Value::Bool(true));
+        ensure!(is_rejected != exists()?, "{name}: {report}");
+    }
+    Ok(())
+}
+
+/// With the helm of the tests, and the archive that it makes.
+fn versions(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let old = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    let hook = chart("helm.sh/hook: pre-upgrade", "two");
+    let new = case.chart("2.0.0", &[("all.yaml", &hook)])?;
+    let report = check(case, helm, &["chart", &old, &new], &[])?.failure()?;
+    let expected = "reject hook-pruned: ConfigMap app-config is a regular resource";
+    ensure!(report.stdout.contains(expected), "{report}");
+    let place = format!("In: {new}/templates/all.yaml:3");
+    ensure!(report.stdout.contains(&place), "no {place:?} in {report}");
+
+    let folder = tempfile::tempdir()?;
+    let archive = |chart: &str, version: &str| -> Result<String> {
+        let destination = format!("--destination={}", folder.path().display());
+        case.helm(helm, &["package", chart, &destination])?
+            .success()?;
+        let name = format!("app-{version}.tgz");
+        Ok(folder.path().join(name).display().to_string())
+    };
+    let (old, new) = (archive(&old, "1.0.0")?, archive(&new, "2.0.0")?);
+    let report = check(case, helm, &["chart", &old, &new], &["--set", "a=b"])?.failure()?;
+    ensure!(report.stdout.contains(expected), "{report}");
+    let same = check(case, helm, &["chart", &new, &new], &[])?.success()?;
+    ensure!(same.stdout.contains("No findings"), "{same}");
     Ok(())
 }
 

@@ -1,0 +1,202 @@
+//! What was found in a cluster, for people and for programs.
+//!
+//! In: the results, one after the other. Out: their text at once, or their JSON at the end. Refuses: nothing.
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use helm_plan::Level;
+use serde_json::{Value, json};
+
+use super::{Missing, Page, ReleaseReport};
+use crate::report::{self, names, object};
+
+/// For people: a line for each release, and what is wrong below it.
+pub(crate) struct Text<W> {
+    page: report::Page<W>,
+    pub(crate) summary: Summary,
+}
+
+/// For programs: one JSON object at the end.
+#[derive(Default)]
+pub(crate) struct Json {
+    releases: Vec<Value>,
+    missing: Vec<Value>,
+    pub(crate) summary: Summary,
+}
+
+/// What decides about the exit code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Summary {
+    releases: usize,
+    rejected: usize,
+    missing: usize,
+}
+
+impl Summary {
+    pub(crate) fn is_bad(self) -> bool {
+        self.rejected + self.missing > 0
+    }
+
+    fn add(&mut self, report: &ReleaseReport) {
+        self.releases += 1;
+        self.rejected += report
+            .rollbacks
+            .iter()
+            .filter(|one| one.is_rejected())
+            .count();
+    }
+}
+
+const PLAIN: Style = Style::new();
+
+fn color(color: AnsiColor) -> Style {
+    Style::new().bold().fg_color(Some(color.into()))
+}
+
+impl<W: Write> Text<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self {
+            page: report::Page(out),
+            summary: Summary::default(),
+        }
+    }
+
+    pub(crate) fn end(&mut self) -> Result<()> {
+        let Summary {
+            releases,
+            rejected,
+            missing,
+        } = self.summary;
+        if releases == 0 {
+            self.page.plain(
+                "No releases. Those that Helm stores in SQL (HELM_DRIVER=sql) cannot be read.",
+            )?;
+            return Ok(());
+        }
+        self.page.gap()?;
+        self.page.plain(format!(
+            "Releases: {releases}. Rollbacks that would lose something: {rejected}. Missing now: {missing}."
+        ))?;
+        Ok(())
+    }
+}
+
+impl<W: Write> Page for Text<W> {
+    fn release(&mut self, report: &ReleaseReport) -> Result<()> {
+        self.summary.add(report);
+        let ReleaseReport {
+            namespace,
+            name,
+            revision,
+            status,
+            ..
+        } = report;
+        let title = format!("{namespace}/{name}");
+        self.page.line(&[
+            (Style::new().bold(), &title),
+            (PLAIN, &format!(" revision {revision}, {status}")),
+        ])?;
+        for rollback in &report.rollbacks {
+            let to = rollback.to;
+            if rollback.findings.is_empty() {
+                self.page
+                    .plain(format!("  rollback to {to}: loses nothing"))?;
+            }
+            for (level, finding) in &rollback.findings {
+                let style = match level {
+                    Level::Reject => color(AnsiColor::Red),
+                    Level::Rescue | Level::Warn | Level::Ignore => color(AnsiColor::Yellow),
+                };
+                self.page.line(&[
+                    (PLAIN, &format!("  rollback to {to}: ")),
+                    (style, level),
+                    (PLAIN, &format!(" {finding}.")),
+                ])?;
+                if !finding.consumers.is_empty() {
+                    self.page
+                        .plain(format!("    Needed by: {}.", names(finding).join(", ")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, missing: &Missing) -> Result<()> {
+        self.summary.missing += 1;
+        let Missing {
+            namespace,
+            object,
+            workloads,
+            taken_by,
+        } = missing;
+        let workloads: Vec<_> = workloads.iter().map(String::as_str).collect();
+        let taken_by = match taken_by {
+            Some((release, revision)) => {
+                format!(" Revision {revision} of release {release} has it no more.")
+            }
+            None => String::new(),
+        };
+        self.page.line(&[
+            (color(AnsiColor::Red), &"missing"),
+            (
+                PLAIN,
+                &format!(
+                    " {object} in namespace {namespace}, required by {}.{taken_by}",
+                    workloads.join(", ")
+                ),
+            ),
+        ])?;
+        Ok(())
+    }
+}
+
+impl Json {
+    pub(crate) fn end(self) -> Value {
+        json!({"releases": self.releases, "missing": self.missing})
+    }
+}
+
+impl Page for Json {
+    fn release(&mut self, report: &ReleaseReport) -> Result<()> {
+        self.summary.add(report);
+        let rollbacks = report.rollbacks.iter().map(|rollback| {
+            let findings = rollback.findings.iter().map(|(level, finding)| {
+                json!({
+                    "finding": finding.lint().name,
+                    "level": level.name(),
+                    "object": object(&finding.object),
+                    "reason": finding.fact.to_string(),
+                    "neededBy": names(finding),
+                    "url": finding.lint().url(),
+                })
+            });
+            json!({
+                "to": rollback.to,
+                "rejected": rollback.is_rejected(),
+                "findings": findings.collect::<Vec<_>>(),
+            })
+        });
+        self.releases.push(json!({
+            "namespace": report.namespace,
+            "release": report.name,
+            "revision": report.revision,
+            "status": report.status.to_string(),
+            "rollbacks": rollbacks.collect::<Vec<_>>(),
+        }));
+        Ok(())
+    }
+
+    fn missing(&mut self, missing: &Missing) -> Result<()> {
+        self.summary.missing += 1;
+        let taken_by = missing.taken_by.as_ref();
+        self.missing.push(json!({
+            "namespace": missing.namespace,
+            "object": missing.object.to_string(),
+            "requiredBy": missing.workloads,
+            "takenBy": taken_by.map(|(release, revision)| json!({"release": release, "revision": revision})),
+        }));
+        Ok(())
+    }
+}
