@@ -284,9 +284,9 @@ fn taken_by(revisions: &Revisions, missing: &Missing) -> Option<(String, u64)> {
         Some(release.resources.iter().any(|object| is_it(&object.id)))
     };
     let pairs = revisions.iter().zip(revisions.iter().skip(1));
-    let taken = pairs
+    let mut taken = pairs
         .filter(|((_, before), (_, after))| has(before) == Some(true) && has(after) == Some(false));
-    let (_, (number, record)) = taken.last()?;
+    let (_, (number, record)) = taken.next_back()?;
     Some((record.name.clone(), *number))
 }
 
