@@ -179,8 +179,10 @@ fn a_deletion_of_what_a_workload_requires_is_answered_by_level() {
         &request,
         guarding("warn", "ann"),
         denied,
-        "accepted, warning: rollout-guard: it is not known who needs ConfigMap app: the list of DaemonSets cannot be read: \
-         this policy has not been granted access to apps/v1/DaemonSet; add it to contextAwareResources of the policy",
+        &format!(
+            "{warned} | rollout-guard: it is not known who else needs ConfigMap app: the list of DaemonSets cannot be read: \
+             this policy has not been granted access to apps/v1/DaemonSet; add it to contextAwareResources of the policy"
+        ),
     );
 }
 
