@@ -314,13 +314,14 @@ pub struct DeletionGuard {
     #[cfg_attr(feature = "schema", schemars(title = "Deletion guard"))]
     pub level: DeletionLevel,
 
-    /// Whose deletions are rejected, whatever `level` says: those of Flux's kustomize-controller for instance, which tries again
-    /// until the object is no longer in use. Their updates that remove keys are warned of at most, because they come before
-    /// the change of the workload, and a tool that is stopped there never gets to it.
+    /// Users and groups whose deletions are rejected, whatever `level` says: for example Flux's kustomize-controller, which tries again
+    /// until the object is no longer in use. If they remove keys, they are warned and not rejected: tools apply ConfigMaps before workloads,
+    /// and a tool that is stopped there would never update the workload. `level: reject` does not apply to Argo CD, unless it is named here:
+    /// see docs/deletion-guard.md.
     #[cfg_attr(feature = "schema", schemars(title = "Reject for"))]
     pub reject_for: Subjects,
 
-    /// Whose requests always pass.
+    /// Users and groups whose requests always pass, also if `rejectFor` names them.
     #[cfg_attr(feature = "schema", schemars(title = "Allow for"))]
     pub allow_for: Subjects,
 }

@@ -61,7 +61,7 @@ pub(crate) enum Command {
         output: OutputArgs,
     },
     /// Check release records that were saved: from a backup, from an audit log, or with `kubectl get secrets -l owner=helm -o json`. Each is
-    /// compared with the one that it began with
+    /// compared with the revision that it started from
     Record {
         /// Files with Secrets or ConfigMaps, as JSON or YAML; `-` for standard input
         #[arg(required = true)]

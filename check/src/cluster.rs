@@ -70,7 +70,7 @@ pub(crate) struct Missing {
     pub(crate) object: Named,
     /// `Deployment web`
     pub(crate) workloads: BTreeSet<String>,
-    /// The release and the revision of it that had the object no more.
+    /// The release, and the revision of it that removed the object.
     pub(crate) taken_by: Option<(String, u64)>,
 }
 

@@ -134,7 +134,7 @@ impl<W: Write> Page for Text<W> {
         let workloads: Vec<_> = workloads.iter().map(String::as_str).collect();
         let taken_by = match taken_by {
             Some((release, revision)) => {
-                format!(" Revision {revision} of release {release} has it no more.")
+                format!(" Revision {revision} of release {release} removed it.")
             }
             None => String::new(),
         };
