@@ -1,6 +1,10 @@
 //! The charts that a pull request changes.
 //!
 //! In: a commit of the git repository that the program is started in. Out: each chart as it was and as it is. Refuses: a git that fails.
+//!
+//! # Incomplete support
+//!
+//! A chart whose folder was moved counts as new. Submodules are not looked into.
 
 use std::{
     collections::BTreeSet,
@@ -9,54 +13,133 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tar::Archive;
+use helm_plan::yaml;
+use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::chart::Chart;
+use crate::{chart::Chart, helm, terminal};
 
-/// The charts that differ from the last commit that this work tree has in common with `base`, in the order of their paths. A chart that is
-/// new there loses nothing, and is left out.
-pub(crate) fn charts(base: &str) -> Result<Vec<(Chart, Chart)>> {
-    let base = git(&["merge-base", "--", base, "HEAD"])?;
-    let base = String::from_utf8(base)?;
-    let base = base.trim();
-    let files = git(&["diff", "--name-only", "--relative", "-z", base, "--", "."])?;
-    let files = String::from_utf8(files).context("a file whose name is not UTF-8 has changed")?;
-    let folders: BTreeSet<_> = files.split('\0').filter_map(chart_of).collect();
-    let mut charts = Vec::new();
-    for folder in folders {
-        let path = folder.to_str().context("not UTF-8")?;
-        let object = format!("{base}:./{path}/Chart.yaml");
-        // git has no other way to ask quietly.
-        if git(&["cat-file", "-e", &object]).is_err() {
-            eprintln!("Note: {path} is new, so there is nothing to lose.");
-            continue;
-        }
-        let unpacked = tempfile::tempdir()?;
-        let archive = git(&["archive", "--format=tar", base, "--", path])?;
-        // No file of the archive gets out of the folder: see `Archive::unpack`.
-        Archive::new(archive.as_slice()).unpack(unpacked.path())?;
-        let name = format!("{path} of {}", base.get(..12).unwrap_or(base));
-        let old = Chart::unpacked(unpacked.path().join(&folder), unpacked).named(&name);
-        charts.push((old, Chart::local(&folder)));
-    }
-    Ok(charts)
+/// The charts that differ, in the order of their paths.
+pub(crate) struct Changed {
+    pub(crate) charts: Vec<(Chart, Chart)>,
+    /// Where the old ones are. They are removed with it.
+    _base: TempDir,
 }
 
-/// The chart that a file belongs to. A chart within another one is a part of that.
-fn chart_of(file: &str) -> Option<PathBuf> {
+/// The charts of the repository that differ from the last commit that this work tree has in common with `base`. A chart that is new there
+/// loses nothing, and is left out.
+pub(crate) fn charts(base: &str) -> Result<Changed> {
+    let top = text(git(Path::new("."), &["rev-parse", "--show-toplevel"])?)?;
+    let top = Path::new(top.trim_end_matches('\n'));
+    let base = text(git(top, &["merge-base", "--", base, "HEAD"]).context(
+        "there is no commit in common; a shallow clone has too few of them (fetch-depth: 0, GIT_DEPTH: 0)",
+    )?)?;
+    let base = base.trim();
+    // A file that was moved has left its old place.
+    let changed = [
+        "diff",
+        "--name-only",
+        "--no-renames",
+        "--no-ext-diff",
+        "-z",
+        base,
+        "--",
+    ];
+    let new = ["ls-files", "--others", "--exclude-standard", "-z"];
+    let files = text(git(top, &changed)?)? + &text(git(top, &new)?)?;
+    let folders: BTreeSet<_> = files
+        .split('\0')
+        .filter_map(|file| chart_of(top, file))
+        .collect();
+
+    let tree = tempfile::tempdir()?;
+    if !folders.is_empty() {
+        check_out(top, base, tree.path())?;
+    }
+    let mut charts = Vec::new();
+    for folder in folders {
+        let note = |why: &str| {
+            let note = format!("Note: {} {why}", folder.display());
+            eprintln!("{}", terminal::line(&note));
+        };
+        let old = tree.path().join(&folder);
+        if !old.join("Chart.yaml").is_file() {
+            note("is new, so there is nothing to lose.");
+            continue;
+        }
+        let about = std::fs::read_to_string(top.join(&folder).join("Chart.yaml"))?;
+        let about = yaml::parse(&about).unwrap_or_default();
+        if about.get("type") == Some(&Value::from("library")) {
+            note(
+                "is a library, which Helm does not install; the charts that use it are not known here.",
+            );
+            continue;
+        }
+        // What they depend on is rarely in the repository.
+        if about.get("dependencies").is_some() && !old.join("charts").is_dir() {
+            helm::run(&["dependency", "build", &old.display().to_string()])?;
+        }
+        let name = format!("{} of {}", folder.display(), base.get(..12).unwrap_or(base));
+        let shown = folder.strip_prefix(".").unwrap_or(&folder);
+        let new = Chart::local(&top.join(&folder), shown);
+        charts.push((Chart::temporary(old, name), new));
+    }
+    Ok(Changed {
+        charts,
+        _base: tree,
+    })
+}
+
+/// Writes the files of a commit into a folder. An index of its own: that of the user stays as it is, and no file is left out
+/// (`git archive` leaves out what has the attribute export-ignore).
+fn check_out(top: &Path, commit: &str, folder: &Path) -> Result<()> {
+    let index = tempfile::tempdir()?;
+    let index = index.path().join("index");
+    let prefix = format!("--prefix={}/", folder.display());
+    for arguments in [
+        &["read-tree", commit][..],
+        &["checkout-index", "--all", &prefix],
+    ] {
+        let mut command = command(top, arguments);
+        command.env("GIT_INDEX_FILE", &index);
+        output(command)?;
+    }
+    Ok(())
+}
+
+/// The chart that a file belongs to, as a path below the top of the repository. A chart within another one is a part of that.
+fn chart_of(top: &Path, file: &str) -> Option<PathBuf> {
     let folders = Path::new(file).ancestors().skip(1);
-    let charts = folders.filter(|folder| folder.join("Chart.yaml").is_file());
+    let charts = folders.filter(|folder| top.join(folder).join("Chart.yaml").is_file());
     let outermost = charts.last()?;
-    // In the folder that is the chart itself.
+    // The repository may be the chart itself.
     Some(match outermost.as_os_str().is_empty() {
         true => PathBuf::from("."),
         false => outermost.to_owned(),
     })
 }
 
-fn git(arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = process::Command::new("git").args(arguments).output();
-    let output = output.context("cannot run git")?;
+fn text(output: Vec<u8>) -> Result<String> {
+    String::from_utf8(output).context("a path in the repository is not UTF-8")
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    output(command(folder, arguments))
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> process::Command {
+    let mut command = process::Command::new("git");
+    command.arg("-C").arg(folder).args(arguments);
+    command
+}
+
+fn output(mut command: process::Command) -> Result<Vec<u8>> {
+    let output = command.output().context("cannot run git")?;
+    let arguments: Vec<_> = command
+        .get_args()
+        .skip(2)
+        .map(|argument| argument.to_string_lossy())
+        .collect();
     ensure!(
         output.status.success(),
         "git {} failed: {}",

@@ -12,7 +12,7 @@ pub(crate) mod report;
 pub(crate) mod sarif;
 mod source;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use helm_plan::{
     ApplyMethod, Finding, Level, Levels, Live, Operation, Record, Release, Status, record::Info,
     rendered,
@@ -26,6 +26,7 @@ use self::{
 use crate::{
     check::Check,
     cli::{Apply, ChartOptions},
+    terminal,
 };
 
 /// What was found between two versions of a chart.
@@ -36,6 +37,8 @@ pub(crate) struct Report {
     /// What they were rendered with: `the default values`, `ci/prod-values.yaml`.
     pub(crate) renderings: Vec<String>,
     pub(crate) findings: Vec<ChartFinding>,
+    /// What Helm did not render.
+    pub(crate) failed: Vec<String>,
 }
 
 /// A finding, however many files of values lead to it.
@@ -82,35 +85,67 @@ pub(crate) fn check(
         new: new.name.clone(),
         renderings: Vec::new(),
         findings: Vec::new(),
+        failed: Vec::new(),
     };
-    for values in Values::of(old, new)? {
-        let rendered = Rendered {
-            old: render(old, values.old.as_deref(), false, options)?,
-            new: render(new, values.new.as_deref(), true, options)?,
-        };
-        let templates = Templates::of(new, &rendered.old, &rendered.new, &options.namespace)
-            .with_context(|| format!("cannot read the templates, rendered with {}", values.name))?;
-        for operation in [Operation::Upgrade, Operation::Rollback] {
-            for (level, finding) in rendered.findings(operation, options, levels)? {
-                let level = match (operation, level) {
-                    (Operation::Rollback, Level::Reject) => Level::Warn,
-                    (_, level) => level,
-                };
-                let (place, caveats) = templates.place(&finding);
-                let found = ChartFinding {
-                    operation,
-                    level,
-                    finding,
-                    renderings: vec![values.name.clone()],
-                    place,
-                    caveats,
-                };
-                report.add(found, &values.name);
+    let all = Values::of(old, new)?;
+    let has_files = all.len() > 1;
+    for values in all {
+        match compare(old, new, &values, options, levels) {
+            Ok(found) => {
+                for one in found {
+                    report.add(one, &values.name);
+                }
+                report.renderings.push(values.name);
+            }
+            // A chart that requires values has them in its files.
+            Err(error) if values.new.is_none() && has_files => {
+                let note = format!(
+                    "Note: {} does not render with {}, and is only checked with its ci/*-values.yaml: {error:#}",
+                    report.new, values.name
+                );
+                eprintln!("{}", terminal::line(&note));
+            }
+            Err(error) => {
+                let failed = format!("{} with {}: {error:#}", report.new, values.name);
+                report.failed.push(failed);
             }
         }
-        report.renderings.push(values.name);
     }
     Ok(report)
+}
+
+/// What is found with one file of values.
+fn compare(
+    old: &Chart,
+    new: &Chart,
+    values: &Values,
+    options: &ChartOptions,
+    levels: &Levels,
+) -> Result<Vec<ChartFinding>> {
+    let rendered = Rendered {
+        old: render(old, values.old.as_deref(), false, options)?,
+        new: render(new, values.new.as_deref(), true, options)?,
+    };
+    let templates = Templates::of(new, &rendered.old, &rendered.new, &options.namespace)?;
+    let mut all = Vec::new();
+    for operation in [Operation::Upgrade, Operation::Rollback] {
+        for (level, finding) in rendered.findings(operation, options, levels)? {
+            let level = match (operation, level) {
+                (Operation::Rollback, Level::Reject) => Level::Warn,
+                (_, level) => level,
+            };
+            let (place, caveats) = templates.place(&finding);
+            all.push(ChartFinding {
+                operation,
+                level,
+                finding,
+                renderings: vec![values.name.clone()],
+                place,
+                caveats,
+            });
+        }
+    }
+    Ok(all)
 }
 
 /// What `helm template` prints for both.

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  nothing to reject
-  1  the policy would reject the install, upgrade or rollback
+  1  the policy would reject the install, upgrade or rollback; for `cluster`, also if something is missing
   2  the check did not work: wrong arguments, an unreadable file, a failed helm command
 
 The check changes nothing. Like the policy, `upgrade` and `rollback` look at live objects where these decide: has somebody deleted or annotated \
@@ -54,8 +54,8 @@ pub(crate) enum Command {
     },
     /// Check all releases of a cluster: what would a rollback to each stored revision lose, and what do workloads require that does not exist?
     Cluster {
-        /// Only the releases that are stored in this namespace
-        #[arg(long, short)]
+        /// Only the releases that are stored in this namespace. As a Helm plugin, use --in: Helm takes --namespace away
+        #[arg(long, short, visible_alias = "in")]
         namespace: Option<String>,
         #[command(flatten)]
         output: OutputArgs,

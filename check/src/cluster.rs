@@ -6,7 +6,8 @@
 //! ```
 //!
 //! In: a cluster, through kubectl. Out: a [`ReleaseReport`] for each release, and a [`Missing`] for each object that workloads
-//! require and that does not exist. Refuses: a kubectl that fails. Only one release is in memory at a time.
+//! require and that does not exist. Refuses: a cluster whose releases cannot be listed. What else cannot be read is said, and the rest is
+//! looked at. Only one release is in memory at a time.
 //!
 //! # Incomplete support
 //!
@@ -27,17 +28,23 @@ use helm_plan::{
 use pod_references::{Kind, needs};
 use serde_json::Value;
 
-use crate::{
-    check::Check,
-    kubectl::Kubectl,
-    saved::{Revisions, Saved},
-};
+use crate::{check::Check, kubectl::Kubectl, saved::Saved};
 
 /// Where the records of releases are (helm `pkg/storage/driver`).
 const DRIVERS: [&str; 2] = ["secrets", "configmaps"];
 /// What pods can require by name, in the namespace of their own.
-const NAMED: &str = "configmaps,secrets,serviceaccounts,persistentvolumeclaims";
-const WORKLOADS: &str = "deployments.apps,statefulsets.apps,daemonsets.apps,cronjobs.batch";
+const NAMED: [Kind; 4] = [
+    Kind::ConfigMap,
+    Kind::Secret,
+    Kind::ServiceAccount,
+    Kind::PersistentVolumeClaim,
+];
+const WORKLOADS: [&str; 4] = [
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "cronjobs.batch",
+];
 
 /// What is known of a release.
 pub(crate) struct ReleaseReport {
@@ -47,6 +54,8 @@ pub(crate) struct ReleaseReport {
     pub(crate) status: Status,
     /// To each stored revision, newest first.
     pub(crate) rollbacks: Vec<Rollback>,
+    /// How many live objects were not looked at, so that their manifests decide.
+    pub(crate) not_looked_at: usize,
 }
 
 /// What a rollback to a stored revision would lose.
@@ -70,8 +79,8 @@ pub(crate) struct Missing {
     pub(crate) object: Named,
     /// `Deployment web`
     pub(crate) workloads: BTreeSet<String>,
-    /// The release, and the revision of it that removed the object.
-    pub(crate) taken_by: Option<(String, u64)>,
+    /// The release, and the revision of it that removed the object. `None`: no release has it, or the newest revision still has.
+    pub(crate) removed_by: Option<(String, u64)>,
 }
 
 /// A kind and a name.
@@ -91,6 +100,8 @@ impl fmt::Display for Named {
 pub(crate) trait Page {
     fn release(&mut self, report: &ReleaseReport) -> Result<()>;
     fn missing(&mut self, missing: &Missing) -> Result<()>;
+    /// What could not be read.
+    fn failed(&mut self, text: &str) -> Result<()>;
 }
 
 /// A release in the table of records.
@@ -99,6 +110,9 @@ struct Listed {
     driver: &'static str,
     name: String,
 }
+
+/// Which revision of which release has removed an object, by namespace, kind and name.
+type Removed = BTreeMap<(String, Named), (String, u64)>;
 
 /// Looks at all releases. Returns how many there are.
 pub(crate) fn check(
@@ -109,52 +123,96 @@ pub(crate) fn check(
 ) -> Result<usize> {
     let releases = releases(namespace, kubectl)?;
     let total = releases.values().map(BTreeSet::len).sum();
-    let mut done = 0;
-    for (namespace, releases) in &releases {
-        let mut missing = missing(namespace, kubectl)?;
+    let (mut done, mut removed) = (0, Removed::new());
+    // A release need not be where its records are.
+    let mut namespaces = BTreeSet::new();
+    for (stored_in, releases) in &releases {
         for release in releases {
-            progress(done, total);
             done += 1;
-            let selector = format!("--selector=owner=helm,name={}", release.name);
-            let records = kubectl.run(&[
-                "get",
-                release.driver,
-                "--namespace",
-                namespace,
-                &selector,
-                "--output=json",
-            ])?;
-            let mut saved = Saved::default();
-            saved
-                .add(&String::from_utf8(records)?)
-                .with_context(|| format!("release {} in namespace {namespace}", release.name))?;
-            for revisions in saved.releases() {
-                for object in &mut missing {
-                    object.taken_by = object
-                        .taken_by
-                        .take()
-                        .or_else(|| taken_by(revisions, object));
+            progress(Some((done, total)));
+            let looked = look_at(stored_in, release, levels, kubectl);
+            progress(None);
+            match looked {
+                Ok(seen) => {
+                    for report in &seen.reports {
+                        page.release(report)?;
+                    }
+                    removed.extend(seen.removed);
+                    namespaces.extend(seen.namespaces);
                 }
-                if let Some(report) = report(revisions, levels, kubectl)? {
-                    page.release(&report)?;
+                Err(error) => {
+                    page.failed(&format!(
+                        "release {} in namespace {stored_in}: {error:#}",
+                        release.name
+                    ))?;
                 }
             }
         }
+    }
+    for namespace in &namespaces {
+        progress(None);
+        let missing = missing(namespace, &removed, kubectl, &mut |text| page.failed(&text))?;
         for object in &missing {
             page.missing(object)?;
         }
     }
-    progress(done, total);
     Ok(total)
 }
 
-/// On a terminal, one line that is written over.
-fn progress(done: usize, total: usize) {
+/// What is seen of one release. It may be gone by now.
+#[derive(Default)]
+struct Seen {
+    reports: Vec<ReleaseReport>,
+    removed: Removed,
+    namespaces: BTreeSet<String>,
+}
+
+fn look_at(
+    stored_in: &str,
+    release: &Listed,
+    levels: &Levels,
+    kubectl: &mut Kubectl,
+) -> Result<Seen> {
+    let selector = format!("--selector=owner=helm,name={}", release.name);
+    let get = [
+        "get",
+        release.driver,
+        "--namespace",
+        stored_in,
+        &selector,
+        "--output=json",
+    ];
+    let records = String::from_utf8(kubectl.run(&get)?)?;
+    let mut saved = Saved::default();
+    saved.add(&records)?;
+    let mut seen = Seen::default();
+    for revisions in saved.releases() {
+        let parsed = revisions
+            .iter()
+            .map(|(number, record)| Ok((*number, record, Release::parse(record.clone())?)))
+            .collect::<Result<Vec<_>>>()?;
+        seen.removed.extend(removed(&parsed));
+        let objects = parsed.iter().flat_map(|(_, _, release)| &release.resources);
+        let workloads = objects.filter(|object| {
+            let has = |path| object.body.pointer(path).is_some();
+            has("/spec/template") || has("/spec/jobTemplate")
+        });
+        seen.namespaces
+            .extend(workloads.map(|object| object.id.namespace.clone()));
+        seen.reports.extend(report(&parsed, levels, kubectl)?);
+    }
+    Ok(seen)
+}
+
+/// On a terminal, one line that is written over. `None` clears it.
+fn progress(of: Option<(usize, usize)>) {
     if !io::stderr().is_terminal() {
         return;
     }
-    let end = if done == total { "\r\x1b[2K" } else { "" };
-    eprint!("\r{done} of {total} releases{end}");
+    match of {
+        Some((done, total)) => eprint!("\r\x1b[2K{done} of {total} releases"),
+        None => eprint!("\r\x1b[2K"),
+    }
     // It is only for people who wait.
     let _ = io::stderr().flush();
 }
@@ -200,118 +258,169 @@ fn releases(
 }
 
 /// What the workloads of a namespace require, and does not exist.
-fn missing(namespace: &str, kubectl: &Kubectl) -> Result<Vec<Missing>> {
+fn missing(
+    namespace: &str,
+    removed: &Removed,
+    kubectl: &Kubectl,
+    failed: &mut dyn FnMut(String) -> Result<()>,
+) -> Result<Vec<Missing>> {
     let in_namespace = format!("--namespace={namespace}");
-    let table = kubectl.run(&[
-        "get",
-        NAMED,
-        &in_namespace,
-        "--no-headers",
-        "--ignore-not-found",
-    ])?;
-    let table = String::from_utf8(table)?;
-    let existing: BTreeSet<_> = table
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    let workloads = kubectl.run(&[
-        "get",
-        WORKLOADS,
-        &in_namespace,
-        "--output=json",
-        "--ignore-not-found",
-    ])?;
-    let workloads: Value = match workloads.trim_ascii() {
-        [] => Value::Null,
-        json => serde_json::from_slice(json).context("cannot read the workloads")?,
-    };
-    let mut missing: BTreeMap<Named, BTreeSet<String>> = BTreeMap::new();
-    for workload in workloads
-        .get("items")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let text = |path| {
-            workload
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let id = format!("{} {}", text("/kind"), text("/metadata/name"));
-        let template = match text("/kind") {
-            "CronJob" => "/spec/jobTemplate/spec/template",
-            _ => "/spec/template",
-        };
-        let template = workload.pointer(template).unwrap_or(&Value::Null);
-        for need in needs(template, "spec.template").with_context(|| id.clone())? {
-            let name = format!("{}/{}", need.kind.name().to_ascii_lowercase(), need.name);
-            if !need.optional && is_listed(need.kind) && !existing.contains(name.as_str()) {
-                let object = Named {
-                    kind: need.kind,
-                    name: need.name,
-                };
-                missing.entry(object).or_default().insert(id.clone());
+    let mut required: BTreeMap<Named, BTreeSet<String>> = BTreeMap::new();
+    // The workloads first: what they require then was there before them.
+    for kind in WORKLOADS {
+        match workloads(kind, &in_namespace, kubectl) {
+            Ok(workloads) => {
+                for workload in &workloads {
+                    add_requirements(workload, &mut required)?;
+                }
+            }
+            Err(error) => failed(format!("{kind} in namespace {namespace}: {error:#}"))?,
+        }
+    }
+    let mut existing = BTreeSet::new();
+    for kind in NAMED {
+        let resource = format!("{}s", kind.name().to_ascii_lowercase());
+        // The table has no content.
+        match kubectl.run(&[
+            "get",
+            &resource,
+            &in_namespace,
+            "--no-headers",
+            "--ignore-not-found",
+        ]) {
+            Ok(table) => {
+                let table = String::from_utf8(table)?;
+                let names = table
+                    .lines()
+                    .filter_map(|line| line.split_whitespace().next());
+                existing.extend(names.map(|name| Named {
+                    kind,
+                    name: name.to_owned(),
+                }));
+            }
+            Err(error) => {
+                required.retain(|object, _| object.kind != kind);
+                failed(format!("{resource} in namespace {namespace}: {error:#}"))?;
             }
         }
     }
-    let missing = missing.into_iter().map(|(object, workloads)| Missing {
-        namespace: namespace.to_owned(),
-        object,
-        workloads,
-        taken_by: None,
+    required.retain(|object, _| !existing.contains(object));
+    let missing = required.into_iter().map(|(object, workloads)| {
+        let key = (namespace.to_owned(), object);
+        let removed_by = removed.get(&key).cloned();
+        Missing {
+            namespace: key.0,
+            object: key.1,
+            workloads,
+            removed_by,
+        }
     });
     Ok(missing.collect())
 }
 
-/// Whether objects of this kind are in [`NAMED`].
-fn is_listed(kind: Kind) -> bool {
-    matches!(
+fn workloads(kind: &str, in_namespace: &str, kubectl: &Kubectl) -> Result<Vec<Value>> {
+    let list = kubectl.run(&[
+        "get",
         kind,
-        Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount | Kind::PersistentVolumeClaim
-    )
+        in_namespace,
+        "--output=json",
+        "--ignore-not-found",
+    ])?;
+    if list.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut list: Value = serde_json::from_slice(&list).context("it is not JSON")?;
+    match list.get_mut("items") {
+        Some(Value::Array(items)) => Ok(std::mem::take(items)),
+        _ => Ok(Vec::new()),
+    }
 }
 
-/// The newest revision that has the object no more as a regular resource, while the one before it had.
-fn taken_by(revisions: &Revisions, missing: &Missing) -> Option<(String, u64)> {
-    let has = |record: &Record| {
-        let release = Release::parse(record.clone()).ok()?;
-        let is_it = |id: &ObjectId| {
-            id.kind == missing.object.kind.name()
-                && id.name == missing.object.name
-                && id.namespace == missing.namespace
-        };
-        Some(release.resources.iter().any(|object| is_it(&object.id)))
+/// What a workload requires now: nothing, if it is scaled to 0 or suspended.
+fn add_requirements(
+    workload: &Value,
+    required: &mut BTreeMap<Named, BTreeSet<String>>,
+) -> Result<()> {
+    let text = |path| {
+        workload
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     };
-    let pairs = revisions.iter().zip(revisions.iter().skip(1));
-    let mut taken = pairs
-        .filter(|((_, before), (_, after))| has(before) == Some(true) && has(after) == Some(false));
-    let (_, (number, record)) = taken.next_back()?;
-    Some((record.name.clone(), *number))
+    let id = format!("{} {}", text("/kind"), text("/metadata/name"));
+    let is_idle = workload.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0)
+        || workload.pointer("/spec/suspend") == Some(&Value::Bool(true));
+    if is_idle {
+        return Ok(());
+    }
+    let template = match text("/kind") {
+        "CronJob" => "/spec/jobTemplate/spec/template",
+        _ => "/spec/template",
+    };
+    let template = workload.pointer(template).unwrap_or(&Value::Null);
+    for need in needs(template, "spec.template").with_context(|| id.clone())? {
+        if !need.optional && NAMED.contains(&need.kind) {
+            let object = Named {
+                kind: need.kind,
+                name: need.name,
+            };
+            required.entry(object).or_default().insert(id.clone());
+        }
+    }
+    Ok(())
+}
+
+/// What earlier revisions had as regular resources and the newest one has not, with the revision that had it no more first.
+fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
+    let mut removed = Removed::new();
+    let mut before = BTreeSet::new();
+    for (number, record, release) in revisions {
+        let objects = release.resources.iter().filter_map(|object| {
+            let id = &object.id;
+            let kind = NAMED
+                .into_iter()
+                .find(|kind| id.group.is_empty() && kind.name() == id.kind)?;
+            let name = id.name.clone();
+            Some((id.namespace.clone(), Named { kind, name }))
+        });
+        let now: BTreeSet<_> = objects.collect();
+        for key in &now {
+            removed.remove(key);
+        }
+        for key in before.difference(&now) {
+            removed
+                .entry(key.clone())
+                .or_insert_with(|| (record.name.clone(), *number));
+        }
+        before = now;
+    }
+    removed
 }
 
 /// What each rollback would lose. `None`: the release is uninstalled.
 fn report(
-    revisions: &Revisions,
+    revisions: &[(u64, &Record, Release)],
     levels: &Levels,
     kubectl: &mut Kubectl,
 ) -> Result<Option<ReleaseReport>> {
-    let Some((&last, newest)) = revisions.last_key_value() else {
+    let Some(((last, newest, current), older)) = revisions
+        .split_last()
+        .map(|(last, older)| ((last.0, last.1, &last.2), older))
+    else {
         return Ok(None);
     };
     if newest.info.status == Status::Uninstalled {
         return Ok(None);
     }
-    let current = Release::parse(newest.clone())?;
     // The same objects come up with each revision.
     let mut seen: BTreeMap<ObjectId, Live> = BTreeMap::new();
-    let mut rollbacks = Vec::new();
-    for (&to, record) in revisions.range(..last).rev() {
+    let (mut rollbacks, mut not_looked_at) = (Vec::new(), 0);
+    for (to, record, _) in older.iter().rev() {
         let target = Release::parse(Record {
             version: last + 1,
             info: Info::of(Status::PendingRollback),
             apply_method: newest.apply_method,
-            ..record.clone()
+            ..(*record).clone()
         })?;
         let live = |api_version: &str, id: &ObjectId| {
             let live = seen.entry(id.clone());
@@ -320,16 +429,17 @@ fn report(
         };
         let check = Check::new(
             Operation::Rollback,
-            Some(&current),
+            Some(current),
             target,
             levels.clone(),
             live,
         )?;
+        not_looked_at = not_looked_at.max(check.assessment.not_looked_at);
         let findings = check
             .findings()
             .map(|(level, finding)| (level, finding.clone()));
         rollbacks.push(Rollback {
-            to,
+            to: *to,
             findings: findings.collect(),
         });
     }
@@ -339,5 +449,6 @@ fn report(
         revision: last,
         status: newest.info.status,
         rollbacks,
+        not_looked_at,
     }))
 }

@@ -31,7 +31,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use helm_plan::{ApplyMethod, Levels, Live, Operation, Release, rendered, yaml};
 use serde_json::Value;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::FAILURE,
         Ok(false) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {}", terminal::lines(&with_causes(&error)));
+            eprintln!("Error: {}", terminal::foreign(&with_causes(&error)));
             ExitCode::from(2)
         }
     }
@@ -93,11 +93,13 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Chart(arguments) => {
             let ChartArgs { old, new, .. } = &arguments;
-            let old = Chart::find(old, arguments.old_version.as_deref())?.named(old);
-            let new = Chart::find(new, arguments.new_version.as_deref())?.named(new);
-            return charts(vec![(old, new)], &arguments.options);
+            let old = Chart::find(old, arguments.old_version.as_deref())?;
+            let new = Chart::find(new, arguments.new_version.as_deref())?;
+            return charts(&[(old, new)], &arguments.options);
         }
-        Command::Changed { base, options } => return charts(changed::charts(&base)?, &options),
+        Command::Changed { base, options } => {
+            return charts(&changed::charts(&base)?.charts, &options);
+        }
         Command::Record { files, output } => return records(&files, &output),
         Command::Cluster { namespace, output } => return cluster(namespace.as_deref(), &output),
         Command::Upgrade {
@@ -152,6 +154,10 @@ fn cluster(namespace: Option<&str>, output: &OutputArgs) -> Result<bool> {
     if let Some(note) = kubectl.note() {
         eprintln!("{}", terminal::lines(&note));
     }
+    ensure!(
+        !summary.is_incomplete(),
+        "not everything could be looked at"
+    );
     Ok(summary.is_bad())
 }
 
@@ -161,9 +167,9 @@ fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
     let levels = levels.unwrap_or_default();
     let mut saved = Saved::default();
     for path in files {
-        saved
-            .add(&read(path)?)
-            .with_context(|| path.display().to_string())?;
+        let file = || path.display().to_string();
+        let found = saved.add(&read(path)?).with_context(file)?;
+        ensure!(found, "{}: there is no release record in it", file());
     }
     let mut out = anstream::stdout().lock();
     let (mut is_rejected, mut reports) = (false, Vec::new());
@@ -206,7 +212,7 @@ fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
 }
 
 /// Old and new versions of charts. What is only lost on the way back is a warning.
-fn charts(versions: Vec<(Chart, Chart)>, options: &ChartOptions) -> Result<bool> {
+fn charts(versions: &[(Chart, Chart)], options: &ChartOptions) -> Result<bool> {
     let levels = options.settings.as_deref().map(levels).transpose()?;
     let levels = levels.unwrap_or_default();
     let reports = versions
@@ -242,7 +248,17 @@ fn charts(versions: Vec<(Chart, Chart)>, options: &ChartOptions) -> Result<bool>
     if let Some(json) = json {
         writeln!(out, "{}", terminal::json(&format!("{json:#}")))?;
     }
-    Ok(reports.iter().any(chart::Report::is_rejected))
+    // What was found is printed all the same.
+    let failed: Vec<_> = reports.iter().flat_map(|report| &report.failed).collect();
+    match failed.as_slice() {
+        [] => Ok(reports.iter().any(chart::Report::is_rejected)),
+        [first, rest @ ..] => {
+            for one in rest {
+                eprintln!("Error: {}", terminal::foreign(one));
+            }
+            bail!("{first}")
+        }
+    }
 }
 
 fn rendered_chart(

@@ -1,11 +1,11 @@
 //! Release records that were saved: from a backup, an audit log, or `kubectl get`.
 //!
-//! In: the text of a file. Out: the [`Record`]s in it. Refuses: a text that is neither JSON nor YAML, a record that cannot be read,
-//! and a file without any.
+//! In: the text of a file. Out: the [`Record`]s in it. Refuses: a text that is neither JSON nor YAML, and a record that cannot be
+//! read.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use helm_plan::{Driver, Operation, Record, Release, Status, manifest, record, yaml};
 use serde_json::{Deserializer, Value};
 
@@ -22,8 +22,8 @@ pub(crate) struct Saved(BTreeMap<(String, String), Revisions>);
 pub(crate) type Revisions = BTreeMap<u64, Record>;
 
 impl Saved {
-    /// Adds the records in the text of a file.
-    pub(crate) fn add(&mut self, text: &str) -> Result<()> {
+    /// Adds the records in the text of a file. Returns whether there are any.
+    pub(crate) fn add(&mut self, text: &str) -> Result<bool> {
         let mut objects = Vec::new();
         for value in values(text)? {
             collect(value, &mut objects);
@@ -45,8 +45,7 @@ impl Saved {
                 .insert(record.version, record);
             found = true;
         }
-        ensure!(found, "there is no release record in it");
-        Ok(())
+        Ok(found)
     }
 
     /// The revisions of each release.
@@ -75,37 +74,15 @@ pub(crate) enum Past {
 /// What the revision with this number did.
 fn past(revisions: &Revisions, number: u64) -> Result<Past> {
     let target = revisions.get(&number).context("no such revision")?;
-    let operation = operation(target);
-    let before = revisions.range(..number);
-    let current = match operation {
-        Operation::Install => None,
-        // A rollback begins with the last revision, whatever became of it.
-        Operation::Rollback => before.last().filter(|(last, _)| **last + 1 == number),
-        // An upgrade begins with the revision that was deployed then. It is superseded since.
-        Operation::Upgrade => {
-            let was_deployed = |record: &Record| {
-                matches!(record.info.status, Status::Superseded | Status::Deployed)
-            };
-            let deployed = before
-                .clone()
-                .rev()
-                .find(|(_, record)| was_deployed(record));
-            deployed.or_else(|| {
-                before
-                    .clone()
-                    .last()
-                    .filter(|(last, _)| **last + 1 == number)
-            })
-        }
-    };
-    if current.is_none() && operation != Operation::Install {
+    let operation = operation(revisions, target);
+    let Some(current) = current(revisions, operation, number) else {
         return Ok(Past::NotCompared {
             release: target.name.clone(),
             namespace: target.namespace.clone(),
             revision: number,
         });
-    }
-    let current = current.map(|(_, record)| Release::parse(record.clone()));
+    };
+    let current = current.map(|record| Release::parse(record.clone()));
     Ok(Past::Change(Box::new(Change {
         operation,
         current: current.transpose()?,
@@ -113,21 +90,54 @@ fn past(revisions: &Revisions, number: u64) -> Result<Past> {
     })))
 }
 
-/// What made a revision.
-fn operation(record: &Record) -> Operation {
+/// What a revision started from. An upgrade starts from the revision that was deployed then, which is superseded since; it is not known
+/// if a revision in between was not saved. The outer `None`: that.
+fn current(revisions: &Revisions, operation: Operation, number: u64) -> Option<Option<&Record>> {
+    let before = |number: u64| revisions.get(&number.checked_sub(1)?);
+    match operation {
+        Operation::Install => Some(None),
+        // A rollback starts from the last revision, whatever became of it.
+        Operation::Rollback => before(number).map(Some),
+        Operation::Upgrade => {
+            let last = before(number)?;
+            let mut one = last;
+            loop {
+                if matches!(one.info.status, Status::Superseded | Status::Deployed) {
+                    return Some(Some(one));
+                }
+                match before(one.version) {
+                    Some(older) => one = older,
+                    // All of them have failed.
+                    None if one.version == 1 => return Some(Some(last)),
+                    None => return None,
+                }
+            }
+        }
+    }
+}
+
+/// What made a revision. A rollback that has failed no longer says where to (helm `pkg/action/rollback.go`).
+fn operation(revisions: &Revisions, record: &Record) -> Operation {
+    let before = record
+        .version
+        .checked_sub(1)
+        .and_then(|before| revisions.get(&before));
+    let was_uninstalled = before.is_some_and(|before| before.info.status == Status::Uninstalled);
     match Operation::pending(record.info.status) {
         Some(operation) => operation,
-        None if record.info.rollback_target().is_some() => Operation::Rollback,
-        None if record.version == 1 => Operation::Install,
+        None if record.info.is_rollback() => Operation::Rollback,
+        None if record.version == 1 || was_uninstalled => Operation::Install,
         None => Operation::Upgrade,
     }
 }
 
 /// JSON values one after the other (an audit log has one in each line), or documents of YAML.
 fn values(text: &str) -> Result<Vec<Value>> {
-    let json: Result<Vec<Value>, _> = Deserializer::from_str(text).into_iter().collect();
-    if let Ok(values) = json {
-        return Ok(values);
+    if text.trim_start().starts_with(['{', '[']) {
+        let values = Deserializer::from_str(text).into_iter();
+        return values
+            .collect::<Result<_, _>>()
+            .context("it is not valid JSON");
     }
     let documents = manifest::documents(text);
     documents
@@ -141,6 +151,14 @@ fn collect(mut value: Value, objects: &mut Vec<Value>) {
         for item in std::mem::take(items) {
             collect(item, objects);
         }
+        return;
+    }
+    // An event of something that was refused, or tried only.
+    let code = value
+        .pointer("/responseStatus/code")
+        .and_then(Value::as_u64);
+    let uri = value.get("requestURI").and_then(Value::as_str);
+    if code.is_some_and(|code| code >= 400) || uri.is_some_and(|uri| uri.contains("dryRun=")) {
         return;
     }
     for path in ["/requestObject", "/request/object"] {

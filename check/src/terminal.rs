@@ -16,6 +16,18 @@ pub(crate) fn lines(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
+/// What another program printed, with its line breaks. No line of it is a command to a workflow of GitHub, which reads those of
+/// stderr too (`::error …::`).
+pub(crate) fn foreign(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|text| match text.trim_start().starts_with("::") {
+            true => format!("| {text}"),
+            false => text.to_owned(),
+        });
+    self::lines(&lines.collect::<Vec<_>>().join("\n"))
+}
+
 /// JSON that has been written: what is left of control characters is inside strings.
 pub(crate) fn json(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -54,6 +66,13 @@ mod tests {
     use super::*;
 
     const ODD: &str = "a\u{1b}[2Kb\u{9b}c\u{202e}d\u{7f}\re\u{2028}f";
+
+    #[test]
+    fn no_foreign_line_is_a_command_to_a_workflow() {
+        let text = "failed:\n::error file=a::b\n  ::stop-commands::c\n\u{1b}";
+        let expected = "failed:\n| ::error file=a::b\n|   ::stop-commands::c\n\\u{1b}";
+        assert_eq!(foreign(text), expected);
+    }
 
     #[test]
     fn control_characters_are_spelled_out() {

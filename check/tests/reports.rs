@@ -389,7 +389,7 @@ fn the_way_back() {
     );
 }
 
-/// The log is read with the types of the format.
+/// The log is read with the types of the format. A path is a URI there.
 #[test]
 fn sarif_is_valid() {
     let printed = report(&["chart", OLD, NEW, "--output", "sarif"], 1);
@@ -400,6 +400,31 @@ fn sarif_is_valid() {
         .flat_map(|run| run.results.unwrap_or_default());
     let rules: Vec<_> = results.filter_map(|result| result.rule_id).collect();
     assert_eq!(rules, ["hook-pruned", "dangling-reference"]);
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join("a b#1");
+    std::fs::create_dir_all(odd.join("rendered")).unwrap();
+    std::fs::write(odd.join("Chart.yaml"), "name: web\n").unwrap();
+    let after = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/charts/after.yaml"
+    ))
+    .unwrap();
+    let before = after.replace("helm.sh/hook", "example.com/hook");
+    std::fs::write(odd.join("rendered/default.yaml"), after).unwrap();
+    let old = folder.path().join("old");
+    std::fs::create_dir_all(old.join("rendered")).unwrap();
+    std::fs::write(old.join("rendered/default.yaml"), before).unwrap();
+    let printed = report(
+        &[
+            "chart",
+            old.to_str().unwrap(),
+            odd.to_str().unwrap(),
+            "--output",
+            "sarif",
+        ],
+        1,
+    );
+    assert!(printed.contains("/a%20b%231/Chart.yaml\""), "{printed}");
 }
 
 /// A repository of three charts, with a change in one: its annotations name the files and lines of the work tree.
@@ -476,16 +501,36 @@ fn the_charts_that_a_pull_request_changes() {
         (Some(0), nothing.clone(), String::new())
     );
 
+    // A file that was moved to another chart is missed where it was; and it does not matter where the program is started.
+    git(&[
+        "mv",
+        "charts/db/rendered/default.yaml",
+        "charts/api/rendered/moved.yaml",
+    ]);
+    let output = program(&["changed", "--base", "HEAD"])
+        .env(
+            "HELM_BIN",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/releases/helm"),
+        )
+        .current_dir(repository.path().join("charts/web/templates"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("Error: charts/db with the default values: helm template "),
+        "{text}"
+    );
+    git(&["reset", "--quiet", "--hard"]);
+
     write("charts/new/Chart.yaml", "name: new\n");
     git(&["add", "--all"]);
     let new = "Note: charts/new is new, so there is nothing to lose.\n".to_owned();
     assert_eq!(changed_since("HEAD", &[]), (Some(0), nothing, new));
     let (code, _, errors) = changed_since("nowhere", &[]);
     assert_eq!(code, Some(2));
-    assert!(
-        errors.starts_with("Error: git merge-base -- nowhere HEAD failed: "),
-        "{errors}"
-    );
+    let expected =
+        ": git merge-base -- nowhere HEAD failed: fatal: Not a valid object name nowhere";
+    assert!(errors.contains(expected), "{errors}");
 }
 
 /// An archive has no files that could be named.
@@ -515,6 +560,52 @@ fn an_archive_of_a_chart() {
         printed
             .starts_with("::error title=hook-pruned::hook-pruned: ConfigMap release-name-config"),
         "{printed}"
+    );
+}
+
+/// The findings of what is rendered are printed all the same.
+#[test]
+fn a_file_of_values_that_helm_does_not_render() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let rendered = |version: &str| {
+        std::fs::read_to_string(format!("{tests}/versions/{version}/rendered/default.yaml"))
+            .unwrap()
+    };
+    for version in ["old", "new"] {
+        write(&format!("{version}/Chart.yaml"), "name: web\n");
+        write(&format!("{version}/ci/a-values.yaml"), "");
+        write(
+            &format!("{version}/rendered/a-values.yaml"),
+            &rendered(version),
+        );
+    }
+    let chart = |version: &str| folder.path().join(version).display().to_string();
+    let (old, new) = (chart("old"), chart("new"));
+    // As a chart that requires values.
+    let output = run(&["chart", &old, &new]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let note = format!(
+        "Note: {new} does not render with the default values, and is only checked with its ci/*-values.yaml: "
+    );
+    assert!(errors.starts_with(&note), "{errors}");
+    write("new/ci/b-values.yaml", "");
+    let output = run(&["chart", &old, &new]);
+    assert_eq!(output.status.code(), Some(2));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("\nreject hook-pruned: "), "{report}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains(&format!(
+            "Error: {new} with ci/b-values.yaml: helm template "
+        )),
+        "{errors}"
     );
 }
 
@@ -599,7 +690,11 @@ fn saved_records() {
             .lines()
             .filter(|line| line.starts_with("helm "))
             .collect();
-        let namespace = before["metadata"]["namespace"].as_str().unwrap();
+        let namespace = before
+            .pointer("/metadata/namespace")
+            .unwrap()
+            .as_str()
+            .unwrap();
         assert_eq!(
             titles,
             [
@@ -617,12 +712,128 @@ fn saved_records() {
     }
 }
 
+/// Three revisions of the release, made of the recorded ones: their numbers and states are inside.
+fn revisions(states: &[(u64, &str, &str)]) -> Vec<String> {
+    let release = |(version, status, description): &(u64, &str, &str)| {
+        let content = serde_json::json!({
+            "name": "web", "namespace": "shop", "version": version,
+            "info": {"status": status, "description": description},
+        });
+        let base64 = |bytes: &[u8]| {
+            let mut child = Command::new("base64")
+                .arg("--wrap=0")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(bytes).unwrap();
+            child.wait_with_output().unwrap().stdout
+        };
+        let release = String::from_utf8(base64(&base64(content.to_string().as_bytes()))).unwrap();
+        serde_json::json!({
+            "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {"namespace": "shop", "name": format!("sh.helm.release.v1.web.v{version}"),
+                         "labels": {"owner": "helm", "name": "web", "version": version.to_string(), "status": status}},
+            "data": {"release": release},
+        })
+        .to_string()
+    };
+    states.iter().map(release).collect()
+}
+
+#[test]
+fn a_saved_record_is_compared_with_the_revision_that_it_started_from() {
+    let not_compared = |revision: u64| {
+        format!(
+            "Note: revision {revision} of release web in namespace shop was not compared: the revision before it was not saved."
+        )
+    };
+    let title = |what: &str| format!("helm {what}");
+    for (case, states, expected) in [
+        (
+            "an upgrade after one that failed",
+            &[
+                (1, "superseded", ""),
+                (2, "failed", ""),
+                (3, "deployed", ""),
+            ][..],
+            vec![
+                title("install of release web in namespace shop, as revision 1"),
+                title("upgrade of release web in namespace shop, from revision 1 to 2"),
+                title("upgrade of release web in namespace shop, from revision 1 to 3"),
+            ],
+        ),
+        (
+            "a gap",
+            &[(1, "superseded", ""), (3, "deployed", "")],
+            vec![
+                title("install of release web in namespace shop, as revision 1"),
+                not_compared(3),
+            ],
+        ),
+        (
+            "installed again",
+            &[(1, "uninstalled", ""), (2, "deployed", "")],
+            vec![
+                title("install of release web in namespace shop, as revision 1"),
+                title("install of release web in namespace shop, as revision 2"),
+            ],
+        ),
+        (
+            "a rollback that failed, and one that did not",
+            &[
+                (2, "failed", ""),
+                (3, "failed", "Rollback \"web\" failed: no"),
+                (4, "deployed", "Rollback to 1"),
+            ],
+            vec![
+                title("rollback of release web in namespace shop, from revision 2 to 3"),
+                title("rollback of release web in namespace shop, from revision 3 to 4"),
+                not_compared(2),
+            ],
+        ),
+    ] {
+        let output = judged(&revisions(states));
+        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let lines = printed.iter().flat_map(|text| text.lines());
+        let said: Vec<_> = lines
+            .filter(|line| line.starts_with("helm ") || line.starts_with("Note"))
+            .collect();
+        assert_eq!(said, expected, "{case}");
+    }
+}
+
+/// A log that is cut off is no log without the trap.
+#[test]
+fn an_audit_log_that_is_broken_or_of_refused_requests() {
+    let (before, pending) = saved_trap();
+    let event = |object: &serde_json::Value, code: u64| {
+        serde_json::json!({"requestObject": object, "responseStatus": {"code": code}}).to_string()
+    };
+    let log = [event(&before, 201), event(&pending, 201)].join("\n");
+    let cut = log.get(..log.len() - 10).unwrap().to_owned();
+    let output = judged(&[cut]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("0.json: it is not valid JSON: EOF while parsing"),
+        "{errors}"
+    );
+    let refused = [event(&before, 201), event(&pending, 403)].join("\n");
+    assert_eq!(judged(&[refused]).status.code(), Some(0));
+    assert_eq!(judged(&[log]).status.code(), Some(1));
+}
+
 #[test]
 fn saved_records_that_cannot_be_compared() {
     let (before, pending) = saved_trap();
     let output = judged(&[pending.to_string()]);
     assert_eq!(output.status.code(), Some(0));
-    let namespace = before["metadata"]["namespace"].as_str().unwrap();
+    let namespace = before
+        .pointer("/metadata/namespace")
+        .unwrap()
+        .as_str()
+        .unwrap();
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
         format!(
@@ -661,33 +872,69 @@ fn in_cluster(files: &[(&str, String)], arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The trap has happened: revision 2 is deployed, its ConfigMap is gone, and a Deployment needs it.
+/// The trap has happened: its ConfigMap is gone, and a Deployment needs it. Another release has gone meanwhile, and one cannot be read.
 #[test]
 fn a_cluster_that_has_lost_a_config() {
-    let (before, mut pending) = saved_trap();
-    *pending.pointer_mut("/metadata/labels/status").unwrap() = "deployed".into();
-    let namespace = before["metadata"]["namespace"].as_str().unwrap();
-    let table = format!(
-        "{namespace}   sh.helm.release.v1.yahoo.v1   helm.sh/release.v1   1   3d   yahoo\n"
-    );
+    let (before, pending) = saved_trap();
+    let namespace = before
+        .pointer("/metadata/namespace")
+        .unwrap()
+        .as_str()
+        .unwrap();
+    let row = |name: &str| {
+        format!(
+            "{namespace}   sh.helm.release.v1.{name}.v1   helm.sh/release.v1   1   3d   {name}\n"
+        )
+    };
     let records = serde_json::json!({"kind": "List", "items": [before, pending]});
-    let from = serde_json::json!([{"configMapRef": {"name": "basic-app-config"}}, {"secretRef": {"name": "there"}}]);
-    let workloads = serde_json::json!({"kind": "List", "items": [{
-        "kind": "Deployment", "metadata": {"name": "yahoo-basic-app"},
-        "spec": {"template": {"spec": {"containers": [{"envFrom": from}]}}},
-    }]});
-    let files = [
-        ("table-secrets", table),
-        ("records", records.to_string()),
-        ("names", "secret/there   Opaque   1   3d\n".to_owned()),
-        ("workloads", workloads.to_string()),
-    ];
+    let from = |names: &[&str]| {
+        let from = names
+            .iter()
+            .map(|name| serde_json::json!({"configMapRef": {"name": name}}));
+        serde_json::json!({"spec": {"containers": [{"envFrom": from.collect::<Vec<_>>()}]}})
+    };
+    let deployments = serde_json::json!({"kind": "List", "items": [
+        {"kind": "Deployment", "metadata": {"name": "yahoo-basic-app"},
+         "spec": {"template": from(&["basic-app-config", "there", "never-there"])}},
+        {"kind": "Deployment", "metadata": {"name": "asleep"}, "spec": {"replicas": 0, "template": from(&["gone"])}},
+    ]});
+    let files = |more: &[(&'static str, &str)]| {
+        let mut files = vec![
+            ("table-secrets", [row("yahoo"), row("gone")].concat()),
+            ("records-yahoo", records.to_string()),
+            (
+                "records-gone",
+                r#"{"kind": "List", "items": []}"#.to_owned(),
+            ),
+            ("names-configmaps", "there   1   3d\n".to_owned()),
+            ("workloads-deployments.apps", deployments.to_string()),
+        ];
+        files.extend(more.iter().map(|(name, text)| (*name, (*text).to_owned())));
+        files
+    };
     for (output, name) in [("text", "cluster"), ("json", "cluster-json")] {
-        let output = in_cluster(&files, &["--output", output]);
-        assert_eq!(output.status.code(), Some(1));
+        let output = in_cluster(&files(&[]), &["--output", output]);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        assert_eq!(output.status.code(), Some(1));
         assert_printed(name, String::from_utf8(output.stdout).unwrap());
     }
+    // What cannot be read does not hide the rest.
+    let table = [row("yahoo"), row("broken")].concat();
+    let unreadable = [
+        ("table-secrets", table.as_str()),
+        ("records-broken", "Error from server (Forbidden): no"),
+        ("names-secrets", "Error from server (Forbidden): no"),
+    ];
+    let output = in_cluster(&files(&unreadable), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Error: not everything could be looked at\n"
+    );
+    assert_printed(
+        "cluster-incomplete",
+        String::from_utf8(output.stdout).unwrap(),
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Place {
 /// What a template can ask for that rendering cannot tell, and what is to be known about it.
 const CAVEATS: [(&str, &str); 9] = [
     (
-        "lookup ",
+        "lookup",
         "the template looks objects up in the cluster, and rendering finds none",
     ),
     (
@@ -94,18 +94,18 @@ impl<'a> Templates<'a> {
             return (self.shown(Place { file, line: 1 }), Vec::new());
         };
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let mut caveats: Vec<_> = CAVEATS
-            .iter()
-            .filter(|(wanted, _)| text.contains(wanted))
-            .map(|(_, caveat)| *caveat)
-            .collect();
-        caveats.dedup();
+        let caveats = caveats(&text);
         let line = line_of(&text, id);
         (self.shown(Place { file, line }), caveats)
     }
 
     fn shown(&self, place: Place) -> Option<Place> {
-        self.chart.is_local.then_some(place)
+        let shown = self.chart.shown.as_ref()?;
+        let file = place.file.strip_prefix(&self.chart.folder).ok()?;
+        Some(Place {
+            file: shown.join(file),
+            line: place.line,
+        })
     }
 
     /// The file that Helm names. Its first folder is the name of the chart.
@@ -113,6 +113,28 @@ impl<'a> Templates<'a> {
         let (_, path) = source.split_once('/')?;
         Some(self.chart.folder.join(path))
     }
+}
+
+/// What the actions of a template ask for.
+fn caveats(text: &str) -> Vec<&'static str> {
+    let actions = text
+        .split("{{")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once("}}")?.0));
+    let is_end = |c: char| !(c.is_alphanumeric() || c == '.' || c == '_');
+    let words: Vec<_> = actions.flat_map(|action| action.split(is_end)).collect();
+    let mut caveats = Vec::new();
+    for (wanted, caveat) in CAVEATS {
+        let is_asked = |word: &&str| match wanted {
+            "rand" => word.starts_with(wanted),
+            ".Capabilities" => word.starts_with(wanted),
+            _ => *word == wanted,
+        };
+        if words.iter().any(is_asked) && !caveats.contains(&caveat) {
+            caveats.push(caveat);
+        }
+    }
+    caveats
 }
 
 /// The line with the kind of an object. If there are several, that whose name is most like the object's.

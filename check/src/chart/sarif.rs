@@ -3,12 +3,13 @@
 //! In: a [`Report`]. Out: a log in the Static Analysis Results Interchange Format 2.1.0. Refuses: nothing.
 
 use helm_plan::{Level, findings::LINTS};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_sarif::sarif::{
     ArtifactLocation, Location, Message, MultiformatMessageString, PhysicalLocation, Region,
     ReportingDescriptor, Result, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
-use super::{ChartFinding, Report, report};
+use super::{ChartFinding, Report, place::Place, report};
 
 /// The log of one run, with all charts.
 pub(crate) fn log(reports: &[Report]) -> Sarif {
@@ -49,26 +50,7 @@ fn result(one: &ChartFinding) -> Option<Result> {
         Level::Ignore => return None,
     };
     let text = report::message(one);
-    let locations: Vec<_> = one
-        .place
-        .iter()
-        .filter_map(|place| {
-            // Of a repository: with slashes, and relative.
-            let uri = place.file.components().collect::<std::path::PathBuf>();
-            let uri = uri.to_str()?.replace('\\', "/");
-            let artifact = ArtifactLocation::builder()
-                .uri(uri.trim_start_matches("./"))
-                .build();
-            let region = Region::builder()
-                .start_line(i64::try_from(place.line).ok()?)
-                .build();
-            let physical = PhysicalLocation::builder()
-                .artifact_location(artifact)
-                .region(region)
-                .build();
-            Some(Location::builder().physical_location(physical).build())
-        })
-        .collect();
+    let locations: Vec<_> = one.place.iter().filter_map(location).collect();
     Some(
         Result::builder()
             .rule_id(one.finding.lint().name)
@@ -77,4 +59,30 @@ fn result(one: &ChartFinding) -> Option<Result> {
             .locations(locations)
             .build(),
     )
+}
+
+/// What a path of a URI may have as it is.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+fn location(place: &Place) -> Option<Location> {
+    let path = place.file.to_str()?;
+    // Of a repository: relative, and with slashes.
+    let path = match std::path::MAIN_SEPARATOR {
+        '/' => path.to_owned(),
+        separator => path.replace(separator, "/"),
+    };
+    let path = utf8_percent_encode(path.trim_start_matches("./"), PATH);
+    let artifact = ArtifactLocation::builder().uri(path.to_string()).build();
+    let line = i64::try_from(place.line).ok()?;
+    let region = Region::builder().start_line(line).build();
+    let physical = PhysicalLocation::builder()
+        .artifact_location(artifact)
+        .region(region)
+        .build();
+    Some(Location::builder().physical_location(physical).build())
 }

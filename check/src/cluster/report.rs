@@ -23,6 +23,7 @@ pub(crate) struct Text<W> {
 pub(crate) struct Json {
     releases: Vec<Value>,
     missing: Vec<Value>,
+    failed: Vec<String>,
     pub(crate) summary: Summary,
 }
 
@@ -32,11 +33,17 @@ pub(crate) struct Summary {
     releases: usize,
     rejected: usize,
     missing: usize,
+    failed: usize,
 }
 
 impl Summary {
     pub(crate) fn is_bad(self) -> bool {
         self.rejected + self.missing > 0
+    }
+
+    /// Whether something could not be read.
+    pub(crate) fn is_incomplete(self) -> bool {
+        self.failed > 0
     }
 
     fn add(&mut self, report: &ReleaseReport) {
@@ -68,8 +75,9 @@ impl<W: Write> Text<W> {
             releases,
             rejected,
             missing,
+            failed,
         } = self.summary;
-        if releases == 0 {
+        if releases + missing + failed == 0 {
             self.page.plain(
                 "No releases. Those that Helm stores in SQL (HELM_DRIVER=sql) cannot be read.",
             )?;
@@ -98,6 +106,11 @@ impl<W: Write> Page for Text<W> {
             (Style::new().bold(), &title),
             (PLAIN, &format!(" revision {revision}, {status}")),
         ])?;
+        if let more @ 1.. = report.not_looked_at {
+            self.page.plain(format!(
+                "  {more} live objects were not looked at, so their manifests decide"
+            ))?;
+        }
         for rollback in &report.rollbacks {
             let to = rollback.to;
             if rollback.findings.is_empty() {
@@ -123,16 +136,24 @@ impl<W: Write> Page for Text<W> {
         Ok(())
     }
 
+    fn failed(&mut self, text: &str) -> Result<()> {
+        self.summary.failed += 1;
+        let style = color(AnsiColor::Yellow);
+        self.page
+            .line(&[(style, &"not looked at"), (PLAIN, &format!(" {text}"))])?;
+        Ok(())
+    }
+
     fn missing(&mut self, missing: &Missing) -> Result<()> {
         self.summary.missing += 1;
         let Missing {
             namespace,
             object,
             workloads,
-            taken_by,
+            removed_by,
         } = missing;
         let workloads: Vec<_> = workloads.iter().map(String::as_str).collect();
-        let taken_by = match taken_by {
+        let removed_by = match removed_by {
             Some((release, revision)) => {
                 format!(" Revision {revision} of release {release} removed it.")
             }
@@ -143,7 +164,7 @@ impl<W: Write> Page for Text<W> {
             (
                 PLAIN,
                 &format!(
-                    " {object} in namespace {namespace}, required by {}.{taken_by}",
+                    " {object} in namespace {namespace}, required by {}.{removed_by}",
                     workloads.join(", ")
                 ),
             ),
@@ -154,11 +175,17 @@ impl<W: Write> Page for Text<W> {
 
 impl Json {
     pub(crate) fn end(self) -> Value {
-        json!({"releases": self.releases, "missing": self.missing})
+        json!({"releases": self.releases, "missing": self.missing, "notLookedAt": self.failed})
     }
 }
 
 impl Page for Json {
+    fn failed(&mut self, text: &str) -> Result<()> {
+        self.summary.failed += 1;
+        self.failed.push(text.to_owned());
+        Ok(())
+    }
+
     fn release(&mut self, report: &ReleaseReport) -> Result<()> {
         self.summary.add(report);
         let rollbacks = report.rollbacks.iter().map(|rollback| {
@@ -183,6 +210,7 @@ impl Page for Json {
             "release": report.name,
             "revision": report.revision,
             "status": report.status.to_string(),
+            "liveObjectsNotLookedAt": report.not_looked_at,
             "rollbacks": rollbacks.collect::<Vec<_>>(),
         }));
         Ok(())
@@ -190,12 +218,12 @@ impl Page for Json {
 
     fn missing(&mut self, missing: &Missing) -> Result<()> {
         self.summary.missing += 1;
-        let taken_by = missing.taken_by.as_ref();
+        let removed_by = missing.removed_by.as_ref();
         self.missing.push(json!({
             "namespace": missing.namespace,
             "object": missing.object.to_string(),
             "requiredBy": missing.workloads,
-            "takenBy": taken_by.map(|(release, revision)| json!({"release": release, "revision": revision})),
+            "removedBy": removed_by.map(|(release, revision)| json!({"release": release, "revision": revision})),
         }));
         Ok(())
     }

@@ -79,6 +79,12 @@ impl Info {
         }
     }
 
+    /// Whether a rollback made this revision, as far as it is told. A rollback that has failed tells no more where to, but that it
+    /// was one (`pkg/action/rollback.go`).
+    pub fn is_rollback(&self) -> bool {
+        self.rollback_target().is_some() || self.description.starts_with("Rollback \"")
+    }
+
     /// The revision that a rollback copies. `None` if this is not a rollback. Helm 3 has it only in the
     /// description, which is a fixed text there (`pkg/action/rollback.go`).
     pub fn rollback_target(&self) -> Option<u64> {

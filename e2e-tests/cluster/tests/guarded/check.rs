@@ -189,8 +189,10 @@ fn cluster(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         let missing = report.pointer("/missing/0");
         ensure!(missing.is_some() != exists()?, "{name}: {report}");
         if let Some(missing) = missing {
-            let taken_by = missing.pointer("/takenBy/revision").and_then(Value::as_u64);
-            ensure!(taken_by == Some(2), "{report}");
+            let removed_by = missing
+                .pointer("/removedBy/revision")
+                .and_then(Value::as_u64);
+            ensure!(removed_by == Some(2), "{report}");
         }
         let rollbacks = report
             .pointer("/releases/0/rollbacks")
