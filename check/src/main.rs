@@ -143,12 +143,10 @@ fn cluster(namespace: Option<&str>, output: &OutputArgs) -> Result<bool> {
             page.summary
         }
         Output::Json => {
-            let mut page = cluster::report::Json::default();
+            let mut page = cluster::report::Json::new(&mut out)?;
             cluster::check(namespace, &levels, &mut kubectl, &mut page)?;
-            let summary = page.summary;
-            let json = format!("{:#}", page.end());
-            writeln!(out, "{}", terminal::json(&json))?;
-            summary
+            page.end()?;
+            page.summary
         }
     };
     if let Some(note) = kubectl.note() {

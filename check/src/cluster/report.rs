@@ -10,7 +10,10 @@ use helm_plan::Level;
 use serde_json::{Value, json};
 
 use super::{Missing, Page, ReleaseReport};
-use crate::report::{self, names, object};
+use crate::{
+    report::{self, names, object},
+    terminal,
+};
 
 /// For people: a line for each release, and what is wrong below it.
 pub(crate) struct Text<W> {
@@ -18,10 +21,10 @@ pub(crate) struct Text<W> {
     pub(crate) summary: Summary,
 }
 
-/// For programs: one JSON object at the end.
-#[derive(Default)]
-pub(crate) struct Json {
-    releases: Vec<Value>,
+/// For programs: one JSON object, a line for each release. It is written as it comes, for the findings of thousands of releases are
+/// large.
+pub(crate) struct Json<W> {
+    out: W,
     missing: Vec<Value>,
     failed: Vec<String>,
     pub(crate) summary: Summary,
@@ -173,13 +176,26 @@ impl<W: Write> Page for Text<W> {
     }
 }
 
-impl Json {
-    pub(crate) fn end(self) -> Value {
-        json!({"releases": self.releases, "missing": self.missing, "notLookedAt": self.failed})
+impl<W: Write> Json<W> {
+    pub(crate) fn new(mut out: W) -> Result<Self> {
+        write!(out, "{{\"releases\": [")?;
+        Ok(Self {
+            out,
+            missing: Vec::new(),
+            failed: Vec::new(),
+            summary: Summary::default(),
+        })
+    }
+
+    pub(crate) fn end(&mut self) -> Result<()> {
+        let (missing, failed) = (json!(self.missing), json!(self.failed));
+        let rest = format!("\n], \"missing\": {missing:#}, \"notLookedAt\": {failed:#}}}");
+        writeln!(self.out, "{}", terminal::json(&rest))?;
+        Ok(())
     }
 }
 
-impl Page for Json {
+impl<W: Write> Page for Json<W> {
     fn failed(&mut self, text: &str) -> Result<()> {
         self.summary.failed += 1;
         self.failed.push(text.to_owned());
@@ -205,14 +221,20 @@ impl Page for Json {
                 "findings": findings.collect::<Vec<_>>(),
             })
         });
-        self.releases.push(json!({
+        let release = json!({
             "namespace": report.namespace,
             "release": report.name,
             "revision": report.revision,
             "status": report.status.to_string(),
             "liveObjectsNotLookedAt": report.not_looked_at,
             "rollbacks": rollbacks.collect::<Vec<_>>(),
-        }));
+        });
+        let comma = if self.summary.releases > 1 { "," } else { "" };
+        write!(
+            self.out,
+            "{comma}\n{}",
+            terminal::json(&release.to_string())
+        )?;
         Ok(())
     }
 
