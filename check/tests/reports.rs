@@ -13,6 +13,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use insta::{Settings, assert_snapshot};
 
 /// Runs the program in `tests/`, with a `helm` and a `kubectl` that answer from `tests/releases`.
@@ -719,17 +720,8 @@ fn revisions(states: &[(u64, &str, &str)]) -> Vec<String> {
             "name": "web", "namespace": "shop", "version": version,
             "info": {"status": status, "description": description},
         });
-        let base64 = |bytes: &[u8]| {
-            let mut child = Command::new("base64")
-                .arg("--wrap=0")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(bytes).unwrap();
-            child.wait_with_output().unwrap().stdout
-        };
-        let release = String::from_utf8(base64(&base64(content.to_string().as_bytes()))).unwrap();
+        let helm = BASE64_STANDARD.encode(content.to_string());
+        let release = BASE64_STANDARD.encode(helm);
         serde_json::json!({
             "kind": "Secret", "type": "helm.sh/release.v1",
             "metadata": {"namespace": "shop", "name": format!("sh.helm.release.v1.web.v{version}"),
