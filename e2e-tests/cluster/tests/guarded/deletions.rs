@@ -75,7 +75,22 @@ pub(crate) fn add_to(suite: &mut Suite) {
 pub(crate) fn guard<'a>(case: &Case<'a>, level: &str) -> Result<Guard<'a>> {
     let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
     example.settings["deletionGuard"]["level"] = level.into();
-    Guard::of(case, &example)
+    started(case, &example)
+}
+
+/// A deletion guard whose lists are complete. Until then, on a slow machine, it does not know who needs an object, and lets it go.
+pub(crate) fn started<'a>(case: &Case<'a>, example: &ExamplePolicy) -> Result<Guard<'a>> {
+    apply(
+        case,
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: any}\n",
+    )?;
+    let guard = Guard::of(case, example)?;
+    wait_until("the lists", Duration::from_secs(60), || {
+        let tried = case.kubectl(&["delete", "--dry-run=server", "configmap/any"])?;
+        let knows = tried.status.success() && !tried.stderr.contains("it is not known");
+        Ok(knows.then_some(()))
+    })?;
+    Ok(guard)
 }
 
 pub(crate) fn config(name: &str) -> String {
@@ -318,6 +333,8 @@ fn rollout(case: &Case<'_>) -> Result<()> {
     wait_until("the new ReplicaSet", Duration::from_secs(30), || {
         Ok((replicas(case)? == "1 1").then_some(()))
     })?;
+    // ReplicaSets are listed for the first time.
+    eventually_rejected(case, "configmap/v1")?;
     assert_rejected(
         delete_as(case, FLUX, "configmap/v1")?,
         &[
@@ -474,7 +491,7 @@ metadata: {name: app}
         .match_conditions
         .retain(|condition| condition.name != "not-by-kubernetes-itself");
     example.settings["deletionGuard"]["level"] = "reject".into();
-    let guard = Guard::of(case, &example)?;
+    let guard = started(case, &example)?;
     let delete = ["delete", "namespace", &case.namespace, "--timeout=90s"];
     case.cluster.kubectl(delete)?.success()?;
     ensure!(guard.rejected_nothing());
@@ -544,7 +561,7 @@ fn application(case: &Case<'_>) -> Result<()> {
     let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
     // As with PruneLast.
     example.settings["deletionGuard"]["rejectFor"]["users"] = json!([ARGO_CD]);
-    let _guard = Guard::of(case, &example)?;
+    let _guard = started(case, &example)?;
     let first = delete_as(case, ARGO_CD, "configmap/app")?;
     assert_rejected(first, &[IN_USE])?;
     wait_until(

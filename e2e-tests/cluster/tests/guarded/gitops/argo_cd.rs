@@ -10,9 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{LIMIT, Program, application, free_port, run, write_files};
-use crate::deletions::{ARGO_CD, exists, make_ready, pods_of_first_rollout};
+use crate::deletions::{ARGO_CD, exists, make_ready, pods_of_first_rollout, started};
 use crate::example_policy::ExamplePolicy;
-use crate::guard::Guard;
 
 pub(super) fn add_to(suite: &mut Suite) {
     suite.case("gitops, Argo CD, reject for all: a prune before the apply holds up no sync, and no teardown", |case| {
@@ -112,7 +111,7 @@ fn renamed_config(case: &Case<'_>, level: &str, prunes_last: bool) -> Result<()>
     pods_of_first_rollout(case)?;
     let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
     example.settings["deletionGuard"] = json!({"level": level});
-    let guard = Guard::of(case, &example)?;
+    let guard = started(case, &example)?;
 
     repository.commit(&version("app-v2", &[])?)?;
     waits(&agent, "the unused config is pruned", &|| {

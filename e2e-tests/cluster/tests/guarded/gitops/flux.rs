@@ -224,7 +224,7 @@ fn renamed_config(case: &Case<'_>, level: &str) -> Result<()> {
             let guard = crate::example_policy::ExamplePolicy::read("deletion-guard-policy.yaml");
             let mut example = guard?;
             example.settings["deletionGuard"]["rejectFor"]["users"] = serde_json::json!([]);
-            crate::guard::Guard::of(case, &example)?
+            crate::deletions::started(case, &example)?
         }
     };
     archives.publish(case, "v2", &application("app-v2", "", &[]))?;
