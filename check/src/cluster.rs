@@ -6,13 +6,14 @@
 //! ```
 //!
 //! In: a cluster, through kubectl. Out: a [`ReleaseReport`] for each release, and a [`Missing`] for each object that workloads
-//! require and that does not exist. Refuses: a cluster whose releases cannot be listed. What else cannot be read is said, and the rest is
+//! require and that does not exist, and an [`Outdated`] for each config that changed after the last rollout of a Deployment. Refuses: a cluster whose releases cannot be listed. What else cannot be read is said, and the rest is
 //! looked at. Only one release is in memory at a time.
 //!
 //! # Incomplete support
 //!
 //! Keys of configs are not looked at, nor releases that are stored in SQL.
 
+mod outdated;
 pub(crate) mod report;
 
 use std::{
@@ -83,6 +84,17 @@ pub(crate) struct Missing {
     pub(crate) removed_by: Option<(String, u64)>,
 }
 
+/// A Deployment that was not rolled out since one of its configs changed.
+pub(crate) struct Outdated {
+    pub(crate) namespace: String,
+    pub(crate) deployment: String,
+    pub(crate) config: Named,
+    /// When the content of the config may have changed last.
+    pub(crate) changed: String,
+    /// When the Deployment was rolled out last.
+    pub(crate) rolled_out: String,
+}
+
 /// A kind and a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Named {
@@ -100,6 +112,7 @@ impl fmt::Display for Named {
 pub(crate) trait Page {
     fn release(&mut self, report: &ReleaseReport) -> Result<()>;
     fn missing(&mut self, missing: &Missing) -> Result<()>;
+    fn outdated(&mut self, outdated: &Outdated) -> Result<()>;
     /// What could not be read.
     fn failed(&mut self, text: &str) -> Result<()>;
 }
@@ -154,6 +167,14 @@ pub(crate) fn check(
         let missing = missing(namespace, &removed, kubectl, &mut |text| page.failed(&text))?;
         for object in &missing {
             page.missing(object)?;
+        }
+        match outdated::outdated(namespace, kubectl) {
+            Ok(outdated) => {
+                for one in &outdated {
+                    page.outdated(one)?;
+                }
+            }
+            Err(error) => page.failed(&format!("rollouts in namespace {namespace}: {error:#}"))?,
         }
     }
     Ok(total)

@@ -900,6 +900,15 @@ fn a_cluster_that_has_lost_a_config() {
             ),
             ("names-configmaps", "there   1   3d\n".to_owned()),
             ("workloads-deployments.apps", deployments.to_string()),
+            ("times-replicasets.apps", "yahoo-basic-app 2026-01-01T00:00:00Z\nyahoo-basic-app 2026-01-03T00:00:00Z\n".to_owned()),
+            (
+                "times-configmaps",
+                [
+                    r#"there [{"time": "2026-01-05T00:00:00Z", "fieldsV1": {"f:metadata": {}}}, {"time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:data": {}}}]"#,
+                    r#"other [{"time": "2026-01-05T00:00:00Z", "fieldsV1": {"f:data": {}}}]"#,
+                ]
+                .join("\n"),
+            ),
         ];
         files.extend(more.iter().map(|(name, text)| (*name, (*text).to_owned())));
         files
@@ -910,6 +919,24 @@ fn a_cluster_that_has_lost_a_config() {
         assert_eq!(output.status.code(), Some(1));
         assert_printed(name, String::from_utf8(output.stdout).unwrap());
     }
+    // Rolled out since, with a ReplicaSet of an earlier time.
+    let mut rolled_out = deployments.clone();
+    let progress = serde_json::json!({"conditions": [{"type": "Progressing", "lastUpdateTime": "2026-01-04T00:00:01Z"}]});
+    rolled_out
+        .pointer_mut("/items/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .insert("status".to_owned(), progress);
+    let output = in_cluster(
+        &files(&[("workloads-deployments.apps", &rolled_out.to_string())]),
+        &[],
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.ends_with("Missing now: 2. Not rolled out since a config changed: 0.\n"),
+        "{text}"
+    );
     // What cannot be read does not hide the rest.
     let table = [row("yahoo"), row("broken")].concat();
     let unreadable = [

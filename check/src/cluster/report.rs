@@ -9,7 +9,7 @@ use anyhow::Result;
 use helm_plan::Level;
 use serde_json::{Value, json};
 
-use super::{Missing, Page, ReleaseReport};
+use super::{Missing, Outdated, Page, ReleaseReport};
 use crate::{
     report::{self, names, object},
     terminal,
@@ -26,6 +26,7 @@ pub(crate) struct Text<W> {
 pub(crate) struct Json<W> {
     out: W,
     missing: Vec<Value>,
+    outdated: Vec<Value>,
     failed: Vec<String>,
     pub(crate) summary: Summary,
 }
@@ -36,6 +37,7 @@ pub(crate) struct Summary {
     releases: usize,
     rejected: usize,
     missing: usize,
+    outdated: usize,
     failed: usize,
 }
 
@@ -78,6 +80,7 @@ impl<W: Write> Text<W> {
             releases,
             rejected,
             missing,
+            outdated,
             failed,
         } = self.summary;
         if releases + missing + failed == 0 {
@@ -88,7 +91,7 @@ impl<W: Write> Text<W> {
         }
         self.page.gap()?;
         self.page.plain(format!(
-            "Releases: {releases}. Rollbacks that would lose something: {rejected}. Missing now: {missing}."
+            "Releases: {releases}. Rollbacks that would lose something: {rejected}. Missing now: {missing}. Not rolled out since a config changed: {outdated}."
         ))?;
         Ok(())
     }
@@ -139,6 +142,23 @@ impl<W: Write> Page for Text<W> {
         Ok(())
     }
 
+    fn outdated(&mut self, outdated: &Outdated) -> Result<()> {
+        self.summary.outdated += 1;
+        let Outdated {
+            namespace,
+            deployment,
+            config,
+            changed,
+            rolled_out,
+        } = outdated;
+        let text = format!(
+            " Deployment {deployment} in namespace {namespace} was rolled out at {rolled_out}, and {config} was written at {changed}"
+        );
+        self.page
+            .line(&[(color(AnsiColor::Yellow), &"outdated?"), (PLAIN, &text)])?;
+        Ok(())
+    }
+
     fn failed(&mut self, text: &str) -> Result<()> {
         self.summary.failed += 1;
         let style = color(AnsiColor::Yellow);
@@ -182,20 +202,36 @@ impl<W: Write> Json<W> {
         Ok(Self {
             out,
             missing: Vec::new(),
+            outdated: Vec::new(),
             failed: Vec::new(),
             summary: Summary::default(),
         })
     }
 
     pub(crate) fn end(&mut self) -> Result<()> {
-        let (missing, failed) = (json!(self.missing), json!(self.failed));
-        let rest = format!("\n], \"missing\": {missing:#}, \"notLookedAt\": {failed:#}}}");
+        let [missing, outdated] = [&self.missing, &self.outdated].map(|list| json!(list));
+        let failed = json!(self.failed);
+        let rest = format!(
+            "\n], \"missing\": {missing:#}, \"outdated\": {outdated:#}, \"notLookedAt\": {failed:#}}}"
+        );
         writeln!(self.out, "{}", terminal::json(&rest))?;
         Ok(())
     }
 }
 
 impl<W: Write> Page for Json<W> {
+    fn outdated(&mut self, outdated: &Outdated) -> Result<()> {
+        self.summary.outdated += 1;
+        self.outdated.push(json!({
+            "namespace": outdated.namespace,
+            "deployment": outdated.deployment,
+            "config": outdated.config.to_string(),
+            "written": outdated.changed,
+            "rolledOut": outdated.rolled_out,
+        }));
+        Ok(())
+    }
+
     fn failed(&mut self, text: &str) -> Result<()> {
         self.summary.failed += 1;
         self.failed.push(text.to_owned());

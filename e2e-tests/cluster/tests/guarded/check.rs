@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster_tests::{Case, HelmVersion, Output, Suite, User, workspace_program};
+use cluster_tests::{Case, HelmVersion, Output, Suite, User, wait_until, workspace_program};
 use serde_json::Value;
 
 use crate::example_policy::example;
@@ -28,6 +29,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
         suite.case(
             format!("{helm}: what rollout-guard-check says of a cluster comes true"),
             move |case| cluster(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check tells which Deployments were not rolled out since a config changed"),
+            move |case| outdated(case, helm),
         );
         suite.case(
             format!("{helm}: rollout-guard-check compares two versions of a chart"),
@@ -211,6 +216,35 @@ fn cluster(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
         ensure!(is_rejected != exists()?, "{name}: {report}");
     }
     Ok(())
+}
+
+/// Kubernetes counts in seconds, so the config is written until that can be seen.
+fn outdated(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let chart = case.chart("1.0.0", &[("all.yaml", &chart("", "one"))])?;
+    case.helm(helm, &["install", "app", &chart])?.success()?;
+    let outdated = || {
+        let report = check(case, helm, &["cluster", "--output", "json"], &[])?.success()?;
+        let report: Value = serde_json::from_str(&report.stdout)?;
+        let config = report.pointer("/outdated/0/config").cloned();
+        Ok::<_, anyhow::Error>(config)
+    };
+    let mut edits = 0;
+    wait_until(
+        "the Deployment is outdated",
+        Duration::from_secs(60),
+        || {
+            edits += 1;
+            let patch = format!(r#"{{"data": {{"setting": "{edits}"}}}}"#);
+            case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
+                .success()?;
+            Ok((outdated()? == Some("ConfigMap app-config".into())).then_some(()))
+        },
+    )?;
+    case.kubectl(&["rollout", "restart", "deployment/web"])?
+        .success()?;
+    wait_until("it is rolled out", Duration::from_secs(60), || {
+        Ok(outdated()?.is_none().then_some(()))
+    })
 }
 
 /// With the helm of the tests, and the archive that it makes.
