@@ -56,7 +56,7 @@ impl Tools {
     }
 }
 
-/// A program of a GitOps tool: `kustomize-controller`, `gitops-agent`. The first time, both are built, which takes ten minutes.
+/// A program of a GitOps tool: `kustomize-controller`, `gitops-agent`, `kapp`. The first time, all are built, which takes ten minutes.
 ///
 /// # Errors
 /// They cannot be built.

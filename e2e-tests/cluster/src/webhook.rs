@@ -166,7 +166,10 @@ impl Webhook {
 fn probe(webhook: &str) -> MutatingWebhook {
     let condition = MatchCondition {
         name: "probe".to_owned(),
-        expression: format!("object.metadata.name == '{}'", probe_name(webhook)),
+        expression: format!(
+            "has(object.metadata.name) && object.metadata.name == '{}'",
+            probe_name(webhook)
+        ),
     };
     MutatingWebhook {
         name: format!("probe.{webhook}.rollout-guard.test"),

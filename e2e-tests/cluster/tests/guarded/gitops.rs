@@ -3,10 +3,12 @@
 //! | tool | program |
 //! | --- | --- |
 //! | Flux | kustomize-controller 1.9.6 (1.10 needs Go 1.27), with a source whose status names an archive on a server of the test |
+//! | kapp | 0.64.0 |
 //! | Argo CD | the agent of its gitops-engine, at the last commit of that repository; Argo CD 3 has it in its own since then |
 
 mod argo_cd;
 mod flux;
+mod kapp;
 
 use std::fs;
 use std::net::TcpListener;
@@ -27,6 +29,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     if std::env::var_os("GITOPS").is_some() {
         flux::add_to(suite);
         argo_cd::add_to(suite);
+        kapp::add_to(suite);
     }
 }
 
