@@ -3,6 +3,8 @@
 //! Objects under review are never parsed into typed structs and back: that drops the fields that the
 //! pinned API types do not know.
 
+/// On the workload: the digest of each config that the running template was stamped for, as JSON.
+pub use config_digest::record::CONFIGS;
 /// On the workload: `"true"` and `"false"` win over the settings.
 pub use pod_references::chosen::ENABLED;
 /// On the workload: the config that the program reads by API. The release guard reads them too.
@@ -13,8 +15,6 @@ use serde_json::{Map, Value, map::Entry};
 pub const CONFIG_HASH: &str = "rollout-guard/config-hash";
 /// On the pod template: an integer that only grows (strategy `version`).
 pub const CONFIG_VERSION: &str = "rollout-guard/config-version";
-/// On the workload: the digest of each config that the running template was stamped for, as JSON.
-pub const CONFIGS: &str = "rollout-guard/configs";
 /// On the workload: `"true"` holds back rollouts for changed config.
 pub const FREEZE: &str = "rollout-guard/freeze";
 /// On a ConfigMap or Secret: `"true"` leaves it out.

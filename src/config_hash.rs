@@ -12,7 +12,6 @@
 pub mod choice;
 pub mod configs;
 pub mod consumers;
-pub mod digest;
 pub mod memory;
 pub mod references;
 pub mod rollout;

@@ -8,8 +8,8 @@ mod support;
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use config_digest::{Digester, of_keys, stamp};
 use helm_plan::testing::revision;
-use rollout_guard::config_hash::digest::{Digester, of_keys, stamp};
 use serde_json::{Value, json};
 use testbed::Objects;
 

@@ -46,6 +46,11 @@ fn pod_references_knows_no_helm() {
 }
 
 #[test]
+fn config_digest_knows_no_helm() {
+    assert_without("config-digest", &["helm-plan", "rollout-guard"]);
+}
+
+#[test]
 fn helm_plan_knows_no_policy() {
     assert_without("helm-plan", &["rollout-guard"]);
 }

@@ -8,7 +8,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use config_digest::{
+    Digester, KeyError,
+    content::{self, Content},
+};
 use k8s_openapi::{
     Resource,
     api::core::v1::{ConfigMap, Secret},
@@ -17,7 +20,6 @@ use serde_json::Value;
 
 use super::{
     choice,
-    digest::{self, ABSENT, Digester},
     memory::{Memory, Now, Seen},
     references::{ConfigId, ConfigKind, References, Use},
 };
@@ -110,7 +112,7 @@ pub enum Error {
     Data {
         /// `ConfigMap shop/app`
         object: String,
-        source: DataError,
+        source: content::Error,
     },
     #[error("key {key:?} of {object} cannot be used as the hash key: {source}")]
     HashKey {
@@ -129,20 +131,9 @@ pub enum HashKeyError {
     #[error("the Secret has no such key")]
     NoKey,
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] content::Error),
     #[error(transparent)]
-    Key(#[from] digest::KeyError),
-}
-
-/// Why the content of a ConfigMap or Secret cannot be read. It names the key, never the value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DataError {
-    #[error("{field} is not an object")]
-    NotAnObject { field: &'static str },
-    #[error("{field}[{key:?}] is not a string")]
-    NotAString { field: &'static str, key: String },
-    #[error("{field}[{key:?}] is not base64")]
-    NotBase64 { field: &'static str, key: String },
+    Key(#[from] KeyError),
 }
 
 impl Configs<'_> {
@@ -200,7 +191,7 @@ impl Configs<'_> {
         current_use: &Use,
         waited_for: bool,
         oddities: &mut Vec<Oddity>,
-    ) -> Result<Option<Content>, Error> {
+    ) -> Result<Option<Found>, Error> {
         let object = ObjectRef {
             api_version: match id.kind {
                 ConfigKind::ConfigMap => ConfigMap::API_VERSION,
@@ -215,7 +206,7 @@ impl Configs<'_> {
             true => self.cluster.get(object, &FIELDS_AND_TIMES)?,
         };
         let Some(found) = found else {
-            return Ok(Some(Content::default()));
+            return Ok(Some(Found::default()));
         };
         match annotations::flag(&found, IGNORE) {
             Ok(Some(true)) => return Ok(None),
@@ -228,12 +219,12 @@ impl Configs<'_> {
         if choice::leaves_out(&found, current_use) {
             return Ok(None);
         }
-        let data = bytes(&found, id.kind).map_err(|source| Error::Data {
+        let content = content(&found, id.kind).map_err(|source| Error::Data {
             object: object.to_string(),
             source,
         })?;
-        Ok(Some(Content {
-            data: Some(data),
+        Ok(Some(Found {
+            content: Some(content),
             rewritten: waited_for && may_be_rewritten(&found),
         }))
     }
@@ -262,45 +253,36 @@ fn digester_with(
     key: &str,
     namespace: &str,
 ) -> Result<Digester, HashKeyError> {
-    let data = bytes(secret.ok_or(HashKeyError::NoSecret)?, ConfigKind::Secret)?;
-    let key = data.get(key).ok_or(HashKeyError::NoKey)?;
+    let content = content::of_secret(secret.ok_or(HashKeyError::NoSecret)?)?;
+    let key = content.get(key).ok_or(HashKeyError::NoKey)?;
     Ok(Digester::with_key(key, namespace)?)
 }
 
 #[derive(Default)]
-struct Content {
+struct Found {
     /// `None`: there is no such object.
-    data: Option<BTreeMap<String, Vec<u8>>>,
+    content: Option<Content>,
     /// See [`Seen`].
     rewritten: bool,
 }
 
-impl Content {
+impl Found {
     /// What pods find that use it so.
     fn now(&self, r#use: &Use, digester: &Digester) -> Now {
-        let digest = match &self.data {
-            None if r#use.required => return Now::NoObject,
-            None => ABSENT.to_owned(),
-            Some(data) if missing_key(data, r#use).is_some() => return Now::NoKey,
-            Some(data) => match r#use.select(data) {
-                // To pods that start, it is as if the object did not exist.
-                selected if selected.is_empty() => ABSENT.to_owned(),
-                selected => digester.digest(&selected),
-            },
-        };
-        Now::Digest(match r#use.whole {
-            true => digest,
-            false => digest::of_keys(&digest, &r#use.keys),
-        })
+        match &self.content {
+            None if r#use.required => Now::NoObject,
+            Some(content) if missing_key(content, r#use).is_some() => Now::NoKey,
+            content => Now::Digest(digester.of_config(content.as_ref(), r#use.only())),
+        }
     }
 
     fn gap(&self, r#use: &Use, id: &ConfigId, namespace: &str) -> Option<Gap> {
-        match &self.data {
+        match &self.content {
             None => r#use.required.then(|| Gap::Object {
                 config: id.clone(),
                 namespace: namespace.to_owned(),
             }),
-            Some(data) => missing_key(data, r#use).map(|key| Gap::Key {
+            Some(content) => missing_key(content, r#use).map(|key| Gap::Key {
                 config: id.clone(),
                 key: key.clone(),
             }),
@@ -327,49 +309,17 @@ fn may_be_rewritten(object: &Value) -> bool {
 }
 
 /// The first of the required keys that is missing.
-fn missing_key<'u>(data: &BTreeMap<String, Vec<u8>>, r#use: &'u Use) -> Option<&'u String> {
+fn missing_key<'u>(content: &Content, r#use: &'u Use) -> Option<&'u String> {
     let mut required = r#use.required_keys.iter();
-    required.find(|key| !data.contains_key(*key))
+    required.find(|key| !content.contains_key(*key))
 }
 
-/// `data` and `binaryData` as one map of bytes.
-pub(super) fn bytes(
-    object: &Value,
-    kind: ConfigKind,
-) -> Result<BTreeMap<String, Vec<u8>>, DataError> {
-    let mut bytes = BTreeMap::new();
-    for field in ["data", "binaryData"] {
-        let is_base64 = kind == ConfigKind::Secret || field == "binaryData";
-        let entries = match object.get(field) {
-            None | Some(Value::Null) => continue,
-            Some(Value::Object(entries)) => entries,
-            Some(_) => return Err(DataError::NotAnObject { field }),
-        };
-        for (key, value) in entries {
-            // The API server stores null as an empty text.
-            let text = match value {
-                Value::Null => "",
-                Value::String(text) => text,
-                _ => {
-                    return Err(DataError::NotAString {
-                        field,
-                        key: key.clone(),
-                    });
-                }
-            };
-            let value = match is_base64 {
-                true => BASE64_STANDARD
-                    .decode(text)
-                    .map_err(|_| DataError::NotBase64 {
-                        field,
-                        key: key.clone(),
-                    })?,
-                false => text.as_bytes().to_vec(),
-            };
-            bytes.insert(key.clone(), value);
-        }
+/// The content of a ConfigMap or Secret.
+pub(super) fn content(object: &Value, kind: ConfigKind) -> Result<Content, content::Error> {
+    match kind {
+        ConfigKind::ConfigMap => content::of_config_map(object),
+        ConfigKind::Secret => content::of_secret(object),
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]

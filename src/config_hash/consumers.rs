@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use config_digest::content;
 use k8s_openapi::{
     Resource,
     api::{
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use super::{
     choice::{self, is_chosen},
-    configs::{DataError, bytes},
+    configs::content,
     memory::Recorded,
     references::{ConfigId, ConfigKind, Use, references},
     rollout::{self, Rollout},
@@ -36,9 +37,9 @@ use crate::{
 enum Error {
     /// In the request itself.
     #[error("the old object cannot be read: {0}")]
-    OldObject(#[source] DataError),
+    OldObject(#[source] content::Error),
     #[error("the new object cannot be read: {0}")]
-    NewObject(#[source] DataError),
+    NewObject(#[source] content::Error),
     #[error(transparent)]
     Lookup(#[from] LookupError),
 }
@@ -182,8 +183,8 @@ fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>
 
 /// The keys whose content differs between the old and the new object.
 fn changed_keys(request: &Request, kind: ConfigKind) -> Result<BTreeSet<String>, Error> {
-    let old = bytes(&request.old_object, kind).map_err(Error::OldObject)?;
-    let new = bytes(&request.object, kind).map_err(Error::NewObject)?;
+    let old = content(&request.old_object, kind).map_err(Error::OldObject)?;
+    let new = content(&request.object, kind).map_err(Error::NewObject)?;
     let keys = old.keys().chain(new.keys());
     let changed = keys.filter(|key| old.get(*key) != new.get(*key));
     Ok(changed.cloned().collect())

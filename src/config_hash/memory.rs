@@ -16,20 +16,14 @@
 
 use std::{cell::OnceCell, collections::BTreeMap};
 
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
-
-use super::{
-    configs::Observed,
-    digest::{self, comparable},
-    references::ConfigId,
+use config_digest::{
+    comparable,
+    record::{self, CONFIGS, MISSING, fingerprint, split},
 };
-use crate::annotations::{self, CONFIGS, OBJECT};
+use serde_json::{Map, Value};
 
-/// A config that the pods require and that did not exist when it was looked for.
-pub const MISSING: &str = "missing";
-
-const FINGERPRINT_BYTES: usize = 8;
+use super::{configs::Observed, references::ConfigId};
+use crate::annotations::{self, OBJECT};
 
 /// What was observed of one config.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,12 +111,7 @@ impl<'a> Memory<'a> {
     }
 
     fn get(&self, id: &ConfigId) -> Option<&str> {
-        let entry = self.entry(id)?;
-        match split(entry) {
-            None => Some(entry),
-            Some((running, template, _)) if template == self.template() => Some(running),
-            Some((_, _, next)) => Some(next).filter(|next| !next.is_empty()),
-        }
+        record::memory(self.entry(id)?, || self.template())
     }
 
     /// The configs whose content is not what the pods started with.
@@ -188,21 +177,6 @@ impl<'a> Memory<'a> {
             _ => Some(next.to_owned()),
         }
     }
-}
-
-/// `memory@template|memory`
-pub(super) fn split(entry: &str) -> Option<(&str, &str, &str)> {
-    let (running, rest) = entry.split_once('@')?;
-    let (template, next) = rest.split_once('|')?;
-    Some((running, template, next))
-}
-
-/// Stored templates are alike if their fingerprints are.
-fn fingerprint(template: &Value) -> String {
-    let mut template = template.clone();
-    template.sort_all_objects();
-    let hash = Sha256::digest(template.to_string());
-    digest::hex_prefix(&hash, FINGERPRINT_BYTES)
 }
 
 #[cfg(test)]

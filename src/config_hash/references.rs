@@ -139,12 +139,9 @@ impl Use {
         }
     }
 
-    /// The part of `data` that is used.
-    pub fn select<'d>(&self, data: &'d BTreeMap<String, Vec<u8>>) -> BTreeMap<&'d str, &'d [u8]> {
-        data.iter()
-            .filter(|(key, _)| self.whole || self.keys.contains(*key))
-            .map(|(key, value)| (key.as_str(), value.as_slice()))
-            .collect()
+    /// The keys that count, if not all do.
+    pub fn only(&self) -> Option<&BTreeSet<String>> {
+        (!self.whole).then_some(&self.keys)
     }
 }
 

@@ -10,7 +10,7 @@
 
 use serde_json::Value;
 
-use super::{digest, memory::Recorded, references::ConfigId, rollout::Hold};
+use super::{memory::Recorded, references::ConfigId, rollout::Hold};
 use crate::{
     annotations::{self, CHANGE_CAUSE, CONFIG_HASH, CONFIG_VERSION, CONFIGS, OBJECT, TEMPLATE},
     settings::Strategy,
@@ -166,9 +166,9 @@ fn write_stamp(
 /// the policy did not see it (they were ignored, for example): to roll out, the stamp must differ even then.
 fn hash(old: Option<&Value>, recorded: &Recorded) -> String {
     let running = old.and_then(|old| annotations::get(old, TEMPLATE, CONFIG_HASH));
-    let hash = digest::stamp(&recorded.0);
+    let hash = config_digest::stamp(&recorded.0);
     if running == Some(&hash) {
-        digest::stamp_after(&hash, &recorded.0)
+        config_digest::stamp_after(&hash, &recorded.0)
     } else {
         hash
     }

@@ -11,6 +11,7 @@ mod verifying;
 
 use std::collections::BTreeMap;
 
+use config_digest::{Digester, record};
 use serde_json::{Map, json};
 
 use super::*;
@@ -20,7 +21,7 @@ use crate::{
         TEMPLATE,
     },
     cluster::fake::Objects,
-    config_hash::{digest::Digester, memory::Recorded},
+    config_hash::memory::Recorded,
     request,
 };
 
@@ -202,8 +203,8 @@ impl Shop {
     fn annotations(&mut self) -> Vec<String> {
         let configs = Recorded::on(&self.stored).map(|recorded| {
             let words = self.words(&recorded);
-            let stamp = digest::stamp(&recorded.0);
-            let again = digest::stamp_after(&stamp, &recorded.0);
+            let stamp = config_digest::stamp(&recorded.0);
+            let again = config_digest::stamp_after(&stamp, &recorded.0);
             self.stamps.insert(again, format!("again {words}"));
             self.stamps.insert(stamp, words.clone());
             words
@@ -229,7 +230,7 @@ impl Shop {
         let words: Vec<_> = recorded
             .0
             .iter()
-            .map(|(id, entry)| match memory::split(entry) {
+            .map(|(id, entry)| match record::split(entry) {
                 None => format!("{id} {}", self.content(entry)),
                 Some((running, _, "")) => format!("{id} {} or ?", self.content(running)),
                 Some((running, _, next)) => {

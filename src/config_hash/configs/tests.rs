@@ -159,7 +159,7 @@ fn equal_bytes_have_equal_digests_whatever_their_encoding() {
     ] {
         assert_eq!(digest_of(object, id, whole()), expected, "{case}");
     }
-    let empty = Ok(ABSENT.to_owned());
+    let empty = Ok(config_digest::ABSENT.to_owned());
     for object in [
         json!({}),
         json!({"data": null, "binaryData": null}),
@@ -184,7 +184,7 @@ fn only_the_keys_in_use_count() {
     let object = || config_map(json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "Mw=="}}));
     assert_eq!(
         digest_of(object(), app(), only(&["a", "c"])),
-        Ok(digest::of_keys(
+        Ok(config_digest::of_keys(
             &digest(&[("a", b"1"), ("c", b"3")]),
             &["a", "c"].map(str::to_owned).into()
         ))
@@ -193,7 +193,7 @@ fn only_the_keys_in_use_count() {
     optional_key.keys.insert("z".to_owned());
     assert_eq!(
         digest_of(object(), app(), optional_key),
-        Ok(digest::of_keys(
+        Ok(config_digest::of_keys(
             &digest(&[("a", b"1")]),
             &["a", "z"].map(str::to_owned).into()
         )),
@@ -222,7 +222,7 @@ fn gaps_are_reported() {
             "optional object",
             other(),
             optional(),
-            Ok(ABSENT.to_owned()),
+            Ok(config_digest::ABSENT.to_owned()),
         ),
         (
             "key",
@@ -263,7 +263,7 @@ fn a_change_is_measured_by_the_keys_that_were_used_when_recorded() {
         observed.configs[&app()].clone()
     };
     let all = digest(&[("a", b"1"), ("b", b"2")]);
-    let a = digest::of_keys(&digest(&[("a", b"1")]), &["a".to_owned()].into());
+    let a = config_digest::of_keys(&digest(&[("a", b"1")]), &["a".to_owned()].into());
     let of = |digest: &str, unchanged: &[&str]| Seen {
         now: Now::Digest(digest.to_owned()),
         unchanged_digests: unchanged.iter().map(|&digest| digest.to_owned()).collect(),

@@ -1,28 +1,15 @@
-//! The digest of a config. FROZEN: a different algorithm would restart every workload.
-//!
-//! In: the used keys of one ConfigMap or Secret and their bytes. Out: a short text for the
-//! `configs` annotation; over all of them, the stamp of the pod template. Refuses: a key that is too short.
-//!
-//! ```text
-//! canonical(label, pairs) = label 0x00 u64(number of pairs) { u64(len key) key u64(len value) value }…
-//! digest                  = hex(SHA-256(canonical("rollout-guard/config", used keys))[..16])
-//! digest, with a key      = id ":" hex(HMAC-SHA-256(bound key, the same)[..16])
-//!   where id              = hex(HMAC-SHA-256(bound key, "rollout-guard/key-id")[..4])
-//!   and bound key         = HMAC-SHA-256(key, canonical("rollout-guard/namespace", {namespace: ""}))
-//! of keys named one by one = digest "/" hex(SHA-256(canonical("rollout-guard/keys", {key: "", …}))[..4])
-//! stamp                   = "sha256:" hex(SHA-256(canonical("rollout-guard/stamp", record)))
-//! stamp after a stamp     = the same, over one more pair: the empty key and the current stamp
-//! ```
-//!
-//! `u64` is big-endian; pairs are in the byte order of their keys. The length of every part comes before
-//! it, so no two different configs have the same canonical form. `data` and `binaryData` are one map of
-//! bytes, and metadata does not belong to it: equal content has an equal digest, whatever its encoding,
-//! order or name. `docs/digest.md` has the test vectors.
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod content;
+pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
 use sha2::{Digest, Sha256};
+
+use crate::content::Content;
 
 /// The digest of a config in which the pods see nothing: it is optional and does not exist, or has no key that they use.
 pub const ABSENT: &str = "absent";
@@ -37,6 +24,7 @@ const MIN_KEY_BYTES: usize = 16;
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
+    /// It has this many bytes.
     #[error("the key has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
     Short(usize),
     /// HMAC takes keys of any length, but its interface allows for others.
@@ -64,6 +52,24 @@ impl Digester {
             .into_bytes();
         let keyed = Hmac::new_from_slice(&bound)?;
         Ok(Self { keyed: Some(keyed) })
+    }
+
+    /// The digest of what pods find in a config: all of it, or `keys` alone. `None`: there is no such object.
+    pub fn of_config(&self, content: Option<&Content>, keys: Option<&BTreeSet<String>>) -> String {
+        let pairs = content.into_iter().flatten();
+        let used: BTreeMap<_, _> = pairs
+            .filter(|(key, _)| keys.is_none_or(|keys| keys.contains(*key)))
+            .map(|(key, value)| (key.as_str(), value.as_slice()))
+            .collect();
+        let digest = match used.is_empty() {
+            // To pods that start, it is as if the object did not exist.
+            true => ABSENT.to_owned(),
+            false => self.digest(&used),
+        };
+        match keys {
+            None => digest,
+            Some(keys) => of_keys(&digest, keys),
+        }
     }
 
     /// The digest of the used keys and their bytes.
@@ -140,7 +146,7 @@ fn canonical(label: &str, pairs: &BTreeMap<&str, &[u8]>) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn hex_prefix(bytes: &[u8], len: usize) -> String {
+fn hex_prefix(bytes: &[u8], len: usize) -> String {
     hex::encode(bytes.get(..len).unwrap_or(bytes))
 }
 
