@@ -24,6 +24,8 @@ pub(crate) struct Changed {
     pub(crate) charts: Vec<(Chart, Chart)>,
     /// Where the old ones are. They are removed with it.
     _base: TempDir,
+    /// Where the new ones are, if they depend on others.
+    _copy: Option<TempDir>,
 }
 
 /// The charts of the repository that differ from the last commit that this work tree has in common with `base`. A chart that is new there
@@ -56,7 +58,7 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
     if !folders.is_empty() {
         check_out(top, base, tree.path())?;
     }
-    let mut charts = Vec::new();
+    let (mut charts, mut copy) = (Vec::new(), None);
     for folder in folders {
         let note = |why: &str| {
             let note = format!("Note: {} {why}", folder.display());
@@ -75,19 +77,63 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
             );
             continue;
         }
-        // What they depend on is rarely in the repository.
-        if about.get("dependencies").is_some() && !old.join("charts").is_dir() {
-            helm::run(&["dependency", "build", &old.display().to_string()])?;
-        }
+        build_dependencies(&old)?;
         let name = format!("{} of {}", folder.display(), base.get(..12).unwrap_or(base));
+        let mut new = top.join(&folder);
+        if lacks_dependencies(&new) {
+            let copy = match &copy {
+                Some(copy) => copy,
+                None => copy.insert(copy_files(top)?),
+            };
+            new = copy.path().join(&folder);
+            build_dependencies(&new)?;
+        }
         let shown = folder.strip_prefix(".").unwrap_or(&folder);
-        let new = Chart::local(&top.join(&folder), shown);
-        charts.push((Chart::temporary(old, name), new));
+        charts.push((Chart::temporary(old, name), Chart::local(&new, shown)));
     }
     Ok(Changed {
         charts,
         _base: tree,
+        _copy: copy,
     })
+}
+
+/// What a chart depends on is rarely in the repository.
+fn lacks_dependencies(chart: &Path) -> bool {
+    let about = std::fs::read_to_string(chart.join("Chart.yaml")).unwrap_or_default();
+    let about = yaml::parse(&about).unwrap_or_default();
+    about.get("dependencies").is_some() && !chart.join("charts").is_dir()
+}
+
+fn build_dependencies(chart: &Path) -> Result<()> {
+    if lacks_dependencies(chart) {
+        helm::run(&["dependency", "build", &chart.display().to_string()])?;
+    }
+    Ok(())
+}
+
+/// A copy of the work tree, with what is not committed and without what git ignores: charts depend on others by paths, and nothing is
+/// written into the work tree itself.
+fn copy_files(top: &Path) -> Result<TempDir> {
+    let all = [
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+    ];
+    let copy = tempfile::tempdir()?;
+    for file in text(git(top, &all)?)?.split_terminator('\0') {
+        let (from, to) = (top.join(file), copy.path().join(file));
+        // It may have been deleted, or be a submodule.
+        if from.is_file() {
+            if let Some(folder) = to.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::copy(&from, &to).with_context(|| from.display().to_string())?;
+        }
+    }
+    Ok(copy)
 }
 
 /// Writes the files of a commit into a folder. An index of its own: that of the user stays as it is, and no file is left out

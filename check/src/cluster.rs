@@ -5,16 +5,19 @@
 //!                     └─► for each release: its revisions ─► each rollback ─► findings ───┴─► report
 //! ```
 //!
-//! In: a cluster, through kubectl. Out: a [`ReleaseReport`] for each release, and a [`Missing`] for each object that workloads
-//! require and that does not exist, and an [`Outdated`] for each config that changed after the last rollout of a Deployment. Refuses: a cluster whose releases cannot be listed. What else cannot be read is said, and the rest is
-//! looked at. Only one release is in memory at a time.
+//! In: a cluster, through kubectl. Out: a [`ReleaseReport`] for each release, a [`Missing`] for each object or key that workloads
+//! require and that does not exist, and an [`Outdated`] for each config that a workload runs in an older version. Refuses: a cluster whose
+//! releases cannot be listed. What else cannot be read is said, and the rest is looked at. Only one release, or the workloads of one
+//! namespace, are in memory at a time.
 //!
 //! # Incomplete support
 //!
-//! Keys of configs are not looked at, nor releases that are stored in SQL.
+//! Releases that are stored in SQL are not seen.
 
+mod missing;
 mod outdated;
 pub(crate) mod report;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,31 +25,21 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use helm_plan::{
     Finding, Level, Levels, Live, ObjectId, Operation, Record, Release, Status, record::Info,
 };
-use pod_references::{Kind, needs};
-use serde_json::Value;
+use pod_references::Kind;
 
+use self::{
+    missing::{missing, removed},
+    outdated::outdated,
+    workload::workloads,
+};
 use crate::{check::Check, kubectl::Kubectl, saved::Saved};
 
 /// Where the records of releases are (helm `pkg/storage/driver`).
 const DRIVERS: [&str; 2] = ["secrets", "configmaps"];
-/// What pods can require by name, in the namespace of their own.
-const NAMED: [Kind; 4] = [
-    Kind::ConfigMap,
-    Kind::Secret,
-    Kind::ServiceAccount,
-    Kind::PersistentVolumeClaim,
-];
-const WORKLOADS: [&str; 4] = [
-    "deployments.apps",
-    "statefulsets.apps",
-    "daemonsets.apps",
-    "cronjobs.batch",
-];
-
 /// What is known of a release.
 pub(crate) struct ReleaseReport {
     pub(crate) namespace: String,
@@ -73,26 +66,31 @@ impl Rollback {
     }
 }
 
-/// An object that a live workload requires, and that does not exist.
+/// Something that live workloads require, and that does not exist.
 pub(crate) struct Missing {
     pub(crate) namespace: String,
-    /// `ConfigMap app`
-    pub(crate) object: Named,
+    pub(crate) required: Required,
     /// `Deployment web`
     pub(crate) workloads: BTreeSet<String>,
     /// The release, and the revision of it that removed the object. `None`: no release has it, or the newest revision still has.
     pub(crate) removed_by: Option<(String, u64)>,
 }
 
-/// A Deployment that was not rolled out since one of its configs changed.
+/// A workload that runs an older version of a config than the cluster has.
 pub(crate) struct Outdated {
     pub(crate) namespace: String,
-    pub(crate) deployment: String,
+    /// `Deployment web`
+    pub(crate) workload: String,
     pub(crate) config: Named,
-    /// When the content of the config may have changed last.
-    pub(crate) changed: String,
-    /// When the Deployment was rolled out last.
-    pub(crate) rolled_out: String,
+    pub(crate) evidence: Evidence,
+}
+
+/// What tells that a workload runs an older config.
+pub(crate) enum Evidence {
+    /// The record that the policy keeps on it.
+    Record,
+    /// The content of the config may have changed after the workload was rolled out last.
+    Times { written: String, rolled_out: String },
 }
 
 /// A kind and a name.
@@ -105,6 +103,34 @@ pub(crate) struct Named {
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+impl Named {
+    /// For kubectl: `configmaps`.
+    fn resource(&self) -> String {
+        resource(self.kind)
+    }
+}
+
+fn resource(kind: Kind) -> String {
+    format!("{}s", kind.name().to_ascii_lowercase())
+}
+
+/// An object, or a key of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Required {
+    object: Named,
+    key: Option<String>,
+}
+
+/// `ConfigMap app`, `key mode of ConfigMap app`
+impl fmt::Display for Required {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(key) = &self.key {
+            write!(f, "key {key} of ")?;
+        }
+        self.object.fmt(f)
     }
 }
 
@@ -124,8 +150,8 @@ struct Listed {
     name: String,
 }
 
-/// Which revision of which release has removed an object, by namespace, kind and name.
-type Removed = BTreeMap<(String, Named), (String, u64)>;
+/// Which revision of which release has removed something, by its namespace.
+type Removed = BTreeMap<(String, Required), (String, u64)>;
 
 /// Looks at all releases. Returns how many there are.
 pub(crate) fn check(
@@ -164,17 +190,21 @@ pub(crate) fn check(
     }
     for namespace in &namespaces {
         progress(None);
-        let missing = missing(namespace, &removed, kubectl, &mut |text| page.failed(&text))?;
+        let mut failed = |text: String| page.failed(&text);
+        let workloads = workloads(namespace, kubectl, &mut failed)?;
+        let missing = missing(namespace, &workloads, &removed, kubectl, &mut failed)?;
         for object in &missing {
             page.missing(object)?;
         }
-        match outdated::outdated(namespace, kubectl) {
+        match outdated(namespace, &workloads, kubectl) {
             Ok(outdated) => {
                 for one in &outdated {
                     page.outdated(one)?;
                 }
             }
-            Err(error) => page.failed(&format!("rollouts in namespace {namespace}: {error:#}"))?,
+            Err(error) => page.failed(&format!(
+                "the age of configs in namespace {namespace}: {error:#}"
+            ))?,
         }
     }
     Ok(total)
@@ -276,146 +306,6 @@ fn releases(
         }
     }
     Ok(releases)
-}
-
-/// What the workloads of a namespace require, and does not exist.
-fn missing(
-    namespace: &str,
-    removed: &Removed,
-    kubectl: &Kubectl,
-    failed: &mut dyn FnMut(String) -> Result<()>,
-) -> Result<Vec<Missing>> {
-    let in_namespace = format!("--namespace={namespace}");
-    let mut required: BTreeMap<Named, BTreeSet<String>> = BTreeMap::new();
-    // The workloads first: what they require then was there before them.
-    for kind in WORKLOADS {
-        match workloads(kind, &in_namespace, kubectl) {
-            Ok(workloads) => {
-                for workload in &workloads {
-                    add_requirements(workload, &mut required)?;
-                }
-            }
-            Err(error) => failed(format!("{kind} in namespace {namespace}: {error:#}"))?,
-        }
-    }
-    let mut existing = BTreeSet::new();
-    for kind in NAMED {
-        let resource = format!("{}s", kind.name().to_ascii_lowercase());
-        // The table has no content.
-        match kubectl.run(&[
-            "get",
-            &resource,
-            &in_namespace,
-            "--no-headers",
-            "--ignore-not-found",
-        ]) {
-            Ok(table) => {
-                let table = String::from_utf8(table)?;
-                let names = table
-                    .lines()
-                    .filter_map(|line| line.split_whitespace().next());
-                existing.extend(names.map(|name| Named {
-                    kind,
-                    name: name.to_owned(),
-                }));
-            }
-            Err(error) => {
-                required.retain(|object, _| object.kind != kind);
-                failed(format!("{resource} in namespace {namespace}: {error:#}"))?;
-            }
-        }
-    }
-    required.retain(|object, _| !existing.contains(object));
-    let missing = required.into_iter().map(|(object, workloads)| {
-        let key = (namespace.to_owned(), object);
-        let removed_by = removed.get(&key).cloned();
-        Missing {
-            namespace: key.0,
-            object: key.1,
-            workloads,
-            removed_by,
-        }
-    });
-    Ok(missing.collect())
-}
-
-fn workloads(kind: &str, in_namespace: &str, kubectl: &Kubectl) -> Result<Vec<Value>> {
-    let list = kubectl.run(&[
-        "get",
-        kind,
-        in_namespace,
-        "--output=json",
-        "--ignore-not-found",
-    ])?;
-    if list.trim_ascii().is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut list: Value = serde_json::from_slice(&list).context("it is not JSON")?;
-    match list.get_mut("items") {
-        Some(Value::Array(items)) => Ok(std::mem::take(items)),
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// What a workload requires now: nothing, if it is scaled to 0 or suspended.
-fn add_requirements(
-    workload: &Value,
-    required: &mut BTreeMap<Named, BTreeSet<String>>,
-) -> Result<()> {
-    let text = |path| {
-        workload
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let id = format!("{} {}", text("/kind"), text("/metadata/name"));
-    let is_idle = workload.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0)
-        || workload.pointer("/spec/suspend") == Some(&Value::Bool(true));
-    if is_idle {
-        return Ok(());
-    }
-    let template = match text("/kind") {
-        "CronJob" => "/spec/jobTemplate/spec/template",
-        _ => "/spec/template",
-    };
-    let template = workload.pointer(template).unwrap_or(&Value::Null);
-    for need in needs(template, "spec.template").with_context(|| id.clone())? {
-        if !need.optional && NAMED.contains(&need.kind) {
-            let object = Named {
-                kind: need.kind,
-                name: need.name,
-            };
-            required.entry(object).or_default().insert(id.clone());
-        }
-    }
-    Ok(())
-}
-
-/// What earlier revisions had as regular resources and the newest one has not, with the revision that had it no more first.
-fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
-    let mut removed = Removed::new();
-    let mut before = BTreeSet::new();
-    for (number, record, release) in revisions {
-        let objects = release.resources.iter().filter_map(|object| {
-            let id = &object.id;
-            let kind = NAMED
-                .into_iter()
-                .find(|kind| id.group.is_empty() && kind.name() == id.kind)?;
-            let name = id.name.clone();
-            Some((id.namespace.clone(), Named { kind, name }))
-        });
-        let now: BTreeSet<_> = objects.collect();
-        for key in &now {
-            removed.remove(key);
-        }
-        for key in before.difference(&now) {
-            removed
-                .entry(key.clone())
-                .or_insert_with(|| (record.name.clone(), *number));
-        }
-        before = now;
-    }
-    removed
 }
 
 /// What each rollback would lose. `None`: the release is uninstalled.

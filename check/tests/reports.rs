@@ -502,6 +502,22 @@ fn the_charts_that_a_pull_request_changes() {
         (Some(0), nothing.clone(), String::new())
     );
 
+    // What it depends on is built in a copy.
+    let depends =
+        "name: basic-app\ndependencies: [{name: common, repository: 'file://../common'}]\n";
+    write("charts/web/Chart.yaml", depends);
+    write("charts/common/Chart.yaml", "name: common\ntype: library\n");
+    let (code, annotations, errors) = changed(&["--output", "github"]);
+    let new = "Note: charts/common is new, so there is nothing to lose.\n";
+    assert_eq!((code, errors.as_str()), (Some(1), new));
+    assert!(
+        annotations.starts_with("::error file=charts/web/templates/configmap.yaml,line=3,"),
+        "{annotations}"
+    );
+    assert!(!repository.path().join("charts/web/charts").exists());
+    git(&["reset", "--quiet", "--hard"]);
+    git(&["clean", "--quiet", "--force", "-d"]);
+
     // A file that was moved to another chart is missed where it was; and it does not matter where the program is started.
     git(&[
         "mv",
@@ -900,7 +916,7 @@ fn a_cluster_that_has_lost_a_config() {
             ),
             ("names-configmaps", "there   1   3d\n".to_owned()),
             ("workloads-deployments.apps", deployments.to_string()),
-            ("times-replicasets.apps", "yahoo-basic-app 2026-01-01T00:00:00Z\nyahoo-basic-app 2026-01-03T00:00:00Z\n".to_owned()),
+            ("times-replicasets.apps", "Deployment yahoo-basic-app 2026-01-01T00:00:00Z\nDeployment yahoo-basic-app 2026-01-03T00:00:00Z\n".to_owned()),
             (
                 "times-configmaps",
                 [
@@ -942,7 +958,7 @@ fn a_cluster_that_has_lost_a_config() {
     let unreadable = [
         ("table-secrets", table.as_str()),
         ("records-broken", "Error from server (Forbidden): no"),
-        ("names-secrets", "Error from server (Forbidden): no"),
+        ("names-configmaps", "Error from server (Forbidden): no"),
     ];
     let output = in_cluster(&files(&unreadable), &[]);
     assert_eq!(output.status.code(), Some(2));
@@ -954,6 +970,191 @@ fn a_cluster_that_has_lost_a_config() {
         "cluster-incomplete",
         String::from_utf8(output.stdout).unwrap(),
     );
+}
+
+/// A namespace with a release that only its workloads matter of.
+fn in_namespace(workloads: &serde_json::Value, more: &[(&str, String)]) -> Output {
+    let (before, _) = saved_trap();
+    let records = serde_json::json!({"kind": "List", "items": [before]});
+    let table = "rec-helm3   sh.helm.release.v1.yahoo.v1   helm.sh/release.v1   1   3d   yahoo\n";
+    let mut files = vec![
+        ("table-secrets", table.to_owned()),
+        ("records-yahoo", records.to_string()),
+    ];
+    for kind in ["deployments.apps", "statefulsets.apps"] {
+        let items: Vec<_> = workloads
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|workload| {
+                let lower = workload["kind"].as_str().unwrap().to_ascii_lowercase();
+                kind.starts_with(&lower)
+            })
+            .collect();
+        let file = match kind {
+            "deployments.apps" => "workloads-deployments.apps",
+            _ => "workloads-statefulsets.apps",
+        };
+        files.push((
+            file,
+            serde_json::json!({"kind": "List", "items": items}).to_string(),
+        ));
+    }
+    files.extend(more.iter().cloned());
+    in_cluster(&files, &[])
+}
+
+#[test]
+fn a_key_that_is_missing() {
+    let env = |name: &str, key: &str, optional: bool| {
+        let from = serde_json::json!({"name": name, "key": key, "optional": optional});
+        serde_json::json!({"name": key, "valueFrom": {"configMapKeyRef": from}})
+    };
+    let env = [
+        env("basic-app-config", "there", false),
+        env("basic-app-config", "binary", false),
+        env("basic-app-config", "setting", false),
+        env("basic-app-config", "optional", true),
+        env("gone", "key", false),
+    ];
+    let web = serde_json::json!({
+        "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": [{"env": env}]}}},
+    });
+    let keys = "basic-app-config there binary\n".to_owned();
+    let output = in_namespace(&serde_json::json!([web]), &[("keys-configmaps", keys)]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let missing: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("missing"))
+        .collect();
+    assert_eq!(
+        missing,
+        [
+            "missing key setting of ConfigMap basic-app-config in namespace rec-helm3, required by Deployment web.",
+            "missing ConfigMap gone in namespace rec-helm3, required by Deployment web.",
+        ]
+    );
+}
+
+/// The record of the policy tells for certain; where it does not, the times are a hint.
+#[test]
+fn the_age_of_configs() {
+    let digest = |mode: &str| {
+        let config_map = serde_json::json!({"data": {"mode": mode}});
+        let content = config_digest::content::of_config_map(&config_map).unwrap();
+        config_digest::Digester::default().of_config(Some(&content), None)
+    };
+    let template = serde_json::json!({"spec": {"containers": [{"envFrom": [{"configMapRef": {"name": "app"}}]}]}});
+    let fingerprint = config_digest::record::fingerprint(&template);
+    let (old, now) = (digest("light"), digest("dark"));
+    let hint = "outdated? Deployment web in namespace rec-helm3 was rolled out at 2026-01-03T00:00:00Z, and ConfigMap app was written at \
+                2026-01-04T00:00:00Z";
+    let certain = |id: &str| {
+        format!(
+            "outdated {id} in namespace rec-helm3 started with an older content of ConfigMap app, as the policy recorded it"
+        )
+    };
+    let web = certain("Deployment web");
+    for (case, kind, entry, expected) in [
+        ("no record", "Deployment", None, Some(hint)),
+        (
+            "another content",
+            "Deployment",
+            Some(old.clone()),
+            Some(web.as_str()),
+        ),
+        (
+            "the same content, written since",
+            "Deployment",
+            Some(now.clone()),
+            None,
+        ),
+        (
+            "made with a key",
+            "Deployment",
+            Some(format!("6765e530:{old}")),
+            Some(hint),
+        ),
+        (
+            "over other keys",
+            "Deployment",
+            Some(format!("{old}/c67e6bc8")),
+            Some(hint),
+        ),
+        (
+            "was missing",
+            "Deployment",
+            Some("missing".to_owned()),
+            Some(hint),
+        ),
+        (
+            "was absent",
+            "Deployment",
+            Some("absent".to_owned()),
+            Some(web.as_str()),
+        ),
+        (
+            "frozen",
+            "Deployment",
+            Some(format!("{old}@{fingerprint}|{now}")),
+            Some(web.as_str()),
+        ),
+        (
+            "frozen, then another template",
+            "Deployment",
+            Some(format!("{old}@0011223344556677|{now}")),
+            None,
+        ),
+        (
+            "by revision",
+            "StatefulSet",
+            None,
+            Some(
+                "outdated? StatefulSet web in namespace rec-helm3 was rolled out at 2026-01-02T00:00:00Z, and ConfigMap app was written at \
+             2026-01-04T00:00:00Z",
+            ),
+        ),
+        (
+            "a StatefulSet with a record",
+            "StatefulSet",
+            Some(old.clone()),
+            Some(certain("StatefulSet web").as_str()),
+        ),
+    ] {
+        let mut workload = serde_json::json!({"kind": kind, "metadata": {"name": "web"}, "spec": {"template": template}});
+        if let Some(entry) = entry {
+            let record = serde_json::json!({"ConfigMap/app": entry}).to_string();
+            workload["metadata"]["annotations"] =
+                serde_json::json!({"rollout-guard/configs": record});
+        }
+        let written = r#"app [{"time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:data": {}}}]"#;
+        let files = [
+            ("names-configmaps", "app 1 3d\n"),
+            (
+                "content-configmaps-app",
+                r#"{"kind": "ConfigMap", "data": {"mode": "dark"}}"#,
+            ),
+            (
+                "times-replicasets.apps",
+                "Deployment web 2026-01-03T00:00:00Z\n",
+            ),
+            (
+                "times-controllerrevisions.apps",
+                "StatefulSet web 2026-01-01T00:00:00Z 2026-01-02T00:00:00Z\n",
+            ),
+            ("times-configmaps", written),
+        ];
+        let files = files.map(|(name, text)| (name, text.to_owned()));
+        let output = in_namespace(&serde_json::json!([workload]), &files);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{case}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let outdated: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("outdated"))
+            .collect();
+        assert_eq!(outdated, expected.into_iter().collect::<Vec<_>>(), "{case}");
+    }
 }
 
 #[test]

@@ -3,7 +3,11 @@
 //! In: a finding, and the new version as it is and as it was rendered. Out: a [`Place`]. Refuses: nothing; the best guess of a line is
 //! the first one.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use helm_plan::{Finding, ObjectId, manifest};
@@ -61,6 +65,7 @@ const CAVEATS: [(&str, &str); 9] = [
 /// The templates of the new version, by the objects that they make, or made in the old version.
 pub(super) struct Templates<'a> {
     chart: &'a Chart,
+    named: Named,
     old: BTreeMap<ObjectId, &'a str>,
     new: BTreeMap<ObjectId, &'a str>,
 }
@@ -74,6 +79,7 @@ impl<'a> Templates<'a> {
     ) -> Result<Self> {
         Ok(Self {
             chart,
+            named: Named::below(&chart.folder),
             old: manifest::sources(old, namespace)?.into_iter().collect(),
             new: manifest::sources(new, namespace)?.into_iter().collect(),
         })
@@ -94,7 +100,7 @@ impl<'a> Templates<'a> {
             return (self.shown(Place { file, line: 1 }), Vec::new());
         };
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let caveats = caveats(&text);
+        let caveats = self.named.caveats(&text);
         let line = line_of(&text, id);
         (self.shown(Place { file, line }), caveats)
     }
@@ -115,26 +121,79 @@ impl<'a> Templates<'a> {
     }
 }
 
-/// What the actions of a template ask for.
-fn caveats(text: &str) -> Vec<&'static str> {
-    let actions = text
-        .split("{{")
-        .skip(1)
-        .filter_map(|rest| Some(rest.split_once("}}")?.0));
-    let is_end = |c: char| !(c.is_alphanumeric() || c == '.' || c == '_');
-    let words: Vec<_> = actions.flat_map(|action| action.split(is_end)).collect();
-    let mut caveats = Vec::new();
-    for (wanted, caveat) in CAVEATS {
-        let is_asked = |word: &&str| match wanted {
-            "rand" => word.starts_with(wanted),
-            ".Capabilities" => word.starts_with(wanted),
-            _ => *word == wanted,
-        };
-        if words.iter().any(is_asked) && !caveats.contains(&caveat) {
-            caveats.push(caveat);
+/// The templates of a chart, and of those in its folder `charts`, that others include: each by its name, and whatever stands between its
+/// `define` and the next one.
+#[derive(Default)]
+struct Named(BTreeMap<String, String>);
+
+impl Named {
+    /// What cannot be read is no template that Helm could have rendered.
+    fn below(folder: &Path) -> Self {
+        let mut named = Self::default();
+        let mut folders = vec![folder.join("templates"), folder.join("charts")];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().into_iter().flatten().flatten() {
+                let path = entry.path();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(path),
+                    Ok(kind) if kind.is_file() => {
+                        named.add(&fs::read_to_string(path).unwrap_or_default());
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        named
+    }
+
+    fn add(&mut self, text: &str) {
+        for definition in text.split("define ").skip(1) {
+            if let Some(name) = quoted(definition) {
+                self.0.insert(name.to_owned(), definition.to_owned());
+            }
         }
     }
-    caveats
+
+    /// What a template asks for, itself and by those that it includes.
+    fn caveats(&self, text: &str) -> Vec<&'static str> {
+        let mut words = BTreeSet::new();
+        let (mut texts, mut included) = (vec![text], BTreeSet::new());
+        while let Some(text) = texts.pop() {
+            for action in actions(text) {
+                let is_end = |c: char| !(c.is_alphanumeric() || c == '.' || c == '_');
+                words.extend(action.split(is_end));
+                for word in ["include ", "template "] {
+                    let names = action.split(word).skip(1).filter_map(quoted);
+                    let new = names.filter(|name| included.insert(*name));
+                    texts.extend(new.filter_map(|name| self.0.get(name).map(String::as_str)));
+                }
+            }
+        }
+        let mut caveats = Vec::new();
+        for (wanted, caveat) in CAVEATS {
+            let is_asked = |word: &&str| match wanted {
+                "rand" => word.starts_with(wanted),
+                ".Capabilities" => word.starts_with(wanted),
+                _ => *word == wanted,
+            };
+            if words.iter().any(is_asked) && !caveats.contains(&caveat) {
+                caveats.push(caveat);
+            }
+        }
+        caveats
+    }
+}
+
+/// What stands between `{{` and `}}`.
+fn actions(text: &str) -> impl Iterator<Item = &str> {
+    let rests = text.split("{{").skip(1);
+    rests.filter_map(|rest| Some(rest.split_once("}}")?.0))
+}
+
+/// The text in quotes at the beginning.
+fn quoted(text: &str) -> Option<&str> {
+    let (name, _) = text.trim_start().strip_prefix('"')?.split_once('"')?;
+    Some(name)
 }
 
 /// The line with the kind of an object. If there are several, that whose name is most like the object's.
@@ -181,6 +240,35 @@ mod tests {
             kind: kind.to_owned(),
             namespace: "shop".to_owned(),
             name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn included_templates_are_looked_into() {
+        let mut named = Named::default();
+        named.add(
+            r#"{{- define "web.name" -}}{{ .Release.Name }}{{- end }}
+{{- define "web.password" -}}
+{{ include "web.random" . }}
+{{- end }}
+{{ define "web.random" }}{{ randAlphaNum 8 }}{{ template "web.password" . }}{{ end }}"#,
+        );
+        let random = "random values differ each time the template is rendered";
+        let lookup = "the template looks objects up in the cluster, and rendering finds none";
+        for (template, expected) in [
+            ("name: {{ include \"web.name\" . }}", vec![]),
+            (
+                "password: {{ include \"web.password\" . | b64enc }}",
+                vec![random],
+            ),
+            ("{{- template \"web.random\" . }}", vec![random]),
+            (
+                "{{ lookup \"v1\" \"Secret\" }} {{ include \"other\" . }}",
+                vec![lookup],
+            ),
+            ("rand: lookup", vec![]),
+        ] {
+            assert_eq!(named.caveats(template), expected, "{template}");
         }
     }
 

@@ -1,104 +1,246 @@
-//! Which Deployments were not rolled out since one of their configs changed.
+//! Which workloads run an older config than the cluster has.
 //!
-//! In: a namespace. Out: an [`Outdated`] for each Deployment and config. Refuses: a kubectl that fails.
+//! In: the workloads of a namespace. Out: an [`Outdated`] for each workload and config. Refuses: a kubectl that fails.
 //!
-//! Only times are compared. The content of a config may have changed whenever a manager of its keys wrote it; programs that read
-//! mounted files again, and pods that were restarted one by one, may have the new content all the same. So it is a hint.
+//! The record that the policy keeps on a workload says what its pods started with, so that its digest can be compared. Where there is none,
+//! or one that was made with a secret key, only times are compared. The content of a config may have changed whenever a manager of its
+//! keys wrote it; programs that read mounted files again, and pods that were restarted one by one, may have the new content all the
+//! same. So that is a hint.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::LazyCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use anyhow::{Context, Result};
-use pod_references::{Kind, Purpose, needs};
+use config_digest::{
+    Digester, comparable,
+    content::{self, Content},
+    record,
+};
+use pod_references::{Keys, Kind, Need, Purpose, extra, needs};
 use serde_json::Value;
 
-use super::{Named, Outdated, workloads};
+use super::{Evidence, Named, Outdated, workload::Workload};
 use crate::kubectl::Kubectl;
 
 /// A time of Kubernetes: in UTC and of one length, so that its text can be compared.
 type Time = String;
 
-pub(super) fn outdated(namespace: &str, kubectl: &Kubectl) -> Result<Vec<Outdated>> {
+pub(super) fn outdated(
+    namespace: &str,
+    workloads: &[Workload],
+    kubectl: &Kubectl,
+) -> Result<Vec<Outdated>> {
     let in_namespace = format!("--namespace={namespace}");
-    let deployments = workloads("deployments.apps", &in_namespace, kubectl)?;
-    if deployments.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sets = replica_sets(&in_namespace, kubectl)?;
-    let mut changes = BTreeMap::new();
-    for kind in [Kind::ConfigMap, Kind::Secret] {
-        changes.extend(last_changes(kind, &in_namespace, kubectl)?);
+    let mut uses = Vec::new();
+    for workload in workloads {
+        // Those of a CronJob read their config each time.
+        if !workload.is_idle() && !workload.is_cron_job() {
+            uses.extend(of_workload(workload)?);
+        }
     }
     let mut outdated = Vec::new();
-    for deployment in &deployments {
-        let name = deployment.pointer("/metadata/name").and_then(Value::as_str);
-        let (Some(name), Some(rolled_out)) = (name, rolled_out(deployment, &sets)) else {
+    let mut add = |r#use: &Use<'_>, evidence| {
+        outdated.push(Outdated {
+            namespace: namespace.to_owned(),
+            workload: r#use.workload.id.clone(),
+            config: r#use.config.clone(),
+            evidence,
+        });
+    };
+
+    let recorded = uses.iter().filter(|r#use| r#use.memory.is_some());
+    let recorded: BTreeSet<_> = recorded.map(|r#use| r#use.config.clone()).collect();
+    // One after the other: they may be large.
+    for config in recorded {
+        let Some(content) = read(&config, &in_namespace, kubectl)? else {
+            // That is another matter: see `missing`.
             continue;
         };
-        if deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0) {
-            continue;
+        for r#use in uses.iter_mut().filter(|r#use| r#use.config == config) {
+            r#use.is_older = r#use.compare(&content);
         }
-        let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
-        let needs =
-            needs(template, "spec.template").with_context(|| format!("Deployment {name}"))?;
-        let mut configs: Vec<_> = needs
-            .into_iter()
-            .filter(|need| need.purpose == Purpose::Config)
-            .map(|need| Named {
-                kind: need.kind,
-                name: need.name,
-            })
-            .collect();
-        configs.sort();
-        configs.dedup();
-        for config in configs {
-            if let Some(changed) = changes
-                .get(&config)
-                .filter(|changed| **changed > rolled_out)
-            {
-                outdated.push(Outdated {
-                    namespace: namespace.to_owned(),
-                    deployment: name.to_owned(),
-                    config,
-                    changed: changed.clone(),
-                    rolled_out: rolled_out.clone(),
-                });
+    }
+    let (by_record, by_times): (Vec<_>, Vec<_>) =
+        uses.iter().partition(|r#use| r#use.is_older.is_some());
+    for r#use in by_record {
+        if r#use.is_older == Some(true) {
+            add(r#use, Evidence::Record);
+        }
+    }
+    if !by_times.is_empty() {
+        let times = Times::of(&in_namespace, kubectl)?;
+        for r#use in by_times {
+            if let Some(evidence) = times.evidence(r#use) {
+                add(r#use, evidence);
             }
         }
     }
+    outdated.sort_by(|a, b| (&a.workload, &a.config).cmp(&(&b.workload, &b.config)));
     Ok(outdated)
 }
 
-/// When its pods were replaced last: its newest ReplicaSet was made, or, of one that it has gone back to, the rollout went on.
-fn rolled_out(deployment: &Value, sets: &BTreeMap<String, Time>) -> Option<Time> {
-    let name = deployment
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)?;
-    let conditions = deployment
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
-    let progress = conditions
-        .into_iter()
-        .flatten()
-        .find(|condition| condition.get("type").and_then(Value::as_str) == Some("Progressing"));
-    let progress = progress.and_then(|progress| progress.get("lastUpdateTime")?.as_str());
-    let made = sets.get(name).map(String::as_str);
-    made.max(progress).map(str::to_owned)
+/// How a workload uses a config.
+struct Use<'a> {
+    workload: &'a Workload,
+    config: Named,
+    /// `None`: all of them.
+    keys: Option<BTreeSet<String>>,
+    /// What its pods started with.
+    memory: Option<String>,
+    /// Whether they started with another content. `None`: the record does not tell.
+    is_older: Option<bool>,
 }
 
-/// When the newest ReplicaSet of each Deployment was made.
-fn replica_sets(in_namespace: &str, kubectl: &Kubectl) -> Result<BTreeMap<String, Time>> {
-    const COLUMNS: &str = "--output=jsonpath={range .items[*]}{.metadata.ownerReferences[0].name}{\" \"}{.metadata.creationTimestamp}{\"\\n\"}{end}";
-    let table = kubectl.run(&["get", "replicasets.apps", in_namespace, COLUMNS])?;
-    let mut newest = BTreeMap::new();
+impl Use<'_> {
+    fn compare(&self, content: &Content) -> Option<bool> {
+        let memory = self.memory.as_deref()?;
+        let digest = Digester::default().of_config(Some(content), self.keys.as_ref());
+        let is_told = memory != record::MISSING && comparable(memory, &digest);
+        is_told.then_some(memory != digest)
+    }
+}
+
+/// What a workload reads.
+fn of_workload(workload: &Workload) -> Result<Vec<Use<'_>>> {
+    let template = needs(workload.template(), "spec.template");
+    let template = template.with_context(|| workload.id.clone())?;
+    let extra = extra::needs(&workload.body).filter_map(Result::ok);
+    let mut configs: BTreeMap<Named, Option<BTreeSet<String>>> = BTreeMap::new();
+    for Need {
+        kind, name, keys, ..
+    } in template
+        .into_iter()
+        .chain(extra)
+        .filter(|need| need.purpose == Purpose::Config)
+    {
+        let known = configs.entry(Named { kind, name });
+        let known = known.or_insert_with(|| Some(BTreeSet::new()));
+        match (keys, known) {
+            (Keys::Only(more), Some(known)) => known.extend(more),
+            (Keys::Only(_), None) => {}
+            (Keys::All, known) => *known = None,
+        }
+    }
+    let recorded = workload.annotation(record::CONFIGS);
+    let recorded: BTreeMap<String, String> = recorded
+        .and_then(|recorded| serde_json::from_str(recorded).ok())
+        .unwrap_or_default();
+    let fingerprint = LazyCell::new(|| record::fingerprint(workload.template()));
+    let uses = configs.into_iter().map(|(config, keys)| {
+        let entry = recorded.get(&format!("{}/{}", config.kind, config.name));
+        let memory = entry.and_then(|entry| record::memory(entry, || &fingerprint));
+        Use {
+            workload,
+            config,
+            keys,
+            memory: memory.map(str::to_owned),
+            is_older: None,
+        }
+    });
+    Ok(uses.collect())
+}
+
+/// What is in a config now. `None`: it does not exist.
+fn read(config: &Named, in_namespace: &str, kubectl: &Kubectl) -> Result<Option<Content>> {
+    let object = kubectl.run(&[
+        "get",
+        &config.resource(),
+        &config.name,
+        in_namespace,
+        "--output=json",
+        "--ignore-not-found",
+    ])?;
+    if object.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let object: Value = serde_json::from_slice(&object).context("it is not JSON")?;
+    let content = match config.kind {
+        Kind::Secret => content::of_secret(&object),
+        _ => content::of_config_map(&object),
+    };
+    Ok(Some(content.with_context(|| config.to_string())?))
+}
+
+/// When workloads were rolled out, and when configs were written.
+struct Times {
+    /// By `Deployment web`.
+    rolled_out: BTreeMap<String, Time>,
+    written: BTreeMap<Named, Time>,
+}
+
+impl Times {
+    fn of(in_namespace: &str, kubectl: &Kubectl) -> Result<Self> {
+        let mut rolled_out = BTreeMap::new();
+        for resource in ["replicasets.apps", "controllerrevisions.apps"] {
+            rollouts(resource, in_namespace, kubectl, &mut rolled_out)?;
+        }
+        let mut written = BTreeMap::new();
+        for kind in [Kind::ConfigMap, Kind::Secret] {
+            written.extend(last_changes(kind, in_namespace, kubectl)?);
+        }
+        Ok(Self {
+            rolled_out,
+            written,
+        })
+    }
+
+    /// `None`: it is not older.
+    fn evidence(&self, r#use: &Use<'_>) -> Option<Evidence> {
+        let written = self.written.get(&r#use.config)?;
+        let revision = self.rolled_out.get(&r#use.workload.id).map(String::as_str);
+        let rolled_out = revision.max(progress(&r#use.workload.body))?;
+        (written.as_str() > rolled_out).then(|| Evidence::Times {
+            written: written.clone(),
+            rolled_out: rolled_out.to_owned(),
+        })
+    }
+}
+
+/// When the rollout of a Deployment went on last: also if it has gone back to an older ReplicaSet.
+fn progress(deployment: &Value) -> Option<&str> {
+    let conditions = deployment.pointer("/status/conditions")?.as_array()?;
+    let progress = conditions
+        .iter()
+        .find(|condition| condition.get("type").and_then(Value::as_str) == Some("Progressing"))?;
+    progress.get("lastUpdateTime")?.as_str()
+}
+
+/// When the newest revision of each workload was made or, of one that it has gone back to, written: a ReplicaSet is also written when it is
+/// scaled, so its creation counts.
+fn rollouts(
+    resource: &str,
+    in_namespace: &str,
+    kubectl: &Kubectl,
+    newest: &mut BTreeMap<String, Time>,
+) -> Result<()> {
+    let times = match resource {
+        "replicasets.apps" => "{.metadata.creationTimestamp}",
+        _ => "{.metadata.creationTimestamp}{\" \"}{.metadata.managedFields[*].time}",
+    };
+    let columns = format!(
+        "--output=jsonpath={{range .items[*]}}{{.metadata.ownerReferences[0].kind}}{{\" \"}}{{.metadata.ownerReferences[0].name}}{{\" \"}}\
+         {times}{{\"\\n\"}}{{end}}"
+    );
+    let get = [
+        "get",
+        resource,
+        in_namespace,
+        "--show-managed-fields",
+        &columns,
+    ];
+    let table = kubectl.run(&get)?;
     for line in String::from_utf8(table)?.lines() {
-        if let Some((deployment, time)) = line.split_once(' ') {
-            let known: &mut Time = newest.entry(deployment.to_owned()).or_default();
+        let mut words = line.split_whitespace();
+        if let (Some(kind), Some(name), Some(time)) = (words.next(), words.next(), words.max()) {
+            let known: &mut Time = newest.entry(format!("{kind} {name}")).or_default();
             if time > known.as_str() {
                 *known = time.to_owned();
             }
         }
     }
-    Ok(newest)
+    Ok(())
 }
 
 /// When the content of each config may have changed last. The content itself is not asked for.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use helm_plan::Level;
 use serde_json::{Value, json};
 
-use super::{Missing, Outdated, Page, ReleaseReport};
+use super::{Evidence, Missing, Outdated, Page, ReleaseReport};
 use crate::{
     report::{self, names, object},
     terminal,
@@ -146,16 +146,31 @@ impl<W: Write> Page for Text<W> {
         self.summary.outdated += 1;
         let Outdated {
             namespace,
-            deployment,
+            workload,
             config,
-            changed,
-            rolled_out,
+            evidence,
         } = outdated;
-        let text = format!(
-            " Deployment {deployment} in namespace {namespace} was rolled out at {rolled_out}, and {config} was written at {changed}"
-        );
-        self.page
-            .line(&[(color(AnsiColor::Yellow), &"outdated?"), (PLAIN, &text)])?;
+        let (word, text) = match evidence {
+            Evidence::Record => (
+                "outdated",
+                format!(
+                    "{workload} in namespace {namespace} started with an older content of {config}, as the policy recorded it"
+                ),
+            ),
+            Evidence::Times {
+                written,
+                rolled_out,
+            } => (
+                "outdated?",
+                format!(
+                    "{workload} in namespace {namespace} was rolled out at {rolled_out}, and {config} was written at {written}"
+                ),
+            ),
+        };
+        self.page.line(&[
+            (color(AnsiColor::Yellow), &word),
+            (PLAIN, &format!(" {text}")),
+        ])?;
         Ok(())
     }
 
@@ -171,7 +186,7 @@ impl<W: Write> Page for Text<W> {
         self.summary.missing += 1;
         let Missing {
             namespace,
-            object,
+            required,
             workloads,
             removed_by,
         } = missing;
@@ -187,7 +202,7 @@ impl<W: Write> Page for Text<W> {
             (
                 PLAIN,
                 &format!(
-                    " {object} in namespace {namespace}, required by {}.{removed_by}",
+                    " {required} in namespace {namespace}, required by {}.{removed_by}",
                     workloads.join(", ")
                 ),
             ),
@@ -222,12 +237,20 @@ impl<W: Write> Json<W> {
 impl<W: Write> Page for Json<W> {
     fn outdated(&mut self, outdated: &Outdated) -> Result<()> {
         self.summary.outdated += 1;
+        let (evidence, written, rolled_out) = match &outdated.evidence {
+            Evidence::Record => ("record", None, None),
+            Evidence::Times {
+                written,
+                rolled_out,
+            } => ("times", Some(written), Some(rolled_out)),
+        };
         self.outdated.push(json!({
             "namespace": outdated.namespace,
-            "deployment": outdated.deployment,
+            "workload": outdated.workload,
             "config": outdated.config.to_string(),
-            "written": outdated.changed,
-            "rolledOut": outdated.rolled_out,
+            "evidence": evidence,
+            "written": written,
+            "rolledOut": rolled_out,
         }));
         Ok(())
     }
@@ -279,7 +302,8 @@ impl<W: Write> Page for Json<W> {
         let removed_by = missing.removed_by.as_ref();
         self.missing.push(json!({
             "namespace": missing.namespace,
-            "object": missing.object.to_string(),
+            "object": missing.required.object.to_string(),
+            "key": missing.required.key,
             "requiredBy": missing.workloads,
             "removedBy": removed_by.map(|(release, revision)| json!({"release": release, "revision": revision})),
         }));

@@ -1,0 +1,175 @@
+//! What live workloads require, and does not exist.
+//!
+//! In: the workloads of a namespace, and what the revisions of the releases removed. Out: a [`Missing`] for each object, or each key of a
+//! ConfigMap or Secret that exists. Refuses: a pod template of the wrong shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use helm_plan::{Record, Release};
+use pod_references::{Keys, Kind, extra, needs};
+
+use super::{Missing, Named, Removed, Required, resource, workload::Workload};
+use crate::kubectl::Kubectl;
+
+/// What pods can require by name, in the namespace of their own.
+const NAMED: [Kind; 4] = [
+    Kind::ConfigMap,
+    Kind::Secret,
+    Kind::ServiceAccount,
+    Kind::PersistentVolumeClaim,
+];
+
+/// What is missing in a namespace. `failed` takes what could not be read.
+pub(super) fn missing(
+    namespace: &str,
+    workloads: &[Workload],
+    removed: &Removed,
+    kubectl: &Kubectl,
+    failed: &mut dyn FnMut(String) -> Result<()>,
+) -> Result<Vec<Missing>> {
+    let in_namespace = format!("--namespace={namespace}");
+    let mut required = Requirements::new();
+    for workload in workloads {
+        add_requirements(workload, &mut required)?;
+    }
+    for kind in NAMED {
+        let of_kind = |required: &Required| required.object.kind == kind;
+        if !required.keys().any(of_kind) {
+            continue;
+        }
+        match existing(kind, &required, &in_namespace, kubectl) {
+            Ok(existing) => required.retain(|one, _| !existing.contains(one)),
+            Err(error) => {
+                required.retain(|one, _| !of_kind(one));
+                failed(format!(
+                    "{} in namespace {namespace}: {error:#}",
+                    resource(kind)
+                ))?;
+            }
+        }
+    }
+    // The keys of an object that is missing are no news.
+    let gone = required.keys().filter(|one| one.key.is_none());
+    let gone: BTreeSet<_> = gone.map(|one| one.object.clone()).collect();
+    required.retain(|one, _| one.key.is_none() || !gone.contains(&one.object));
+    let missing = required.into_iter().map(|(required, workloads)| {
+        let key = (namespace.to_owned(), required);
+        let removed_by = removed.get(&key).cloned();
+        Missing {
+            namespace: key.0,
+            required: key.1,
+            workloads,
+            removed_by,
+        }
+    });
+    Ok(missing.collect())
+}
+
+/// Who requires it.
+type Requirements = BTreeMap<Required, BTreeSet<String>>;
+
+/// What a workload requires now: nothing, if it is scaled to 0 or suspended.
+fn add_requirements(workload: &Workload, required: &mut Requirements) -> Result<()> {
+    if workload.is_idle() {
+        return Ok(());
+    }
+    let id = &workload.id;
+    let template = needs(workload.template(), "spec.template");
+    let template = template.with_context(|| id.clone())?;
+    // A name that no object can have is nothing that could be missing.
+    let extra = extra::needs(&workload.body).filter_map(Result::ok);
+    for need in template.into_iter().chain(extra) {
+        if need.optional || !NAMED.contains(&need.kind) {
+            continue;
+        }
+        let object = Named {
+            kind: need.kind,
+            name: need.name,
+        };
+        let keys = match need.keys {
+            Keys::All => BTreeSet::new(),
+            Keys::Only(keys) => keys,
+        };
+        let parts = keys.into_iter().map(Some).chain([None]);
+        for key in parts {
+            let object = object.clone();
+            let workloads = required.entry(Required { object, key });
+            workloads.or_default().insert(id.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The objects of a kind, and their keys, if any of them are required.
+fn existing(
+    kind: Kind,
+    required: &Requirements,
+    in_namespace: &str,
+    kubectl: &Kubectl,
+) -> Result<BTreeSet<Required>> {
+    /// The name and the keys of each object.
+    const KEYS: &str = "--output=go-template={{range .items}}{{.metadata.name}}{{range $key, $value := .data}} {{$key}}{{end}}\
+        {{range $key, $value := .binaryData}} {{$key}}{{end}}{{\"\\n\"}}{{end}}";
+    let has_keys = |one: &Required| one.object.kind == kind && one.key.is_some();
+    let keys_count = required.keys().any(has_keys);
+    // The table has the content of no Secret.
+    let output = if keys_count { KEYS } else { "--no-headers" };
+    let resource = resource(kind);
+    let table = kubectl.run(&["get", &resource, in_namespace, output, "--ignore-not-found"])?;
+    let mut existing = BTreeSet::new();
+    for line in String::from_utf8(table)?.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let Some(name) = words.next() else {
+            continue;
+        };
+        let object = Named { kind, name };
+        // The other columns of the table are no keys.
+        let keys = words.filter(|_| keys_count).map(Some);
+        existing.extend(keys.chain([None]).map(|key| Required {
+            object: object.clone(),
+            key,
+        }));
+    }
+    Ok(existing)
+}
+
+/// What earlier revisions had as regular resources and the newest one has not, with the revision that had it no more first.
+pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
+    let mut removed = Removed::new();
+    let mut before = BTreeSet::new();
+    for (number, record, release) in revisions {
+        let mut now = BTreeSet::new();
+        for object in &release.resources {
+            let id = &object.id;
+            let is_kind = |kind: &Kind| id.group.is_empty() && kind.name() == id.kind;
+            let Some(kind) = NAMED.into_iter().find(is_kind) else {
+                continue;
+            };
+            let name = id.name.clone();
+            let fields = ["data", "binaryData", "stringData"];
+            let keys = fields
+                .iter()
+                .filter_map(|field| object.body.get(field)?.as_object())
+                .flat_map(serde_json::Map::keys);
+            let parts = keys.cloned().map(Some).chain([None]);
+            now.extend(parts.map(|key| {
+                let object = Named {
+                    kind,
+                    name: name.clone(),
+                };
+                (id.namespace.clone(), Required { object, key })
+            }));
+        }
+        for key in &now {
+            removed.remove(key);
+        }
+        for key in before.difference(&now) {
+            removed
+                .entry(key.clone())
+                .or_insert_with(|| (record.name.clone(), *number));
+        }
+        before = now;
+    }
+    removed
+}
