@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster_tests::{Case, HelmVersion, Output, Suite, User, wait_until, workspace_program};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::example_policy::example;
+use crate::guard::Guard;
 use crate::hook_trap::chart;
+use crate::rollouts::send_empty_patch;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for helm in HelmVersion::ALL {
@@ -33,6 +35,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
         suite.case(
             format!("{helm}: rollout-guard-check tells which Deployments were not rolled out since a config changed"),
             move |case| outdated(case, helm),
+        );
+        suite.case(
+            format!("{helm}: rollout-guard-check tells which pods run an older config, and which keys are missing"),
+            move |case| recorded(case, helm),
         );
         suite.case(
             format!("{helm}: rollout-guard-check compares two versions of a chart"),
@@ -245,6 +251,51 @@ fn outdated(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     wait_until("it is rolled out", Duration::from_secs(60), || {
         Ok(outdated()?.is_none().then_some(()))
     })
+}
+
+/// The policy keeps a record, so the digests tell, whatever the clocks say.
+fn recorded(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let one_key =
+        "env: [{name: SETTING, valueFrom: {configMapKeyRef: {name: app-config, key: setting}}}]";
+    let all = chart("", "one").replace("envFrom: [{configMapRef: {name: app-config}}]", one_key);
+    let chart = case.chart("1.0.0", &[("all.yaml", &all)])?;
+    case.helm(helm, &["install", "app", &chart])?.success()?;
+    let edit = |patch: &Value| {
+        let patch = patch.to_string();
+        case.kubectl(&["patch", "configmap", "app-config", "--patch", &patch])?
+            .success()
+    };
+    let found = |list: &str| {
+        let report = check(case, helm, &["cluster", "--output", "json"], &[])?;
+        let report: Value =
+            serde_json::from_str(&report.stdout).with_context(|| report.to_string())?;
+        let list = report.pointer(list).and_then(Value::as_array).cloned();
+        list.context("no such list")
+    };
+    ensure!(found("/outdated")?.is_empty());
+    ensure!(found("/missing")?.is_empty());
+
+    edit(&json!({"metadata": {"labels": {"a": "b"}}, "data": {"other": "key"}}))?;
+    ensure!(found("/outdated")?.is_empty(), "another key");
+    edit(&json!({"data": {"setting": "two"}}))?;
+    let outdated = found("/outdated")?;
+    let expected = json!([{
+        "namespace": case.namespace, "workload": "Deployment web", "config": "ConfigMap app-config", "evidence": "record",
+        "written": null, "rolledOut": null,
+    }]);
+    ensure!(Value::from(outdated.clone()) == expected, "{outdated:?}");
+    send_empty_patch(case, "deployment/web")?;
+    ensure!(found("/outdated")?.is_empty(), "it was rolled out");
+
+    edit(&json!({"data": {"setting": null}}))?;
+    let missing = found("/missing")?;
+    let key = missing.first().and_then(|missing| missing.get("key"));
+    ensure!(
+        key == Some(&json!("setting")) && missing.len() == 1,
+        "{missing:?}"
+    );
+    Ok(())
 }
 
 /// With the helm of the tests, and the archive that it makes.

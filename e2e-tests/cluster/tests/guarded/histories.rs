@@ -6,8 +6,8 @@ use cluster_tests::k8s_openapi::api::core::v1::ConfigMap;
 use cluster_tests::kube::Api;
 use cluster_tests::kube::api::{Patch, PatchParams};
 use cluster_tests::{Case, HelmVersion, Suite};
+use config_digest::stamp;
 use rollout_guard::annotations::{CONFIG_HASH, CONFIGS, OBJECT, TEMPLATE};
-use rollout_guard::config_hash::digest::stamp;
 use serde_json::{Value, json};
 
 use crate::app::recorded;

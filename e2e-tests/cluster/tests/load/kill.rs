@@ -9,8 +9,8 @@ use cluster_tests::k8s_openapi::api::apps::v1::Deployment;
 use cluster_tests::k8s_openapi::api::core::v1::ConfigMap;
 use cluster_tests::kube::Api;
 use cluster_tests::{AuditMark, Case, HelmVersion, Output, Step, Verb};
+use config_digest::stamp;
 use rollout_guard::annotations::CONFIG_HASH;
-use rollout_guard::config_hash::digest::stamp;
 
 use crate::app::{PRE_UPGRADE, recorded};
 use crate::example_policy::ExamplePolicy;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use config_digest::stamp;
 use rollout_guard::annotations::{CONFIG_HASH, CONFIGS};
-use rollout_guard::config_hash::digest::stamp;
 use serde_json::{Value, json};
 
 use crate::app::recorded;

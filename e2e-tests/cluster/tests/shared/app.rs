@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rollout_guard::config_hash::digest::Digester;
+use config_digest::Digester;
 
 /// The annotations that turn the ConfigMap into a hook. Helm prunes it if it was a regular resource before.
 pub(crate) const PRE_UPGRADE: &str = r#""helm.sh/hook": "pre-install,pre-upgrade""#;
