@@ -48,6 +48,7 @@ helm-plugin: | toolchain ## Build rollout-guard-check as a Helm plugin, in targe
 	cargo build --locked --release --package rollout-guard-check
 	mkdir -p $(TARGET_DIR)/helm-plugin/rollout-guard
 	cp check/plugin.yaml $(TARGET_DIR)/release/rollout-guard-check $(TARGET_DIR)/helm-plugin/rollout-guard
+	$(TARGET_DIR)/release/rollout-guard-check completion helm > $(TARGET_DIR)/helm-plugin/rollout-guard/completion.yaml
 
 .PHONY: demo
 demo: policy.wasm ## Show the hook trap and a config change, with recorded requests

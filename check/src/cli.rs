@@ -96,6 +96,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Print what a shell needs to complete this command line
+    Completion {
+        /// The shell, or `helm` for the file completion.yaml of the Helm plugin
+        #[arg(value_name = "SHELL")]
+        reader: CompletionFor,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompletionFor {
+    Bash,
+    Fish,
+    Powershell,
+    Zsh,
+    Helm,
 }
 
 #[derive(Debug, Args)]

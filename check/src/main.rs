@@ -16,6 +16,7 @@ mod chart;
 mod check;
 mod cli;
 mod cluster;
+mod completion;
 mod connection;
 mod helm;
 mod kubectl;
@@ -102,6 +103,10 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Record { files, output } => return records(&files, &output),
         Command::Cluster { namespace, output } => return cluster(namespace.as_deref(), &output),
+        Command::Completion { reader } => {
+            io::stdout().write_all(&completion::text(reader))?;
+            return Ok(false);
+        }
         Command::Upgrade {
             release,
             chart,

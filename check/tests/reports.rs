@@ -10,6 +10,7 @@
 
 use std::{
     io::Write,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -390,10 +391,46 @@ fn the_way_back() {
     );
 }
 
-/// The log is read with the types of the format. A path is a URI there.
+/// The JSON Schema of SARIF 2.1.0 is in the sources of the crate whose types are made of it.
+fn sarif_schema() -> jsonschema::Validator {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["metadata", "--locked", "--format-version=1"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata.pointer("/packages").unwrap().as_array().unwrap();
+    let has_schema =
+        |package: &&serde_json::Value| package.pointer("/name").unwrap() == "serde-sarif";
+    let package = packages.iter().find(has_schema).unwrap();
+    let manifest = package.pointer("/manifest_path").unwrap();
+    let schema = Path::new(manifest.as_str().unwrap()).with_file_name("src/schema.json");
+    let schema = std::fs::read_to_string(schema).unwrap();
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&serde_json::from_str(&schema).unwrap())
+        .unwrap()
+}
+
+/// A path is a URI there.
 #[test]
 fn sarif_is_valid() {
+    let schema = sarif_schema();
+    let assert_valid = |printed: &str| {
+        let log = serde_json::from_str(printed).unwrap();
+        let errors = schema.iter_errors(&log);
+        let errors: Vec<_> = errors.map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{printed}");
+    };
+    // Or else nothing would be an error.
+    let wrong = serde_json::json!({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "a", "informationUri": "a b"}}}]});
+    assert_eq!(schema.iter_errors(&wrong).count(), 1);
+    assert_valid(&report(&["chart", OLD, OLD, "--output", "sarif"], 0));
     let printed = report(&["chart", OLD, NEW, "--output", "sarif"], 1);
+    assert_valid(&printed);
     let log: serde_sarif::sarif::Sarif = serde_json::from_str(&printed).unwrap();
     let results = log
         .runs
@@ -425,6 +462,7 @@ fn sarif_is_valid() {
         ],
         1,
     );
+    assert_valid(&printed);
     assert!(printed.contains("/a%20b%231/Chart.yaml\""), "{printed}");
 }
 
@@ -1187,9 +1225,36 @@ fn the_namespace_of_helm_counts_for_charts() {
 }
 
 #[test]
+fn completion_for_helm() {
+    let printed = report(&["completion", "helm"], 0);
+    assert_printed("completion-helm", printed);
+}
+
+#[test]
+fn completion_for_shells() {
+    for (shell, start) in [
+        ("bash", "_rollout-guard-check() {\n"),
+        ("fish", "# Print an optspec"),
+        ("powershell", "\nusing namespace"),
+        ("zsh", "#compdef rollout-guard-check\n"),
+    ] {
+        let printed = report(&["completion", shell], 0);
+        assert!(printed.starts_with(start), "{shell}: {printed}");
+        assert!(printed.contains("old-version"), "{shell}: {printed}");
+    }
+}
+
+#[test]
 fn help() {
     for command in [
-        "changed", "chart", "charts", "cluster", "record", "upgrade", "rollback",
+        "changed",
+        "chart",
+        "charts",
+        "cluster",
+        "completion",
+        "record",
+        "upgrade",
+        "rollback",
     ] {
         let help = report(&[command, "--help"], 0);
         assert_printed(&format!("help-{command}"), help);

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::{MAIN_SEPARATOR, Path, PathBuf},
 };
 
 use anyhow::Result;
@@ -17,7 +17,8 @@ use super::source::Chart;
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) file: PathBuf,
+    /// With slashes on all systems, as git, GitHub and SARIF name the files of a repository.
+    pub(crate) file: String,
     /// From 1.
     pub(crate) line: usize,
 }
@@ -97,21 +98,19 @@ impl<'a> Templates<'a> {
         });
         let Some((id, file)) = files.next() else {
             let file = self.chart.folder.join("Chart.yaml");
-            return (self.shown(Place { file, line: 1 }), Vec::new());
+            return (self.shown(&file, 1), Vec::new());
         };
         let text = fs::read_to_string(&file).unwrap_or_default();
         let caveats = self.named.caveats(&text);
         let line = line_of(&text, id);
-        (self.shown(Place { file, line }), caveats)
+        (self.shown(&file, line), caveats)
     }
 
-    fn shown(&self, place: Place) -> Option<Place> {
+    fn shown(&self, file: &Path, line: usize) -> Option<Place> {
         let shown = self.chart.shown.as_ref()?;
-        let file = place.file.strip_prefix(&self.chart.folder).ok()?;
-        Some(Place {
-            file: shown.join(file),
-            line: place.line,
-        })
+        let file = shown.join(file.strip_prefix(&self.chart.folder).ok()?);
+        let file = file.display().to_string().replace(MAIN_SEPARATOR, "/");
+        Some(Place { file, line })
     }
 
     /// The file that Helm names. Its first folder is the name of the chart.

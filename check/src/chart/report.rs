@@ -55,7 +55,7 @@ pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
 fn one(one: &ChartFinding, report: &Report, page: &mut Page<&mut impl Write>) -> io::Result<()> {
     finding(one.level, &one.finding, page, &|page| {
         if let Some(place) = &one.place {
-            page.plain(format!("  In: {}:{}", place.file.display(), place.line))?;
+            page.plain(format!("  In: {}:{}", place.file, place.line))?;
         }
         if one.renderings.len() < report.renderings.len() {
             page.plain(format!("  With: {}", one.renderings.join(", ")))?;
@@ -80,7 +80,7 @@ pub(crate) fn json(report: &Report) -> Value {
             "neededBy": names(&one.finding),
             "waysOut": one.finding.ways_out(),
             "url": one.finding.lint().url(),
-            "file": place.map(|place| place.file.display().to_string()),
+            "file": place.map(|place| &place.file),
             "line": place.map(|place| place.line),
             "renderings": one.renderings,
             "caveats": one.caveats,
@@ -106,10 +106,7 @@ pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
         };
         let mut properties = Vec::new();
         if let Some(place) = &one.place {
-            properties.push(format!(
-                "file={}",
-                property(&place.file.display().to_string())
-            ));
+            properties.push(format!("file={}", property(&place.file)));
             properties.push(format!("line={}", place.line));
         }
         properties.push(format!("title={}", property(one.finding.lint().name)));

@@ -70,13 +70,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 fn location(place: &Place) -> Option<Location> {
-    let path = place.file.to_str()?;
-    // Of a repository: relative, and with slashes.
-    let path = match std::path::MAIN_SEPARATOR {
-        '/' => path.to_owned(),
-        separator => path.replace(separator, "/"),
-    };
-    let path = utf8_percent_encode(path.trim_start_matches("./"), PATH);
+    let path = utf8_percent_encode(place.file.trim_start_matches("./"), PATH);
     let artifact = ArtifactLocation::builder().uri(path.to_string()).build();
     let line = i64::try_from(place.line).ok()?;
     let region = Region::builder().start_line(line).build();
