@@ -146,7 +146,7 @@ fn the_schema_accepts_what_the_policy_accepts() {
             }
         }
     }
-    assert_eq!(examples, 6);
+    assert_eq!(examples, 7);
 
     let key = json!({"namespace": "kubewarden", "name": "hash-key", "key": "key"});
     let defaults = serde_json::to_value(rollout_guard::settings::Settings::default()).unwrap();
