@@ -55,6 +55,11 @@ fn there_is_one_version() {
     ];
     let mut examples = sorted(&root().join("examples"));
     examples.retain(|path| path.is_file());
+    let page = read("docs/operations.md");
+    let release = "githubusercontent.com/rollout-guard/rollout-guard/v";
+    assert_eq!(page.matches(release).count(), 3);
+    let of_this_version = format!("{release}{VERSION}/");
+    assert_eq!(page.matches(&of_this_version).count(), 3);
     for text in examples
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())
@@ -66,6 +71,14 @@ fn there_is_one_version() {
             }
         }
     }
+}
+
+/// A picture cannot be searched or copied, and some readers do not see it.
+#[test]
+fn the_readme_has_the_session_of_its_picture_as_text() {
+    let session = read("e2e-tests/cluster/tests/guarded/readme.txt");
+    let block = format!("```console\n{session}```\n");
+    assert!(read("README.md").contains(&block), "{session}");
 }
 
 #[test]

@@ -1,15 +1,20 @@
-//! artifacthub-pkg.yml: what Artifact Hub shows. It repeats metadata.yml and questions-ui.yml; the rest of the file
+//! artifacthub-pkg.yml: what Artifact Hub shows. It repeats metadata.yml, questions-ui.yml and CHANGELOG.md; the rest of the file
 //! is written by hand and stays as it is.
 
 use anyhow::{Context, Result, ensure};
 use helm_plan::yaml as reader;
 use serde_json::{Value, json};
 
-use crate::{files::File, text, yaml};
+use crate::{changelog, files::File, text, yaml};
 
 pub(crate) const NAME: &str = "artifacthub-pkg.yml";
 
-pub(crate) fn file(current: &str, metadata: &Value, questions: &str) -> Result<File> {
+pub(crate) fn file(
+    current: &str,
+    metadata: &Value,
+    questions: &str,
+    changelog: &str,
+) -> Result<File> {
     let annotations = metadata
         .get("annotations")
         .context("metadata.yml: no annotations")?;
@@ -35,8 +40,13 @@ pub(crate) fn file(current: &str, metadata: &Value, questions: &str) -> Result<F
     }
     let list: String = keywords.iter().map(|word| format!("- {word}\n")).collect();
     package.set("", "keywords", &format!("keywords:\n{list}"))?;
+    let changes = yaml::block(&changelog::changes(changelog, version)?, 0);
+    package.set("", "changes", &format!("changes:\n{changes}"))?;
     package.set_version(&format!("{image}:v"), version);
     package.set_version(&format!("{source}/releases/download/v"), version);
+    package.set_version(&format!("{source}/blob/v"), version);
+    let raw = source.replace("//github.com/", "//raw.githubusercontent.com/");
+    package.set_version(&format!("{raw}/v"), version);
 
     let mut resources = field(metadata, "contextAwareResources")?;
     // As `kwctl scaffold artifacthub` sorts them.

@@ -4,7 +4,8 @@
 //! settings of the policy (schemars) ──► Setting ──┬─► docs/settings.md
 //!                               └─► JSON Schema    ├─► questions-ui.yml ──┐
 //! registry of findings, their `//!` comments ──────┼─► docs/findings.md   ├─► artifacthub-pkg.yml
-//! metadata.yml ────────────────────────────────────┴──────────────────────┘
+//! metadata.yml, CHANGELOG.md ──────────────────────┴──────────────────────┘
+//! session with real Helm ─────────────────────────────► docs/trap-terminal.svg
 //! ```
 
 #![allow(
@@ -13,11 +14,13 @@
 )]
 
 mod artifacthub;
+mod changelog;
 mod files;
 mod findings;
 mod questions;
 mod schema;
 mod settings;
+mod terminal;
 mod yaml;
 
 use std::{fs, path::Path};
@@ -66,13 +69,19 @@ fn generate(root: &Path) -> Result<Vec<File>> {
     let schema = schema::of_settings();
     let questions = questions::file(&schema)?;
     let metadata = helm_plan::yaml::parse(&read(root, "metadata.yml")?).context("metadata.yml")?;
-    let package = artifacthub::file(&read(root, artifacthub::NAME)?, &metadata, &questions.text)?;
+    let package = artifacthub::file(
+        &read(root, artifacthub::NAME)?,
+        &metadata,
+        &questions.text,
+        &read(root, changelog::NAME)?,
+    )?;
     Ok(vec![
         findings::file(root)?,
         settings::file(&schema)?,
         schema::file(&schema)?,
         questions,
         package,
+        terminal::file(&read(root, terminal::SESSION)?),
     ])
 }
 

@@ -289,6 +289,45 @@ fn every_setting_has_a_question_and_a_section() {
     }
 }
 
+const CHANGELOG: &str = "\
+# Changelog
+
+- kind: x
+
+## 0.1.0
+
+### Added
+
+- A `mode: verify` is new.
+  Two lines.
+
+### Fixed
+
+- It works.
+
+## 0.0.9
+
+### Added
+
+- Everything.
+";
+
+#[test]
+fn a_version_without_changes_is_refused() {
+    assert_refused(
+        changelog::changes(CHANGELOG, "0.2.0"),
+        "CHANGELOG.md: there is no heading `## 0.2.0`",
+    );
+    assert_refused(
+        changelog::changes(&CHANGELOG.replace("### Fixed", "### New"), "0.1.0"),
+        "CHANGELOG.md: `### New` is none of Added, Changed, Deprecated, Removed, Fixed, Security",
+    );
+    assert_refused(
+        changelog::changes("# Changelog\n\n## 0.1.0\n\n- Everything.\n", "0.1.0"),
+        "CHANGELOG.md: version 0.1.0 has no changes",
+    );
+}
+
 const PACKAGE: &str = "\
 # by hand
 version: 0.0.9
@@ -305,7 +344,15 @@ keywords:
 - y
 links:
 - name: policy
-  url: https://example.com/source/releases/download/v0.0.9/policy.wasm
+  url: https://github.com/source/releases/download/v0.0.9/policy.wasm
+- name: documentation
+  url: https://github.com/source/blob/v0.0.9/README.md
+screenshots:
+- title: x
+  url: https://raw.githubusercontent.com/source/v0.0.9/x.svg
+changes:
+- kind: fixed
+  description: x
 annotations:
   kubewarden/contextAwareResources: x
   kubewarden/mutation: x
@@ -335,7 +382,7 @@ fn metadata() -> Value {
             "io.kubewarden.policy.version": "0.1.0",
             "io.kubewarden.policy.description": "Does it",
             "io.kubewarden.policy.url": "https://example.com",
-            "io.kubewarden.policy.source": "https://example.com/source",
+            "io.kubewarden.policy.source": "https://github.com/source",
             "io.kubewarden.policy.license": "Apache-2.0",
         },
     })
@@ -359,7 +406,17 @@ keywords:
 - secret
 links:
 - name: policy
-  url: https://example.com/source/releases/download/v0.1.0/policy.wasm
+  url: https://github.com/source/releases/download/v0.1.0/policy.wasm
+- name: documentation
+  url: https://github.com/source/blob/v0.1.0/README.md
+screenshots:
+- title: x
+  url: https://raw.githubusercontent.com/source/v0.1.0/x.svg
+changes:
+- kind: added
+  description: \"A mode: verify is new. Two lines.\"
+- kind: fixed
+  description: \"It works.\"
 annotations:
   kubewarden/contextAwareResources: |
     - apiVersion: v1
@@ -376,9 +433,9 @@ annotations:
       resources: [secrets]
 ";
     let questions = "questions: []\n";
-    let written = artifacthub::file(PACKAGE, &metadata(), questions).unwrap();
+    let written = artifacthub::file(PACKAGE, &metadata(), questions, CHANGELOG).unwrap();
     assert_eq!(written.text, expected);
-    let again = artifacthub::file(&written.text, &metadata(), questions).unwrap();
+    let again = artifacthub::file(&written.text, &metadata(), questions, CHANGELOG).unwrap();
     assert_eq!(again, written);
 }
 
@@ -387,12 +444,135 @@ fn metadata_that_cannot_be_copied_is_refused() {
     let mut metadata = metadata();
     metadata["annotations"]["io.kubewarden.policy.description"] = json!("Does it # well");
     assert_refused(
-        artifacthub::file(PACKAGE, &metadata, "questions: []\n"),
+        artifacthub::file(PACKAGE, &metadata, "questions: []\n", CHANGELOG),
         "metadata.yml or questions-ui.yml has text that cannot be copied as it is",
     );
     let package = PACKAGE.replace("license: x\n", "");
     assert_refused(
-        artifacthub::file(&package, &metadata, ""),
+        artifacthub::file(&package, &metadata, "", CHANGELOG),
         "artifacthub-pkg.yml: `license` is missing",
     );
+}
+
+/// What Artifact Hub refuses (artifacthub/hub: `GetPackageMetadata` in `internal/pkg/metadata.go`), and what it accepts and does not show: a
+/// recommendation of another site (`URL_regex` in `web/src/layout/package/RecommendedPackages`), and a picture without a full URL.
+fn rules_of_artifact_hub() -> jsonschema::Validator {
+    let text = json!({"type": "string", "minLength": 1});
+    let url = json!({"type": "string", "pattern": "^https://"});
+    let list = |of: &[(&str, &Value)]| {
+        let fields: serde_json::Map<_, _> = of
+            .iter()
+            .map(|&(name, schema)| (name.to_owned(), schema.clone()))
+            .collect();
+        let names: Vec<_> = of.iter().map(|(name, _)| name).collect();
+        json!({"type": "array", "minItems": 1, "items": {
+            "type": "object", "properties": fields, "required": names, "additionalProperties": false,
+        }})
+    };
+    let kind = json!({"enum": ["added", "changed", "deprecated", "removed", "fixed", "security"]});
+    let package = json!({"pattern": "^https://artifacthub.io/packages/(helm|kubewarden)/[a-z0-9-]+/[a-z0-9-]+$"});
+    // A second image could only be `policy-alternative-location`.
+    let image = json!({"const": "policy"});
+    let mut images = list(&[("name", &image), ("image", &text)]);
+    images["maxItems"] = json!(1);
+    let schema = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["version", "name", "displayName", "createdAt", "description", "containersImages"],
+        "properties": {
+            "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$"},
+            "name": text,
+            "displayName": text,
+            "createdAt": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"},
+            "description": text,
+            "license": text,
+            "homeURL": url,
+            "containersImages": images,
+            "keywords": {"type": "array", "items": text},
+            "links": list(&[("name", &text), ("url", &url)]),
+            "screenshots": list(&[("title", &text), ("url", &url)]),
+            "install": text,
+            "changes": list(&[("kind", &kind), ("description", &text)]),
+            "maintainers": list(&[("name", &text), ("email", &text)]),
+            "provider": {"type": "object", "properties": {"name": text}, "required": ["name"], "additionalProperties": false},
+            "recommendations": list(&[("url", &package)]),
+            "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    });
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+#[test]
+fn artifact_hub_accepts_the_package() {
+    let package = read(root().unwrap(), artifacthub::NAME).unwrap();
+    let package = helm_plan::yaml::parse(&package).unwrap();
+    let rules = rules_of_artifact_hub();
+    let errors: Vec<_> = rules
+        .iter_errors(&package)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+
+    let image =
+        |name| json!({"name": name, "image": "ghcr.io/rollout-guard/rollout-guard-refresh:v0.1.0"});
+    for (path, wrong) in [
+        ("/version", json!("0.1")),
+        ("/createdAt", json!("2026-11-21")),
+        ("/containersImages/0/name", json!("rollout-guard")),
+        (
+            "/containersImages",
+            json!([image("policy"), image("refresh")]),
+        ),
+        ("/screenshots/0/url", json!("docs/trap.svg")),
+        ("/changes/0/kind", json!("new")),
+        (
+            "/recommendations/0/url",
+            json!("https://charts.kubewarden.io/admission-controller"),
+        ),
+        ("/annotations/kubewarden~1mutation", json!(true)),
+    ] {
+        let mut package = package.clone();
+        *package.pointer_mut(path).unwrap() = wrong;
+        assert!(!rules.is_valid(&package), "{path}");
+    }
+    let mut unknown = package;
+    unknown["screenshot"] = json!([]);
+    assert!(!rules.is_valid(&unknown));
+}
+
+#[test]
+fn what_the_package_links_to_is_in_the_repository() {
+    let root = root().unwrap();
+    let package = read(root, artifacthub::NAME).unwrap();
+    let parsed = helm_plan::yaml::parse(&package).unwrap();
+    let version = parsed["version"].as_str().unwrap();
+    let mut links = 0;
+    for place in [
+        format!("https://github.com/rollout-guard/rollout-guard/blob/v{version}/"),
+        format!("https://raw.githubusercontent.com/rollout-guard/rollout-guard/v{version}/"),
+    ] {
+        for rest in package.split(&place).skip(1) {
+            let path = rest.split([')', '\n']).next().unwrap();
+            assert!(root.join(path).is_file(), "{place}{path}");
+            links += 1;
+        }
+    }
+    assert_eq!(links, 10);
+}
+
+#[test]
+fn the_terminal_wraps_lines_at_words_and_colours_commands() {
+    let words = ["hook-pruned"; 9].join(" ");
+    let session = format!("# Without it:\n$ helm upgrade\n  {words}\nError: no\n\n");
+    let screen = terminal::screen(&session);
+    let plain = anstream::adapter::strip_str(&screen).to_string();
+    let first = ["hook-pruned"; 8].join(" ");
+    assert_eq!(
+        plain,
+        format!("# Without it:\n$ helm upgrade\n  {first}\nhook-pruned\nError: no\n\n")
+    );
+    for line in screen.lines() {
+        let is_plain = line.is_empty() || line.contains("hook-pruned");
+        assert_eq!(line.contains('\u{1b}'), !is_plain, "{line:?}");
+    }
 }

@@ -23,6 +23,7 @@ mod hook_trap;
 mod lifecycle;
 mod match_conditions;
 mod policy_server;
+mod readme;
 mod right_operations;
 mod rights;
 mod rollouts;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     deletions::add_to(&mut suite);
     examples::add_to(&mut suite);
     match_conditions::add_to(&mut suite);
+    readme::add_to(&mut suite);
     histories::add_to(&mut suite);
     right_operations::add_to(&mut suite);
     rights::add_to(&mut suite);
