@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster_tests::{Case, HelmVersion, Suite, User, wait_until};
+use helm_plan::{manifest, yaml};
+use rollout_guard::settings::Settings;
 use serde_json::{Value, json};
 use testbed::LiveCluster;
 use tokio::runtime::Runtime;
@@ -33,6 +35,14 @@ pub(crate) fn add_to(suite: &mut Suite) {
             move |case| releases_policy(case, helm),
         );
     }
+    suite.case(
+        "the kustomization of docs/operations.md changes the policies",
+        kustomization,
+    );
+    suite.case(
+        "helm4: the policy of kwctl scaffold manifest --allow-context-aware stamps and rejects",
+        scaffolded,
+    );
     suite.case(
         "kubectl annotate --all records and rolls out all workloads, as docs/operations.md describes it",
         annotate_all,
@@ -131,6 +141,89 @@ fn releases_policy(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
     let live = ["get", "deployment", "yahoo-basic-app", "-o", "json"];
     let live = case.kubectl(&live)?.success()?.stdout;
     ensure!(!live.contains("rollout-guard/"), "{live}");
+    Ok(())
+}
+
+/// With the files of this repository instead of those of the release.
+fn kustomization(case: &Case<'_>) -> Result<()> {
+    let page = fs::read_to_string(example("../docs/operations.md"))?;
+    let (_, section) = page
+        .split_once("### Your own changes\n")
+        .context("no section")?;
+    let (_, block) = section.split_once("```yaml\n").context("no YAML")?;
+    let (block, _) = block.split_once("```\n").context("no end")?;
+    let version = &metadata()?["annotations"]["io.kubewarden.policy.version"];
+    let version = version.as_str().context("no version")?;
+    let release = format!(
+        "https://raw.githubusercontent.com/rollout-guard/rollout-guard/v{version}/examples"
+    );
+    let folder = tempfile::tempdir()?;
+    let examples = example("").canonicalize()?.display().to_string();
+    fs::write(
+        folder.path().join("kustomization.yaml"),
+        block.replace(&release, &examples),
+    )?;
+    let folder = folder.path().to_str().context("not UTF-8")?;
+    let anywhere = "--load-restrictor=LoadRestrictionsNone";
+    let built = case
+        .cluster
+        .kubectl(["kustomize", folder, anywhere])?
+        .success()?;
+
+    let objects: Vec<_> = manifest::documents(&built.stdout)
+        .map(yaml::parse)
+        .collect::<Result<_, _>>()?;
+    let kinds: Vec<_> = objects
+        .iter()
+        .map(|object| object["kind"].clone())
+        .collect();
+    let policy = "ClusterAdmissionPolicy";
+    ensure!(
+        kinds == ["ClusterRole", "ClusterRoleBinding", policy, policy],
+        "{built}"
+    );
+    for object in &objects[2..] {
+        let spec: ExamplePolicy = serde_json::from_value(object["spec"].clone())?;
+        let namespaces = spec.namespace_selector.match_expressions;
+        let expected = Some(vec!["kube-system".to_owned(), "calico-system".to_owned()]);
+        ensure!(namespaces[0].values == expected, "{built}");
+        ensure!(
+            object["spec"]["module"]
+                == "registry://registry.example.com/policies/rollout-guard:v0.1.0",
+            "{built}"
+        );
+        let releases = object["metadata"]["name"] == "rollout-guard-releases";
+        ensure!((object["spec"]["mode"] == "monitor") == releases, "{built}");
+        let settings = Settings::parse(&spec.settings)?;
+        ensure!(settings.config_hash.enabled != releases, "{built}");
+        ensure!(settings.release_guard.enabled == releases, "{built}");
+    }
+    Ok(())
+}
+
+fn metadata() -> Result<Value> {
+    Ok(yaml::parse(&fs::read_to_string(example(
+        "../metadata.yml",
+    ))?)?)
+}
+
+/// kwctl copies the rules and the resources of metadata.yml, and writes neither conditions nor a selector nor settings (`scaffold/manifest.rs`).
+fn scaffolded(case: &Case<'_>) -> Result<()> {
+    let metadata = metadata()?;
+    let spec = json!({
+        "rules": metadata["rules"], "contextAwareResources": metadata["contextAwareResources"], "settings": {},
+    });
+    let _guard = Guard::of(case, &serde_json::from_value(spec)?)?;
+    let chart = example("charts/hook-trap");
+    let chart = chart.to_str().context("not UTF-8")?;
+    case.helm(HelmVersion::V4, &["install", "yahoo", chart])?
+        .success()?;
+    let live = ["get", "deployment", "yahoo-basic-app", "-o", "json"];
+    let live = case.kubectl(&live)?.success()?.stdout;
+    ensure!(live.contains("rollout-guard/configs"), "{live}");
+    let upgrade = ["upgrade", "yahoo", chart, "--set", "hook=true"];
+    let upgrade = case.helm(HelmVersion::V4, &upgrade)?.failure()?;
+    ensure!(upgrade.stderr.contains("hook-pruned: "), "{upgrade}");
     Ok(())
 }
 

@@ -23,16 +23,17 @@ pub(crate) struct ExamplePolicy {
     pub(crate) rules: Vec<RuleWithOperations>,
     #[serde(default)]
     pub(crate) match_conditions: Vec<MatchCondition>,
-    namespace_selector: NamespaceSelector,
+    #[serde(default)]
+    pub(crate) namespace_selector: NamespaceSelector,
     pub(crate) context_aware_resources: Vec<ContextAwareResource>,
     pub(crate) settings: Value,
 }
 
 /// Without `matchLabels`, which Kubewarden ignores.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NamespaceSelector {
-    match_expressions: Vec<LabelSelectorRequirement>,
+pub(crate) struct NamespaceSelector {
+    pub(crate) match_expressions: Vec<LabelSelectorRequirement>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
