@@ -176,3 +176,32 @@ impl Metrics {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_dashboard_and_the_page_name_metrics_that_there_are() {
+        let text = Metrics::new().text().unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let known: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+        for page in [
+            include_str!("../../docs/refresh-dashboard.json"),
+            include_str!("../../docs/refresh.md"),
+        ] {
+            let words = page.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+            let named: BTreeSet<_> = words
+                .filter(|word| word.starts_with("rollout_guard_refresh_"))
+                .map(|word| {
+                    let ends = ["_total", "_bucket", "_sum", "_count"];
+                    let base = ends.iter().find_map(|end| word.strip_suffix(end));
+                    base.unwrap_or(word)
+                })
+                .collect();
+            assert_eq!(named, known);
+        }
+    }
+}

@@ -204,7 +204,8 @@ impl Cluster {
         &self.runtime
     }
 
-    pub(crate) fn audit_log(&self) -> PathBuf {
+    /// The audit log of the API server: one JSON document per line.
+    pub fn audit_log(&self) -> PathBuf {
         self.folder().join(AUDIT_LOG)
     }
 }

@@ -22,6 +22,9 @@ mod histories;
 mod hook_trap;
 mod lifecycle;
 mod match_conditions;
+mod operations;
+#[path = "../shared/page_commands.rs"]
+mod page_commands;
 mod policy_server;
 mod readme;
 mod right_operations;
@@ -45,5 +48,6 @@ fn main() -> ExitCode {
     rights::add_to(&mut suite);
     ways_out::add_to(&mut suite);
     gitops::add_to(&mut suite);
+    operations::add_to(&mut suite);
     suite.run()
 }

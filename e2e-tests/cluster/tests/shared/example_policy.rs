@@ -112,26 +112,31 @@ pub(crate) fn grant_rights(cluster: &Cluster) -> Result<()> {
         let file = example("policy-server-rbac.yaml");
         let file = file.to_str().context("not UTF-8")?;
         cluster.kubectl(["apply", "--filename", file])?.success()?;
-        let user = format!("--user={}", User::Restricted.name());
-        let role = "--clusterrole=rollout-guard";
-        let binding = ["create", "clusterrolebinding", "guard", role, user.as_str()];
-        cluster.kubectl(binding)?.success()?;
-        let user = User::Restricted.name();
-        let may = [
-            "auth",
-            "can-i",
-            "get",
-            "secrets",
-            "--all-namespaces",
-            "--as",
-            user,
-        ];
-        // The API server learns about the role from a watch.
-        wait_until("the role takes effect", Duration::from_secs(10), || {
-            Ok(cluster.kubectl(may)?.status.success().then_some(()))
-        })
+        bind_rights(cluster)
     };
     let granted =
         GRANTED.get_or_init(|| grant().map_err(|error: anyhow::Error| format!("{error:#}")));
     granted.clone().map_err(|error| anyhow!("{error}"))
+}
+
+/// Lets the restricted user do what the example lets the PolicyServer do, once it is applied.
+pub(crate) fn bind_rights(cluster: &Cluster) -> Result<()> {
+    let user = User::Restricted.name();
+    let user_flag = format!("--user={user}");
+    let role = "--clusterrole=rollout-guard";
+    let binding = ["create", "clusterrolebinding", "guard", role, &user_flag];
+    cluster.kubectl(binding)?.success()?;
+    let may = [
+        "auth",
+        "can-i",
+        "get",
+        "secrets",
+        "--all-namespaces",
+        "--as",
+        user,
+    ];
+    // The API server learns about the role from a watch.
+    wait_until("the role takes effect", Duration::from_secs(10), || {
+        Ok(cluster.kubectl(may)?.status.success().then_some(()))
+    })
 }
