@@ -78,9 +78,10 @@ pub enum Mode {
     /// Stamps workloads and checks Helm releases.
     #[default]
     Enforce,
-    /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out. Helm
-    /// releases are checked and rejected as with `enforce`, unless `releaseGuard.enabled` is `false`. This mode is for a
-    /// second policy that the audit scanner uses.
+    /// Never changes anything, and rejects workloads whose config changed after their pods were rolled out, and live
+    /// ones that were never recorded or have pods of an older template. Helm releases are checked and rejected as with
+    /// `enforce`, unless `releaseGuard.enabled` is `false`. This mode is for a second policy that the audit scanner
+    /// uses.
     Verify,
 }
 

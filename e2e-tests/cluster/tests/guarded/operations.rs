@@ -177,19 +177,12 @@ fn audit_log(operator: &mut Operator<'_>) -> Result<()> {
 }
 
 fn away(operator: &mut Operator<'_>, kubewarden: &mut Kubewarden<'_>) -> Result<()> {
-    let annotate = |operator: &Operator<'_>, value: &str| {
-        let annotation = format!("note={value}");
-        let arguments = ["annotate", "--overwrite", "deployment", "web", &annotation];
-        let namespace = ["--namespace", "shop"];
-        operator
-            .cluster
-            .kubectl(arguments.into_iter().chain(namespace))
-    };
     kubewarden.go_away();
     let held_back = operator.upgrade_release("two")?.failure()?;
     let expected = "failed calling webhook \"clusterwide-rollout-guard-releases";
     ensure!(held_back.stderr.contains(expected), "{held_back}");
-    annotate(operator, "passes")?.success()?;
+    let annotate = ["annotate", "deployment", "web", "note=one", "-n", "shop"];
+    operator.cluster.kubectl(annotate)?.success()?;
     metrics_of_the_alerts(operator.cluster)?;
 
     operator.run("remove mutating webhook")?.success()?;
@@ -198,15 +191,12 @@ fn away(operator: &mut Operator<'_>, kubewarden: &mut Kubewarden<'_>) -> Result<
     kubewarden.wait_until_unused("rollout-guard-releases")?;
     operator.upgrade_release("two")?.success()?;
 
-    let fail = r#"{"spec": {"failurePolicy": "Fail"}}"#;
-    let policy = "clusteradmissionpolicy/rollout-guard-workloads";
-    let patch = ["patch", policy, "--type", "merge", "--patch", fail];
-    operator.cluster.kubectl(patch)?.success()?;
+    // The controller creates them again.
     kubewarden.reconcile()?;
-    annotate(operator, "is held back")?.failure()?;
+    operator.upgrade_release("three")?.failure()?;
     operator.run("ignore")?.success()?;
     kubewarden.reconcile()?;
-    annotate(operator, "passes again")?.success()?;
+    operator.upgrade_release("three")?.success()?;
 
     kubewarden.come_back();
     kubewarden.reconcile()
@@ -238,8 +228,7 @@ fn uninstall(operator: &mut Operator<'_>, kubewarden: &mut Kubewarden<'_>) -> Re
     let before = operator.templates()?;
     operator.run("delete policies")?.success()?;
     kubewarden.reconcile()?;
-    let others = ["delete", "clusteradmissionpolicies", "--all"];
-    operator.cluster.kubectl(others)?.success()?;
+    operator.run("delete optional policies")?.success()?;
     kubewarden.reconcile()?;
     operator.run("delete rights")?.success()?;
     ensure!(operator.recorded("shop")? && operator.recorded("elsewhere")?);

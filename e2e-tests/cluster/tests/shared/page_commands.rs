@@ -6,7 +6,7 @@
 pub(crate) const PAGES: [&str; 2] = ["docs/first-day.md", "docs/operations.md"];
 
 /// What the case calls a command, and the command. One that ends with `…` stands for all that begin like this.
-pub(crate) const RUN: [(&str, &str); 27] = [
+pub(crate) const RUN: [(&str, &str); 28] = [
     ("check", "rollout-guard-check cluster"),
     ("grant", "kubectl apply -f examples/policy-server-rbac.yaml"),
     ("monitor", "sed …"),
@@ -80,11 +80,15 @@ pub(crate) const RUN: [(&str, &str); 27] = [
     ),
     (
         "ignore",
-        "kubectl patch clusteradmissionpolicy rollout-guard-workloads …",
+        "kubectl patch clusteradmissionpolicy rollout-guard-releases …",
     ),
     (
         "delete policies",
         "kubectl delete -f examples/workloads-policy.yaml -f examples/releases-policy.yaml",
+    ),
+    (
+        "delete optional policies",
+        "kubectl delete --ignore-not-found -f examples/verify-policy.yaml …",
     ),
     (
         "delete rights",
