@@ -175,7 +175,7 @@ fn account(object: &Object) -> Option<Need> {
 }
 
 /// Whether no pods of an object may run now. `before` is the same object in the current release.
-fn is_idle(before: Option<&Object>, object: &Object) -> bool {
+pub fn is_idle(before: Option<&Object>, object: &Object) -> bool {
     let is = |field, value: Value| spec(object, field) == Some(&value);
     // It ran when it was created, and its pods cannot be changed. If it is no longer there (its TTL has
     // removed it), Helm creates it again: nothing is certain.
@@ -226,6 +226,28 @@ pub(crate) fn pod_template(object: &Object) -> Option<(&'static str, &Value)> {
         PodTemplate::SpecTemplate | PodTemplate::Unknown => "/spec/template",
     };
     Some((place, object.body.pointer(place)?))
+}
+
+/// Whether the pods of a workload get a token of their ServiceAccount. `accounts` are its declarations.
+pub fn has_token<'a>(workload: &'a Object, mut accounts: impl Iterator<Item = &'a Object>) -> bool {
+    const AUTOMOUNT: &str = "automountServiceAccountToken";
+    let pods = pod_template(workload).and_then(|(_, pods)| pods.get("spec"));
+    let of_account = || accounts.find_map(|account| account.body.get(AUTOMOUNT));
+    let automount = pods
+        .and_then(|pods| pods.get(AUTOMOUNT))
+        .or_else(of_account);
+    automount != Some(&Value::Bool(false)) || pods.is_some_and(projects_token)
+}
+
+fn projects_token(pods: &Value) -> bool {
+    let volumes = pods.get("volumes").and_then(Value::as_array);
+    let sources = volumes
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume.pointer("/projected/sources")?.as_array());
+    sources
+        .flatten()
+        .any(|source| source.get("serviceAccountToken").is_some())
 }
 
 fn needs_of_pods(object: &Object) -> Result<Vec<Need>, Error> {

@@ -31,6 +31,17 @@ pub(crate) fn is_custom(group: &str) -> bool {
     group.contains('.') && !group.ends_with(".k8s.io")
 }
 
+/// Whether custom resources of a kind are done once they have run, like a Job.
+pub(crate) fn is_custom_run(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        ("argoproj.io", "Workflow" | "AnalysisRun" | "Experiment")
+            | ("tekton.dev", "TaskRun" | "PipelineRun")
+            | ("cr.kanister.io", "ActionSet")
+            | ("k6.io", "K6" | "TestRun")
+    )
+}
+
 /// Where in an object its pod template is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PodTemplate {

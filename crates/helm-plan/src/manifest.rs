@@ -76,6 +76,11 @@ impl ObjectId {
     pub fn is_custom(&self) -> bool {
         kinds::is_custom(&self.group)
     }
+
+    /// Whether it is a custom resource that is done once it has run, like a Job.
+    pub fn is_custom_run(&self) -> bool {
+        kinds::is_custom_run(&self.group, &self.kind)
+    }
 }
 
 /// No name of Kubernetes is longer, in bytes (apimachinery `pkg/util/validation`, DNS1123SubdomainMaxLength).

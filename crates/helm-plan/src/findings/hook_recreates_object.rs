@@ -45,8 +45,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use super::{Finding, Level, Lint, Linter, linter::Fate};
 use crate::{
     consumers::{self, Consumer, When},
@@ -83,7 +81,7 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
         && linter.change.live.get(id) != Some(&Live::Absent)
         && actions.any(|action| matches!(action, Action::DeleteBeforeHook(_)));
     let is_account = id.group.is_empty() && id.kind == "ServiceAccount";
-    if !is_recreated || !(is_account || id.is_custom()) || runs_once(id) {
+    if !is_recreated || !(is_account || id.is_custom()) || id.is_custom_run() {
         return None;
     }
     let consumers = match is_account {
@@ -103,39 +101,11 @@ pub(super) fn check(linter: &Linter<'_>, id: &ObjectId, fate: Fate) -> Option<Fi
     })
 }
 
-/// Custom resources that are done once they have run, like a Job.
-fn runs_once(id: &ObjectId) -> bool {
-    matches!(
-        (id.group.as_str(), id.kind.as_str()),
-        ("argoproj.io", "Workflow" | "AnalysisRun" | "Experiment")
-            | ("tekton.dev", "TaskRun" | "PipelineRun")
-            | ("cr.kanister.io", "ActionSet")
-            | ("k6.io", "K6" | "TestRun")
-    )
-}
-
 /// Whether its pods run on while the account is deleted, and use a token of it.
 fn runs_with_token(linter: &Linter<'_>, consumer: &Consumer<'_>) -> bool {
-    const AUTOMOUNT: &str = "automountServiceAccountToken";
     let lasts = matches!(consumer.when, When::Workload | When::LastingHook(_));
-    let pods = consumers::pod_template(consumer.object).and_then(|(_, pods)| pods.get("spec"));
-    let of_account = || {
-        let mut accounts = linter.target.hooks(&consumer.needs).iter();
-        accounts.find_map(|(_, account)| account.body.get(AUTOMOUNT))
-    };
-    let automount = pods.and_then(|pods| pods.get(AUTOMOUNT)).or_else(of_account);
-    lasts && (automount != Some(&Value::Bool(false)) || pods.is_some_and(projects_token))
-}
-
-fn projects_token(pods: &Value) -> bool {
-    let volumes = pods.get("volumes").and_then(Value::as_array);
-    let sources = volumes
-        .into_iter()
-        .flatten()
-        .filter_map(|volume| volume.pointer("/projected/sources")?.as_array());
-    sources
-        .flatten()
-        .any(|source| source.get("serviceAccountToken").is_some())
+    let accounts = linter.target.hooks(&consumer.needs).iter();
+    lasts && consumers::has_token(consumer.object, accounts.map(|(_, account)| *account))
 }
 
 impl Fact {
