@@ -1,11 +1,13 @@
 //! An upgrade from one version of a chart to another, and the way back, before anything is installed.
 //!
 //! ```text
-//! two versions ─► source ─► render, for each file of values ─► two revisions ─► findings, each once, with its place in the chart
+//! two versions ─► source ─► render, for each file of values ─┬─► two revisions ─► check ─┬─► findings, each once, with its place
+//!                                                            └─► argocd ────────────────┘
 //! ```
 //!
 //! In: two folders, archives or references. Out: a [`Report`]. Refuses: a chart that Helm does not render.
 
+mod argocd;
 mod place;
 mod render;
 pub(crate) mod report;
@@ -14,7 +16,7 @@ mod source;
 
 use anyhow::Result;
 use helm_plan::{
-    ApplyMethod, Finding, Level, Levels, Live, Operation, Record, Release, Status, record::Info,
+    ApplyMethod, Level, Levels, Live, Operation, Record, Release, Status, manifest, record::Info,
     rendered,
 };
 
@@ -25,12 +27,15 @@ use self::{
 };
 use crate::{
     check::Check,
-    cli::{Apply, ChartOptions},
+    cli::{Apply, ChartOptions, Tool},
+    report::Entry,
     terminal,
 };
 
 /// What was found between two versions of a chart.
 pub(crate) struct Report {
+    /// What would install it.
+    pub(crate) tool: Tool,
     /// As they were named.
     pub(crate) old: String,
     pub(crate) new: String,
@@ -45,9 +50,9 @@ pub(crate) struct Report {
 pub(crate) struct ChartFinding {
     /// An upgrade, or the rollback from the new version to the old one.
     pub(crate) operation: Operation,
-    /// What the policy would do. On the way back, a warning at most.
+    /// What the policy would do, or [`Level::Reject`] if it is certain with Argo CD. On the way back, a warning at most.
     pub(crate) level: Level,
-    pub(crate) finding: Finding,
+    pub(crate) entry: Entry,
     /// What leads to it.
     pub(crate) renderings: Vec<String>,
     /// Where to mend it. `None` if the new version is in no folder.
@@ -65,7 +70,7 @@ impl Report {
         let known = self
             .findings
             .iter_mut()
-            .find(|known| known.operation == found.operation && known.finding == found.finding);
+            .find(|known| known.operation == found.operation && known.entry == found.entry);
         match known {
             Some(known) => known.renderings.push(rendering.to_owned()),
             None => self.findings.push(found),
@@ -81,6 +86,7 @@ pub(crate) fn check(
     levels: &Levels,
 ) -> Result<Report> {
     let mut report = Report {
+        tool: options.tool,
         old: old.name.clone(),
         new: new.name.clone(),
         renderings: Vec::new(),
@@ -126,19 +132,23 @@ fn compare(
         old: render(old, values.old.as_deref(), false, options)?,
         new: render(new, values.new.as_deref(), true, options)?,
     };
-    let templates = Templates::of(new, &rendered.old, &rendered.new, &options.namespace)?;
+    let templates = Templates::of(new, &rendered.old, &rendered.new, options)?;
     let mut all = Vec::new();
     for operation in [Operation::Upgrade, Operation::Rollback] {
-        for (level, finding) in rendered.findings(operation, options, levels)? {
+        let found = match options.tool {
+            Tool::Helm => rendered.with_helm(operation, options, levels)?,
+            Tool::Argocd => rendered.with_argo_cd(operation, options)?,
+        };
+        for (level, entry) in found {
             let level = match (operation, level) {
                 (Operation::Rollback, Level::Reject) => Level::Warn,
                 (_, level) => level,
             };
-            let (place, caveats) = templates.place(&finding);
+            let (place, caveats) = templates.place(&entry);
             all.push(ChartFinding {
                 operation,
                 level,
-                finding,
+                entry,
                 renderings: vec![values.name.clone()],
                 place,
                 caveats,
@@ -155,12 +165,12 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn findings(
+    fn with_helm(
         &self,
         operation: Operation,
         options: &ChartOptions,
         levels: &Levels,
-    ) -> Result<Vec<(Level, Finding)>> {
+    ) -> Result<Vec<(Level, Entry)>> {
         let revision = |text: &str, number, status| -> Result<Release> {
             let apply_method = match options.apply {
                 Apply::Client => ApplyMethod::ClientSide,
@@ -188,7 +198,29 @@ impl Rendered {
         })?;
         let findings = check
             .findings()
-            .map(|(level, finding)| (level, finding.clone()));
+            .map(|(level, finding)| (level, finding.into()));
         Ok(findings.collect())
+    }
+
+    fn with_argo_cd(
+        &self,
+        operation: Operation,
+        options: &ChartOptions,
+    ) -> Result<Vec<(Level, Entry)>> {
+        let parse = |text| manifest::parse(text, &options.namespace);
+        let (old, new) = (parse(&self.old)?, parse(&self.new)?);
+        let findings = match operation {
+            // What the old version does by itself, it does already.
+            Operation::Rollback => {
+                let mut findings = argocd::findings(&new, &old)?;
+                findings.retain(argocd::Finding::is_of_change);
+                findings
+            }
+            Operation::Install | Operation::Upgrade => argocd::findings(&old, &new)?,
+        };
+        let entries = findings
+            .iter()
+            .map(|finding| (finding.level(), finding.into()));
+        Ok(entries.collect())
     }
 }

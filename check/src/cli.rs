@@ -138,13 +138,16 @@ pub(crate) struct ChartOptions {
     /// The namespace of the release. Helm gives a plugin its own as HELM_NAMESPACE
     #[arg(long, short, env = "HELM_NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,
+    /// What installs the chart. `argocd` shows what a sync of Argo CD makes of it: of its hooks, and of what leaves the chart
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) tool: Tool,
     /// How Helm applies the release: `client` for Helm 3 and for releases that it installed, `server` for releases that Helm 4 installed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) apply: Apply,
     /// A report for people, JSON for programs, annotations for a GitHub workflow, or SARIF for code scanning
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: ChartOutput,
-    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used
+    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used, and only for `--tool helm`
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// More flags for `helm template`, after `--`: `--set`, `--kube-version`, `--api-versions`
@@ -159,6 +162,24 @@ pub(crate) enum ChartOutput {
     Json,
     Github,
     Sarif,
+}
+
+/// What installs a chart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tool {
+    #[default]
+    Helm,
+    Argocd,
+}
+
+impl Tool {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Helm => "helm",
+            Self::Argocd => "argocd",
+        }
+    }
 }
 
 /// Who merges the new manifest with the live object.

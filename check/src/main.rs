@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! rendered charts ────────────┐
-//! two versions of a chart ► chart (helm template, for each file of values) ─► findings ─► report
+//! two versions of a chart ► chart (helm template, for each file of values) ─► findings, or those of Argo CD ─► report
 //! live release ────► helm ────┴─► two revisions ─► check ─► report
 //! live objects ────► kubectl ───────────────────────┤   all releases: cluster ─► report
 //! saved records ──► saved ──────────────────────────┤
 //! settings of the policy ─► settings ─► levels ─────┘
 //! ```
 //!
-//! The plan and the findings are those of the policy (`helm-plan`).
+//! The plan and the findings are those of the policy (`helm-plan`), but those of Argo CD (`chart::argocd`).
 
 mod changed;
 mod chart;
@@ -40,7 +40,7 @@ use serde_json::Value;
 use crate::{
     chart::Chart,
     check::Check,
-    cli::{Apply, ChartArgs, ChartOptions, ChartOutput, Cli, Command, Output, OutputArgs},
+    cli::{Apply, ChartArgs, ChartOptions, ChartOutput, Cli, Command, Output, OutputArgs, Tool},
     connection::Connection,
     helm::{Change, Helm},
     kubectl::Kubectl,
@@ -217,6 +217,9 @@ fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
 /// Old and new versions of charts. What is only lost on the way back is a warning.
 fn charts(versions: &[(Chart, Chart)], options: &ChartOptions) -> Result<bool> {
     let levels = options.settings.as_deref().map(levels).transpose()?;
+    if options.tool == Tool::Argocd && levels.is_some() {
+        eprintln!("Note: the levels in --settings are not for the findings of --tool argocd.");
+    }
     let levels = levels.unwrap_or_default();
     let reports = versions
         .iter()

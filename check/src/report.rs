@@ -9,7 +9,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use helm_plan::{Action, Finding, Level, ObjectId, Stage, Step};
+use helm_plan::{Action, Finding, Level, Lint, ObjectId, Stage, Step};
 use serde_json::{Value, json};
 
 use crate::{check::Check, terminal};
@@ -19,6 +19,55 @@ use crate::{check::Check, terminal};
 pub(crate) struct Page<W>(pub(crate) W);
 
 const PLAIN: Style = Style::new();
+
+/// What a report says of a finding, whatever found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) rule: Rule,
+    /// The object that it is about.
+    pub(crate) object: ObjectId,
+    /// `hook-pruned: ConfigMap web-config is …`
+    pub(crate) sentence: String,
+    /// `is …`
+    pub(crate) reason: String,
+    /// Who needs the object.
+    pub(crate) consumers: Vec<ObjectId>,
+    /// What to do about it, best first.
+    pub(crate) ways_out: Vec<String>,
+}
+
+/// A kind of finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) name: &'static str,
+    /// In one line.
+    pub(crate) summary: &'static str,
+    /// The page that explains it.
+    pub(crate) url: String,
+}
+
+impl From<&Lint> for Rule {
+    fn from(lint: &Lint) -> Self {
+        Self {
+            name: lint.name,
+            summary: lint.summary,
+            url: lint.url(),
+        }
+    }
+}
+
+impl From<&Finding> for Entry {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            rule: finding.lint().into(),
+            object: finding.object.clone(),
+            sentence: finding.to_string(),
+            reason: finding.fact.to_string(),
+            consumers: finding.consumers.clone(),
+            ways_out: finding.ways_out(),
+        }
+    }
+}
 
 impl<W: Write> Page<W> {
     pub(crate) fn line(&mut self, parts: &[(Style, &dyn Display)]) -> io::Result<()> {
@@ -57,7 +106,7 @@ pub(crate) fn text(check: &Check, out: &mut impl Write) -> io::Result<()> {
     steps(&assessment.plan.steps, &mut page)?;
     let (mut rejected, mut warnings) = (0, 0);
     for (level, finding) in check.findings() {
-        self::finding(level, finding, &mut page, &|_| Ok(()))?;
+        entry(level, &finding.into(), &mut page, &|_| Ok(()))?;
         match level {
             Level::Reject => rejected += 1,
             Level::Rescue | Level::Warn => warnings += 1,
@@ -84,9 +133,9 @@ fn steps(steps: &[Step], page: &mut Page<impl Write>) -> io::Result<()> {
 }
 
 /// A finding; `more` is written before its page.
-pub(crate) fn finding<W: Write>(
+pub(crate) fn entry<W: Write>(
     level: Level,
-    finding: &Finding,
+    entry: &Entry,
     page: &mut Page<W>,
     more: &dyn Fn(&mut Page<W>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -95,18 +144,19 @@ pub(crate) fn finding<W: Write>(
         Level::Rescue | Level::Warn | Level::Ignore => AnsiColor::Yellow,
     };
     let style = Style::new().bold().fg_color(Some(color.into()));
-    page.line(&[(style, &level), (PLAIN, &format!(" {finding}."))])?;
+    page.line(&[(style, &level), (PLAIN, &format!(" {}.", entry.sentence))])?;
     if level == Level::Rescue {
         page.plain("  Kept by the policy (not with --no-hooks).")?;
     }
-    if !finding.consumers.is_empty() {
-        page.plain(format!("  Needed by: {}.", names(finding).join(", ")))?;
+    if !entry.consumers.is_empty() {
+        let names = names(&entry.consumers);
+        page.plain(format!("  Needed by: {}.", names.join(", ")))?;
     }
-    for way_out in finding.ways_out() {
+    for way_out in &entry.ways_out {
         page.plain(format!("  - {way_out}"))?;
     }
     more(page)?;
-    page.plain(format!("  More: {}", finding.lint().url()))?;
+    page.plain(format!("  More: {}", entry.rule.url))?;
     page.gap()
 }
 
@@ -135,7 +185,7 @@ pub(crate) fn json(check: &Check) -> Value {
             "level": level.name(),
             "object": object(&finding.object),
             "reason": finding.fact.to_string(),
-            "neededBy": names(finding),
+            "neededBy": names(&finding.consumers),
             "waysOut": finding.ways_out(),
             "url": finding.lint().url(),
         })
@@ -170,7 +220,6 @@ fn action(action: Action) -> (&'static str, Option<Stage>) {
     }
 }
 
-/// The objects that need what the finding is about.
-pub(crate) fn names(finding: &Finding) -> Vec<String> {
-    finding.consumers.iter().map(ToString::to_string).collect()
+pub(crate) fn names(objects: &[ObjectId]) -> Vec<String> {
+    objects.iter().map(ToString::to_string).collect()
 }

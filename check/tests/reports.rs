@@ -80,6 +80,7 @@ const BEFORE: &str = "charts/before.yaml";
 const AFTER: &str = "charts/after.yaml";
 const OLD: &str = "versions/old";
 const NEW: &str = "versions/new";
+const ARGO_CD: &str = "versions/argocd";
 const WARNINGS: &str = "charts/warnings.yaml";
 const IN_SHOP: [&str; 4] = ["--release", "yahoo", "--namespace", "shop"];
 
@@ -377,6 +378,85 @@ fn the_same_chart_twice() {
                     No findings: an upgrade keeps what its pods need, and so does the way back.\n";
     assert_eq!(printed, expected);
     assert_eq!(report(&["chart", OLD, OLD, "--output", "github"], 0), "");
+}
+
+/// Argo CD makes something else of a chart than Helm does. What it renders is no guess, but for random values.
+#[test]
+fn two_versions_of_a_chart_in_argo_cd() {
+    for (output, name) in [
+        ("text", "chart-argocd"),
+        ("json", "chart-argocd-json"),
+        ("github", "chart-argocd-github"),
+    ] {
+        let tool = ["--tool", "argocd", "--output", output];
+        let printed = report(&[&["chart", OLD, ARGO_CD], tool.as_slice()].concat(), 1);
+        assert_printed(name, printed);
+    }
+    let sarif = ["--tool", "argocd", "--output", "sarif"];
+    let printed = report(&[&["chart", OLD, ARGO_CD], sarif.as_slice()].concat(), 1);
+    let log: serde_sarif::sarif::Sarif = serde_json::from_str(&printed).unwrap();
+    let run = &log.runs[0];
+    let rules = run.tool.driver.rules.iter().flatten();
+    let rules: Vec<_> = rules.map(|rule| rule.id.as_str()).collect();
+    for result in run.results.iter().flatten() {
+        let rule = result.rule_id.as_deref().unwrap();
+        assert!(
+            rules.contains(&rule) && rule.starts_with("argocd-"),
+            "{rule}"
+        );
+    }
+}
+
+/// It is a warning, as with Helm; what the old version does by itself is not of the way.
+#[test]
+fn the_way_back_in_argo_cd() {
+    let printed = report(&["chart", ARGO_CD, OLD, "--tool", "argocd"], 0);
+    let way_back = "\nThe way back, with a sync to the old version:\n\nwarn argocd-pruned: ConfigMap release-name-config ";
+    assert!(printed.contains(way_back), "{printed}");
+    assert!(!printed.contains("argocd-hook-deleted"), "{printed}");
+}
+
+#[test]
+fn levels_of_the_settings_are_not_for_argo_cd() {
+    let settings = ["--tool", "argocd", "--settings", "charts/settings.yaml"];
+    let output = run(&[&["chart", OLD, ARGO_CD], settings.as_slice()].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Note: the levels in --settings are not for the findings of --tool argocd.\n"
+    );
+}
+
+/// Argo CD renders each version as an install, with its CustomResourceDefinitions (argo-cd `util/helm/cmd.go`, template).
+#[test]
+fn charts_are_rendered_as_the_tool_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let helm = folder.path().join("helm");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\nexec releases/helm \"$@\"\n",
+        log.display()
+    );
+    std::fs::write(&helm, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&helm, executable).unwrap();
+    for (tool, expected) in [
+        ("helm", ["", " --is-upgrade"]),
+        ("argocd", [" --include-crds", " --include-crds"]),
+    ] {
+        let mut program = program(&["chart", OLD, ARGO_CD, "--tool", tool]);
+        program.env("HELM_BIN", &helm).output().unwrap();
+        let calls = std::fs::read_to_string(&log).unwrap();
+        let of = |version: &str, flags: &str| {
+            format!("template release-name {version} --namespace=default{flags}\n")
+        };
+        assert_eq!(
+            calls,
+            of(OLD, expected[0]) + &of(ARGO_CD, expected[1]),
+            "{tool}"
+        );
+        std::fs::remove_file(&log).unwrap();
+    }
 }
 
 /// What only the way back loses is a warning: it must not stop the change that mends a chart.

@@ -10,9 +10,13 @@ use std::{
 };
 
 use anyhow::Result;
-use helm_plan::{Finding, ObjectId, manifest};
+use helm_plan::{ObjectId, manifest};
 
 use super::source::Chart;
+use crate::{
+    cli::{ChartOptions, Tool},
+    report::Entry,
+};
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +67,15 @@ const CAVEATS: [(&str, &str); 9] = [
     ),
 ];
 
+/// Argo CD renders without a cluster, and each version as an install, as this program does for it (argo-cd `util/helm/cmd.go`, template).
+/// So here rendering tells what will be.
+const KNOWN_FOR_ARGO_CD: [&str; 3] = ["lookup", ".Release.IsUpgrade", ".Release.IsInstall"];
+
 /// The templates of the new version, by the objects that they make, or made in the old version.
 pub(super) struct Templates<'a> {
     chart: &'a Chart,
     named: Named,
+    tool: Tool,
     old: BTreeMap<ObjectId, &'a str>,
     new: BTreeMap<ObjectId, &'a str>,
 }
@@ -76,11 +85,13 @@ impl<'a> Templates<'a> {
         chart: &'a Chart,
         old: &'a str,
         new: &'a str,
-        namespace: &str,
+        options: &ChartOptions,
     ) -> Result<Self> {
+        let namespace = &options.namespace;
         Ok(Self {
             chart,
             named: Named::below(&chart.folder),
+            tool: options.tool,
             old: manifest::sources(old, namespace)?.into_iter().collect(),
             new: manifest::sources(new, namespace)?.into_iter().collect(),
         })
@@ -88,10 +99,10 @@ impl<'a> Templates<'a> {
 
     /// The place, and what rendering cannot tell there. An object that has left the chart is mended in its old template, if
     /// that is still there, or else where it is needed.
-    pub(super) fn place(&self, finding: &Finding) -> (Option<Place>, Vec<&'static str>) {
-        let object = &finding.object;
+    pub(super) fn place(&self, entry: &Entry) -> (Option<Place>, Vec<&'static str>) {
+        let object = &entry.object;
         let made = [&self.new, &self.old].map(|sources| (object, sources.get(object)));
-        let needed = finding.consumers.iter().map(|id| (id, self.new.get(id)));
+        let needed = entry.consumers.iter().map(|id| (id, self.new.get(id)));
         let mut files = made.into_iter().chain(needed).filter_map(|(id, source)| {
             let file = self.file(source?)?;
             file.is_file().then_some((id, file))
@@ -101,7 +112,7 @@ impl<'a> Templates<'a> {
             return (self.shown(&file, 1), Vec::new());
         };
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let caveats = self.named.caveats(&text);
+        let caveats = self.named.caveats(&text, self.tool);
         let line = line_of(&text, id);
         (self.shown(&file, line), caveats)
     }
@@ -154,7 +165,7 @@ impl Named {
     }
 
     /// What a template asks for, itself and by those that it includes.
-    fn caveats(&self, text: &str) -> Vec<&'static str> {
+    fn caveats(&self, text: &str, tool: Tool) -> Vec<&'static str> {
         let mut words = BTreeSet::new();
         let (mut texts, mut included) = (vec![text], BTreeSet::new());
         while let Some(text) = texts.pop() {
@@ -170,6 +181,9 @@ impl Named {
         }
         let mut caveats = Vec::new();
         for (wanted, caveat) in CAVEATS {
+            if tool == Tool::Argocd && KNOWN_FOR_ARGO_CD.contains(&wanted) {
+                continue;
+            }
             let is_asked = |word: &&str| match wanted {
                 "rand" => word.starts_with(wanted),
                 ".Capabilities" => word.starts_with(wanted),
@@ -267,8 +281,15 @@ mod tests {
             ),
             ("rand: lookup", vec![]),
         ] {
-            assert_eq!(named.caveats(template), expected, "{template}");
+            assert_eq!(named.caveats(template, Tool::Helm), expected, "{template}");
         }
+    }
+
+    #[test]
+    fn what_argo_cd_renders_is_no_guess() {
+        let template = "{{ if .Release.IsUpgrade }}{{ lookup \"v1\" \"Secret\" }}{{ randAlphaNum 8 }}{{ .Release.IsInstall }}{{ end }}";
+        let of = |tool| Named::default().caveats(template, tool).len();
+        assert_eq!((of(Tool::Helm), of(Tool::Argocd)), (3, 1));
     }
 
     const TEMPLATE: &str = r#"apiVersion: v1

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::source::Chart;
-use crate::{cli::ChartOptions, helm};
+use crate::{
+    cli::{ChartOptions, Tool},
+    helm,
+};
 
 /// One file of values, for both versions. chart-testing installs a chart once for each `ci/*-values.yaml`.
 pub(super) struct Values {
@@ -54,11 +57,11 @@ impl Values {
     }
 }
 
-/// Renders a chart. `is_upgrade` is what `.Release.IsUpgrade` says.
+/// Renders a chart. `is_new`: it is the version that an upgrade leads to.
 pub(super) fn render(
     chart: &Chart,
     values: Option<&Path>,
-    is_upgrade: bool,
+    is_new: bool,
     options: &ChartOptions,
 ) -> Result<String> {
     let folder = chart.folder.display().to_string();
@@ -66,8 +69,11 @@ pub(super) fn render(
     let values = values.map(|file| format!("--values={}", file.display()));
     let mut template = vec!["template", &options.release, &folder, &namespace];
     template.extend(values.as_deref());
-    if is_upgrade {
-        template.push("--is-upgrade");
+    match options.tool {
+        Tool::Helm if is_new => template.push("--is-upgrade"),
+        Tool::Helm => {}
+        // Argo CD has no upgrades, and applies CustomResourceDefinitions as it does everything else (argo-cd `util/helm/cmd.go`, template).
+        Tool::Argocd => template.push("--include-crds"),
     }
     template.extend(options.flags.iter().map(String::as_str));
     Ok(String::from_utf8(helm::run(&template)?)?)

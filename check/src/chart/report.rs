@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{ChartFinding, Report};
 use crate::{
-    report::{Page, finding, names, object},
+    cli::Tool,
+    report::{Page, entry, names, object},
     terminal,
 };
 
@@ -29,9 +30,10 @@ pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
             .filter(|one| one.operation == operation)
             .peekable();
         if found.peek().is_some() {
+            let way_back = way_back(report.tool);
             page.plain(match operation {
-                Operation::Rollback => "The way back, with helm rollback:",
-                Operation::Install | Operation::Upgrade => "The upgrade:",
+                Operation::Rollback => format!("The way back, with {way_back}:"),
+                Operation::Install | Operation::Upgrade => "The upgrade:".to_owned(),
             })?;
             page.gap()?;
         }
@@ -52,8 +54,16 @@ pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
+/// How one gets back to the old version.
+fn way_back(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Helm => "helm rollback",
+        Tool::Argocd => "a sync to the old version",
+    }
+}
+
 fn one(one: &ChartFinding, report: &Report, page: &mut Page<&mut impl Write>) -> io::Result<()> {
-    finding(one.level, &one.finding, page, &|page| {
+    entry(one.level, &one.entry, page, &|page| {
         if let Some(place) = &one.place {
             page.plain(format!("  In: {}:{}", place.file, place.line))?;
         }
@@ -73,13 +83,13 @@ pub(crate) fn json(report: &Report) -> Value {
         let place = one.place.as_ref();
         json!({
             "operation": one.operation.name(),
-            "finding": one.finding.lint().name,
+            "finding": one.entry.rule.name,
             "level": one.level.name(),
-            "object": object(&one.finding.object),
-            "reason": one.finding.fact.to_string(),
-            "neededBy": names(&one.finding),
-            "waysOut": one.finding.ways_out(),
-            "url": one.finding.lint().url(),
+            "object": object(&one.entry.object),
+            "reason": one.entry.reason,
+            "neededBy": names(&one.entry.consumers),
+            "waysOut": one.entry.ways_out,
+            "url": one.entry.rule.url,
             "file": place.map(|place| &place.file),
             "line": place.map(|place| place.line),
             "renderings": one.renderings,
@@ -87,6 +97,7 @@ pub(crate) fn json(report: &Report) -> Value {
         })
     });
     json!({
+        "tool": report.tool.name(),
         "old": report.old,
         "new": report.new,
         "renderings": report.renderings,
@@ -109,36 +120,37 @@ pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
             properties.push(format!("file={}", property(&place.file)));
             properties.push(format!("line={}", place.line));
         }
-        properties.push(format!("title={}", property(one.finding.lint().name)));
+        properties.push(format!("title={}", property(one.entry.rule.name)));
         writeln!(
             out,
             "::{command} {}::{}",
             properties.join(","),
-            data(&message(one))
+            data(&message(one, report.tool))
         )?;
     }
     Ok(())
 }
 
 /// In some sentences, for an annotation.
-pub(super) fn message(one: &ChartFinding) -> String {
+pub(super) fn message(one: &ChartFinding, tool: Tool) -> String {
+    let entry = &one.entry;
     let way_back = match one.operation {
-        Operation::Rollback => "On the way back, with helm rollback: ",
-        Operation::Install | Operation::Upgrade => "",
+        Operation::Rollback => format!("On the way back, with {}: ", way_back(tool)),
+        Operation::Install | Operation::Upgrade => String::new(),
     };
-    let mut lines = vec![format!("{way_back}{}.", one.finding)];
-    let consumers = names(&one.finding);
+    let mut lines = vec![format!("{way_back}{}.", entry.sentence)];
+    let consumers = names(&entry.consumers);
     if !consumers.is_empty() {
         lines.push(format!("Needed by: {}.", consumers.join(", ")));
     }
-    lines.extend(one.finding.ways_out().iter().map(|way| format!("- {way}")));
+    lines.extend(entry.ways_out.iter().map(|way| format!("- {way}")));
     lines.push(format!("With {}.", one.renderings.join(", ")));
     lines.extend(
         one.caveats
             .iter()
             .map(|caveat| format!("Rendering cannot tell: {caveat}.")),
     );
-    lines.push(format!("More: {}", one.finding.lint().url()));
+    lines.push(format!("More: {}", entry.rule.url));
     terminal::lines(&lines.join("\n"))
 }
 

@@ -9,17 +9,19 @@ use serde_sarif::sarif::{
     ReportingDescriptor, Result, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
-use super::{ChartFinding, Report, place::Place, report};
+use super::{ChartFinding, Report, argocd, place::Place, report};
+use crate::{cli, report::Rule};
 
 /// The log of one run, with all charts.
 pub(crate) fn log(reports: &[Report]) -> Sarif {
-    let rules = LINTS.iter().map(|lint| {
+    let of_helm = LINTS.iter().map(|lint| Rule::from(*lint));
+    let rules = of_helm.chain(argocd::Lint::rules()).map(|rule| {
         ReportingDescriptor::builder()
-            .id(lint.name)
-            .help_uri(lint.url())
+            .id(rule.name)
+            .help_uri(rule.url)
             .short_description(
                 MultiformatMessageString::builder()
-                    .text(lint.summary)
+                    .text(rule.summary)
                     .build(),
             )
             .build()
@@ -30,8 +32,13 @@ pub(crate) fn log(reports: &[Report]) -> Sarif {
         .semantic_version(env!("CARGO_PKG_VERSION"))
         .rules(rules.collect::<Vec<_>>())
         .build();
-    let findings = reports.iter().flat_map(|report| &report.findings);
-    let results: Vec<_> = findings.filter_map(result).collect();
+    let results: Vec<_> = reports
+        .iter()
+        .flat_map(|report| {
+            let findings = report.findings.iter();
+            findings.filter_map(|one| result(one, report.tool))
+        })
+        .collect();
     let run = Run::builder()
         .tool(Tool::builder().driver(driver).build())
         .results(results)
@@ -43,17 +50,17 @@ pub(crate) fn log(reports: &[Report]) -> Sarif {
         .build()
 }
 
-fn result(one: &ChartFinding) -> Option<Result> {
+fn result(one: &ChartFinding, tool: cli::Tool) -> Option<Result> {
     let level = match one.level {
         Level::Reject => ResultLevel::Error,
         Level::Rescue | Level::Warn => ResultLevel::Warning,
         Level::Ignore => return None,
     };
-    let text = report::message(one);
+    let text = report::message(one, tool);
     let locations: Vec<_> = one.place.iter().filter_map(location).collect();
     Some(
         Result::builder()
-            .rule_id(one.finding.lint().name)
+            .rule_id(one.entry.rule.name)
             .level(level)
             .message(Message::builder().text(text).build())
             .locations(locations)

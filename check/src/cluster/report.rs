@@ -134,8 +134,10 @@ impl<W: Write> Page for Text<W> {
                     (PLAIN, &format!(" {finding}.")),
                 ])?;
                 if !finding.consumers.is_empty() {
-                    self.page
-                        .plain(format!("    Needed by: {}.", names(finding).join(", ")))?;
+                    self.page.plain(format!(
+                        "    Needed by: {}.",
+                        names(&finding.consumers).join(", ")
+                    ))?;
                 }
             }
         }
@@ -270,7 +272,7 @@ impl<W: Write> Page for Json<W> {
                     "level": level.name(),
                     "object": object(&finding.object),
                     "reason": finding.fact.to_string(),
-                    "neededBy": names(finding),
+                    "neededBy": names(&finding.consumers),
                     "url": finding.lint().url(),
                 })
             });
