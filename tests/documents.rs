@@ -46,6 +46,18 @@ fn annotations(text: &str) -> BTreeSet<String> {
     keys.collect()
 }
 
+/// Where the pages and the examples name a version of this project.
+const BEFORE_VERSION: [&str; 8] = [
+    "rollout-guard/policies/rollout-guard:v",
+    "rollout-guard/rollout-guard-refresh:v",
+    "rollout-guard/rollout-guard-check:v",
+    "rollout-guard/rollout-guard@v",
+    "rollout-guard/rollout-guard/v",
+    "--branch v",
+    "releases/download/v",
+    "rollout-guard-",
+];
+
 #[test]
 fn there_is_one_version() {
     assert_eq!(read_yaml("check/plugin.yaml")["version"], VERSION);
@@ -54,26 +66,23 @@ fn there_is_one_version() {
         metadata["annotations"]["io.kubewarden.policy.version"],
         VERSION
     );
-    let images = [
-        "ghcr.io/rollout-guard/policies/rollout-guard:v",
-        "ghcr.io/rollout-guard/rollout-guard-refresh:v",
-    ];
-    let mut examples = sorted(&root().join("examples"));
-    examples.retain(|path| path.is_file());
-    let page = read("docs/operations.md");
-    let release = "githubusercontent.com/rollout-guard/rollout-guard/v";
-    assert_eq!(page.matches(release).count(), 3);
-    let of_this_version = format!("{release}{VERSION}/");
-    assert_eq!(page.matches(&of_this_version).count(), 3);
-    for text in examples
-        .iter()
-        .map(|path| fs::read_to_string(path).unwrap())
-    {
-        for image in images {
-            for (at, _) in text.match_indices(image) {
-                let rest = text.get(at + image.len()..).unwrap();
-                assert!(rest.starts_with(&format!("{VERSION}\n")), "{rest}");
-            }
+    let mut texts: Vec<_> = ["README.md", "action.yml"].map(read).into();
+    for folder in ["docs", "examples"] {
+        let files = sorted(&root().join(folder)).into_iter();
+        let files = files.filter(|path| path.is_file());
+        texts.extend(files.map(|path| fs::read_to_string(path).unwrap()));
+    }
+    for before in BEFORE_VERSION {
+        let of_a_version = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_digit());
+        let mut found = texts
+            .iter()
+            .flat_map(|text| text.split(before).skip(1))
+            .filter(of_a_version)
+            .peekable();
+        assert!(found.peek().is_some(), "nothing has {before:?}");
+        for rest in found {
+            let after = rest.strip_prefix(VERSION).unwrap_or(rest);
+            assert!(!of_a_version(&after), "{before}{rest:.20}");
         }
     }
 }

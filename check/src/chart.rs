@@ -95,6 +95,7 @@ pub(crate) fn check(
     };
     let all = Values::of(old, new)?;
     let has_files = all.len() > 1;
+    let mut without_files = None;
     for values in all {
         match compare(old, new, &values, options, levels) {
             Ok(found) => {
@@ -104,18 +105,21 @@ pub(crate) fn check(
                 report.renderings.push(values.name);
             }
             // A chart that requires values has them in its files.
-            Err(error) if values.new.is_none() && has_files => {
-                let note = format!(
-                    "Note: {} does not render with {}, and is only checked with its ci/*-values.yaml: {error:#}",
-                    report.new, values.name
-                );
-                eprintln!("{}", terminal::line(&note));
-            }
+            Err(error) if values.new.is_none() && has_files => without_files = Some(error),
             Err(error) => {
                 let failed = format!("{} with {}: {error:#}", report.new, values.name);
                 report.failed.push(failed);
             }
         }
+    }
+    if let Some(error) = without_files
+        && !report.renderings.is_empty()
+    {
+        let note = format!(
+            "Note: {} does not render with the default values, and is only checked with its ci/*-values.yaml: {error:#}",
+            report.new
+        );
+        eprintln!("{}", terminal::foreign(&note));
     }
     Ok(report)
 }

@@ -10,8 +10,9 @@ Exit codes:
   1  the policy would reject the install, upgrade or rollback; for `cluster`, also if something is missing
   2  the check did not work: wrong arguments, an unreadable file, a failed helm command
 
-The check changes nothing. Like the policy, `upgrade` and `rollback` look at live objects where these decide: has somebody deleted or annotated \
-them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts`, `chart` and `record` read files alone.";
+The check changes nothing. Like the policy, `upgrade`, `rollback` and `cluster` look at live objects where these decide: has somebody deleted or \
+annotated them? They run kubectl for this, or the program in KUBECTL, with the cluster and the user of helm. `charts`, `chart`, `changed` and `record` \
+need no cluster.";
 
 /// Show what a Helm upgrade or rollback would lose, before you run it
 #[derive(Debug, Parser)]
@@ -147,7 +148,7 @@ pub(crate) struct ChartOptions {
     /// A report for people, JSON for programs, annotations for a GitHub workflow, or SARIF for code scanning
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: ChartOutput,
-    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used, and only for `--tool helm`
+    /// A file with the policy or with its settings, as YAML or JSON. Only the levels in `releaseGuard.findings` are used, and only for `--tool helm`
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// More flags for `helm template`, after `--`: `--set`, `--kube-version`, `--api-versions`
@@ -195,7 +196,7 @@ pub(crate) struct OutputArgs {
     /// A report for people, or one JSON object for programs
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
-    /// A file with the settings of the policy, as YAML or JSON. Only the levels in `releaseGuard.findings` are used
+    /// A file with the policy or with its settings, as YAML or JSON. Only the levels in `releaseGuard.findings` are used
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
 }

@@ -82,8 +82,13 @@ fn run(command: Command) -> Result<bool> {
         } => {
             let revision = |number, path: &Path| {
                 let text = read(path)?;
-                rendered_chart(&text, &release, &namespace, number, apply)
-                    .with_context(|| path.display().to_string())
+                let revision = rendered_chart(&text, &release, &namespace, number, apply)
+                    .with_context(|| path.display().to_string())?;
+                // The file of a `helm template` that failed is empty.
+                if revision.resources.is_empty() && revision.hooks.is_empty() {
+                    eprintln!("Note: {} has no objects.", path.display());
+                }
+                anyhow::Ok(revision)
             };
             let change = Change {
                 operation: Operation::Upgrade,
@@ -228,7 +233,7 @@ fn charts(versions: &[(Chart, Chart)], options: &ChartOptions) -> Result<bool> {
     let mut out = anstream::stdout().lock();
     let json = match options.output {
         ChartOutput::Text if reports.is_empty() => {
-            writeln!(out, "No chart has changed.")?;
+            writeln!(out, "No chart that was there before has changed.")?;
             None
         }
         ChartOutput::Text => {
@@ -319,7 +324,7 @@ fn report(change: Change, mut kubectl: Option<Kubectl>, output: &OutputArgs) -> 
     Ok(check.is_rejected())
 }
 
-/// The levels in a file with settings of the policy.
+/// The levels in a file with the policy, or with its settings.
 fn levels(path: &Path) -> Result<Levels> {
     let file = || path.display().to_string();
     let settings = yaml::parse(&read(path)?).with_context(file)?;

@@ -1,6 +1,6 @@
 //! The levels of findings in the settings of the policy.
 //!
-//! In: the settings of the policy. Out: the [`Levels`] in `releaseGuard.findings`, if they are set; other
+//! In: the settings of the policy, or the policy that has them. Out: the [`Levels`] in `releaseGuard.findings`, if they are set; other
 //! settings do not change a report. Refuses: what is not an object, and a level or a finding that does not
 //! exist, with its path.
 
@@ -25,7 +25,11 @@ pub(crate) enum Error {
 const FINDINGS: &str = "releaseGuard.findings";
 
 /// `None`: they are not set. An empty file is valid settings, as for the policy.
-pub(crate) fn levels(settings: &Value) -> Result<Option<Levels>, Error> {
+pub(crate) fn levels(file: &Value) -> Result<Option<Levels>, Error> {
+    let settings = match file.get("kind") {
+        Some(_) => file.pointer("/spec/settings").unwrap_or(&Value::Null),
+        None => file,
+    };
     if settings.is_null() {
         return Ok(None);
     }
@@ -92,6 +96,19 @@ mod tests {
         let levels = levels(&settings).unwrap().unwrap();
         assert_eq!(levels.of(&hook_pruned::LINT), Level::Warn);
         assert_eq!(levels.of(&no_rollout::LINT), Level::Warn);
+    }
+
+    #[test]
+    fn a_policy_has_its_settings_in_its_spec() {
+        let settings = json!({"releaseGuard": {"findings": {"hook-pruned": "warn"}}});
+        let expected = levels(&settings).unwrap();
+        assert!(expected.is_some());
+        let policy = json!({"kind": "ClusterAdmissionPolicy", "spec": {"settings": settings}});
+        assert_eq!(levels(&policy).unwrap(), expected);
+        assert_eq!(
+            levels(&json!({"kind": "ClusterAdmissionPolicy", "spec": {}})).unwrap(),
+            None
+        );
     }
 
     #[test]

@@ -597,7 +597,7 @@ fn the_charts_that_a_pull_request_changes() {
         )
     };
     let changed = |arguments: &[&str]| changed_since("main", arguments);
-    let nothing = "No chart has changed.\n".to_owned();
+    let nothing = "No chart that was there before has changed.\n".to_owned();
     assert_eq!(changed(&[]), (Some(0), nothing.clone(), String::new()));
 
     write("charts/web/rendered/default.yaml", &rendered(AFTER));
@@ -735,6 +735,10 @@ fn a_file_of_values_that_helm_does_not_render() {
     assert_eq!(output.status.code(), Some(2));
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(report.contains("\nreject hook-pruned: "), "{report}");
+    assert!(
+        report.ends_with("\nRenderings that failed and were not checked: 1.\n"),
+        "{report}"
+    );
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
         errors.contains(&format!(
@@ -742,6 +746,51 @@ fn a_file_of_values_that_helm_does_not_render() {
         )),
         "{errors}"
     );
+    let output = run(&["chart", &new, &new]);
+    let report = String::from_utf8(output.stdout).unwrap();
+    let end =
+        "\nNo findings in what was rendered.\nRenderings that failed and were not checked: 1.\n";
+    assert!(report.ends_with(end), "{report}");
+}
+
+/// A report without findings would look as if there was nothing to find.
+#[test]
+fn a_chart_of_which_nothing_renders() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Chart.yaml"), "name: web\n").unwrap();
+    let chart = folder.path().to_str().unwrap();
+    let printed = |format: &str| {
+        let output = run(&["chart", chart, chart, "--output", format]);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = format!("chart {chart} → {chart}\nNot checked: nothing could be rendered.\n");
+    assert_eq!(printed("text"), text);
+    let failed = format!("{chart} with the default values: helm template ");
+    let json: serde_json::Value = serde_json::from_str(&printed("json")).unwrap();
+    let said = json[0]["failed"][0].as_str().unwrap();
+    assert!(said.starts_with(&failed), "{said}");
+    let annotation = format!("::error title=Not checked::{failed}");
+    let annotations = printed("github");
+    assert!(annotations.starts_with(&annotation), "{annotations}");
+    let sarif = printed("sarif");
+    let log = serde_json::from_str(&sarif).unwrap();
+    assert!(sarif_schema().is_valid(&log), "{sarif}");
+    let invocation = &log["runs"][0]["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    let said = &invocation["toolExecutionNotifications"][0]["message"]["text"];
+    assert!(said.as_str().unwrap().starts_with(&failed), "{said}");
+}
+
+/// The file of a `helm template` that failed is empty.
+#[test]
+fn rendered_charts_without_objects_are_noted() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let empty = empty.path().to_str().unwrap();
+    let output = run(&["charts", BEFORE, empty]);
+    assert_eq!(output.status.code(), Some(0));
+    let note = format!("Note: {empty} has no objects.\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), note);
 }
 
 #[test]

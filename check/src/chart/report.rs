@@ -20,6 +20,9 @@ pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut page = Page(out);
     let title = format!("chart {} → {}", report.old, report.new);
     page.line(&[(Style::new().bold(), &title)])?;
+    if report.renderings.is_empty() {
+        return page.plain("Not checked: nothing could be rendered.");
+    }
     page.plain(format!("rendered with {}", report.renderings.join(", ")))?;
     page.gap()?;
     let (mut rejected, mut warnings) = (0, 0);
@@ -47,10 +50,17 @@ pub(crate) fn text(report: &Report, out: &mut impl Write) -> io::Result<()> {
         }
     }
     match (rejected, warnings) {
-        (0, 0) => page
-            .plain("No findings: an upgrade keeps what its pods need, and so does the way back."),
-        (_, 1) => page.plain(format!("{rejected} rejected, 1 warning.")),
-        (_, _) => page.plain(format!("{rejected} rejected, {warnings} warnings.")),
+        (0, 0) if report.failed.is_empty() => page
+            .plain("No findings: an upgrade keeps what its pods need, and so does the way back.")?,
+        (0, 0) => page.plain("No findings in what was rendered.")?,
+        (_, 1) => page.plain(format!("{rejected} rejected, 1 warning."))?,
+        (_, _) => page.plain(format!("{rejected} rejected, {warnings} warnings."))?,
+    }
+    match report.failed.len() {
+        0 => Ok(()),
+        failed => page.plain(format!(
+            "Renderings that failed and were not checked: {failed}."
+        )),
     }
 }
 
@@ -101,6 +111,7 @@ pub(crate) fn json(report: &Report) -> Value {
         "old": report.old,
         "new": report.new,
         "renderings": report.renderings,
+        "failed": report.failed,
         "rejected": report.is_rejected(),
         "findings": findings.collect::<Vec<_>>(),
     })
@@ -109,6 +120,9 @@ pub(crate) fn json(report: &Report) -> Value {
 /// Annotations: one workflow command for each finding
 /// (docs.github.com, "Workflow commands for GitHub Actions", setting an error message).
 pub(crate) fn github(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for failed in &report.failed {
+        writeln!(out, "::error title=Not checked::{}", data(failed))?;
+    }
     for one in &report.findings {
         let command = match one.level {
             Level::Reject => "error",

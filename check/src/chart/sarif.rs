@@ -5,8 +5,9 @@
 use helm_plan::{Level, findings::LINTS};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_sarif::sarif::{
-    ArtifactLocation, Location, Message, MultiformatMessageString, PhysicalLocation, Region,
-    ReportingDescriptor, Result, ResultLevel, Run, Sarif, Tool, ToolComponent,
+    ArtifactLocation, Invocation, Location, Message, MultiformatMessageString, Notification,
+    PhysicalLocation, Region, ReportingDescriptor, Result, ResultLevel, Run, Sarif, Tool,
+    ToolComponent,
 };
 
 use super::{ChartFinding, Report, argocd, place::Place, report};
@@ -39,8 +40,23 @@ pub(crate) fn log(reports: &[Report]) -> Sarif {
             findings.filter_map(|one| result(one, report.tool))
         })
         .collect();
+    // Without them, what could not be rendered would look as if nothing was found.
+    let failed = reports.iter().flat_map(|report| &report.failed);
+    let failed: Vec<_> = failed
+        .map(|text| {
+            Notification::builder()
+                .level(serde_json::json!("error"))
+                .message(Message::builder().text(text.clone()).build())
+                .build()
+        })
+        .collect();
+    let invocation = Invocation::builder()
+        .execution_successful(failed.is_empty())
+        .tool_execution_notifications(failed)
+        .build();
     let run = Run::builder()
         .tool(Tool::builder().driver(driver).build())
+        .invocations(vec![invocation])
         .results(results)
         .build();
     Sarif::builder()
