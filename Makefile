@@ -187,6 +187,10 @@ load: policy.wasm test-programs ## Send requests with 32 clients, then kill the 
 gitops: policy.wasm test-programs ## Run the deletion guard against Flux's kustomize-controller, Argo CD's engine and kapp (ten minutes more to build)
 	GITOPS=1 cargo test --locked --package cluster-tests --package testbed --features testbed/serve --test guarded -- gitops
 
+.PHONY: real-charts
+real-charts: test-programs ## Check what rollout-guard-check says of real charts: make real-charts CHARTS=folder (with <chart>/<version>/Chart.yaml)
+	CHARTS=$(abspath $(CHARTS)) cargo test --locked --package cluster-tests --package testbed --features testbed/serve --test guarded -- 'real charts' --test-threads=1
+
 .PHONY: refresh
 refresh: policy.wasm test-programs ## Kill rollout-guard-refresh again and again, and give it much to do: make refresh KILLS=100 WORKLOADS=5000
 	KILLS=$(or $(KILLS),100) WORKLOADS=$(or $(WORKLOADS),5000) CHANGES=$(or $(CHANGES),101) \

@@ -56,7 +56,12 @@ fn program() -> Result<PathBuf> {
 }
 
 /// Runs the program. `flags` are passed on to Helm.
-fn check(case: &Case<'_>, helm: HelmVersion, arguments: &[&str], flags: &[&str]) -> Result<Output> {
+pub(crate) fn check(
+    case: &Case<'_>,
+    helm: HelmVersion,
+    arguments: &[&str],
+    flags: &[&str],
+) -> Result<Output> {
     // The environment is the same as for Helm.
     let helm = case.cluster.helm_command(helm, User::Admin);
     let mut command = std::process::Command::new(program()?);

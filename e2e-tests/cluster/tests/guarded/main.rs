@@ -27,6 +27,7 @@ mod operations;
 mod page_commands;
 mod policy_server;
 mod readme;
+mod real_charts;
 mod right_operations;
 mod rights;
 mod rollouts;
@@ -49,5 +50,6 @@ fn main() -> ExitCode {
     ways_out::add_to(&mut suite);
     gitops::add_to(&mut suite);
     operations::add_to(&mut suite);
+    real_charts::add_to(&mut suite);
     suite.run()
 }
