@@ -185,7 +185,12 @@ mod tests {
 
     #[test]
     fn the_dashboard_and_the_page_name_metrics_that_there_are() {
-        let text = Metrics::new().text().unwrap();
+        let metrics = Metrics::new();
+        // What has labels appears with its first value.
+        metrics.set_sizes(Sizes::default());
+        let watch = String::new();
+        metrics.watch_errors.get_or_create(&WatchLabel { watch });
+        let text = metrics.text().unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let known: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
         for page in [

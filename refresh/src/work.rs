@@ -669,7 +669,7 @@ impl Work {
 }
 
 /// For the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) workloads: usize,
     pub(crate) configs: usize,
