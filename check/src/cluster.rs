@@ -14,6 +14,7 @@
 //!
 //! Releases that are stored in SQL are not seen.
 
+mod applied;
 mod missing;
 mod outdated;
 pub(crate) mod report;
@@ -93,6 +94,9 @@ pub(crate) enum Evidence {
     Times { written: String, rolled_out: String },
 }
 
+/// A time of Kubernetes: in UTC and of one length, so that its text can be compared.
+type Time = String;
+
 /// A kind and a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Named {
@@ -162,7 +166,7 @@ pub(crate) fn check(
 ) -> Result<usize> {
     let releases = releases(namespace, kubectl)?;
     let total = releases.values().map(BTreeSet::len).sum();
-    let (mut done, mut removed) = (0, Removed::new());
+    let (mut done, mut removed, mut applied) = (0, Removed::new(), applied::Configs::new());
     // A release need not be where its records are.
     let mut namespaces = BTreeSet::new();
     for (stored_in, releases) in &releases {
@@ -177,6 +181,7 @@ pub(crate) fn check(
                         page.release(report)?;
                     }
                     removed.extend(seen.removed);
+                    applied.extend(seen.applied);
                     namespaces.extend(seen.namespaces);
                 }
                 Err(error) => {
@@ -196,7 +201,7 @@ pub(crate) fn check(
         for object in &missing {
             page.missing(object)?;
         }
-        match outdated(namespace, &workloads, kubectl) {
+        match outdated(namespace, &workloads, &applied, kubectl) {
             Ok(outdated) => {
                 for one in &outdated {
                     page.outdated(one)?;
@@ -215,6 +220,7 @@ pub(crate) fn check(
 struct Seen {
     reports: Vec<ReleaseReport>,
     removed: Removed,
+    applied: applied::Configs,
     namespaces: BTreeSet<String>,
 }
 
@@ -243,6 +249,8 @@ fn look_at(
             .map(|(number, record)| Ok((*number, record, Release::parse(record.clone())?)))
             .collect::<Result<Vec<_>>>()?;
         seen.removed.extend(removed(&parsed));
+        let created = |record: &Record| saved.created(record);
+        seen.applied.extend(applied::applied(&parsed, created));
         let objects = parsed.iter().flat_map(|(_, _, release)| &release.resources);
         let workloads = objects.filter(|object| {
             let has = |path| object.body.pointer(path).is_some();

@@ -14,9 +14,14 @@ use crate::helm::Change;
 /// The largest record after decoding, in bytes: the default of the policy.
 pub(crate) const MAX_RECORD_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The revisions of the releases in some files, by namespace, name and number.
+/// The revisions of the releases in some files.
 #[derive(Default)]
-pub(crate) struct Saved(BTreeMap<(String, String), Revisions>);
+pub(crate) struct Saved {
+    /// By namespace and name.
+    releases: BTreeMap<(String, String), Revisions>,
+    /// When their records were created, by namespace, name and number.
+    created: BTreeMap<(String, String, u64), String>,
+}
 
 /// The revisions of a release.
 pub(crate) type Revisions = BTreeMap<u64, Record>;
@@ -39,7 +44,13 @@ impl Saved {
             let record = record::decode(object, driver, MAX_RECORD_BYTES)
                 .with_context(|| format!("release record {name}"))?;
             let release = (record.namespace.clone(), record.name.clone());
-            self.0
+            let created = object.pointer("/metadata/creationTimestamp");
+            if let Some(created) = created.and_then(Value::as_str) {
+                let (namespace, name) = release.clone();
+                self.created
+                    .insert((namespace, name, record.version), created.to_owned());
+            }
+            self.releases
                 .entry(release)
                 .or_default()
                 .insert(record.version, record);
@@ -50,12 +61,22 @@ impl Saved {
 
     /// The revisions of each release.
     pub(crate) fn releases(&self) -> impl Iterator<Item = &Revisions> {
-        self.0.values()
+        self.releases.values()
+    }
+
+    /// When this record was created, as Kubernetes writes times.
+    pub(crate) fn created(&self, record: &Record) -> Option<&str> {
+        let key = (
+            record.namespace.clone(),
+            record.name.clone(),
+            record.version,
+        );
+        self.created.get(&key).map(String::as_str)
     }
 
     /// What each record did, or was about to do, as far as the record that it began with was saved too.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Result<Past>> {
-        let releases = self.0.values();
+        let releases = self.releases.values();
         releases.flat_map(|revisions| revisions.keys().map(|&number| past(revisions, number)))
     }
 }

@@ -1324,6 +1324,93 @@ fn the_age_of_configs() {
     }
 }
 
+/// `managedFields` has a new time, but only a label is new.
+#[test]
+fn content_that_no_revision_has_changed_is_no_older() {
+    let record = |version: u64, day: u64, manifest: &str| {
+        let content = serde_json::json!({
+            "name": "web", "namespace": "shop", "version": version, "info": {"status": "deployed"}, "manifest": manifest,
+        });
+        let release = BASE64_STANDARD.encode(BASE64_STANDARD.encode(content.to_string()));
+        serde_json::json!({
+            "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {"name": format!("sh.helm.release.v1.web.v{version}"), "creationTimestamp": format!("2026-01-{day:02}T00:00:00Z")},
+            "data": {"release": release},
+        })
+    };
+    let web = serde_json::json!({
+        "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": [{"envFrom": [{"secretRef": {"name": "app"}}]}]}}},
+    });
+    let workload = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: web, image: web}]}}}\n";
+    let dark = "stringData: {mode: dark}";
+    let hint = "outdated? Deployment web in namespace shop was rolled out at 2026-01-03T00:00:00Z, and Secret app was written at 2026-01-04T00:00:00Z";
+    for (case, contents, live, expected) in [
+        (
+            "never changed",
+            [dark, "data: {mode: ZGFyaw==}"],
+            "dark",
+            None,
+        ),
+        (
+            "changed by the upgrade",
+            ["data: {mode: ''}", dark],
+            "dark",
+            Some(hint),
+        ),
+        ("changed by hand", [dark, dark], "light", Some(hint)),
+        ("not in the first revision", ["", dark], "dark", Some(hint)),
+        ("not in the second revision", [dark, ""], "dark", Some(hint)),
+    ] {
+        let manifest = |content: &str| match content {
+            "" => workload.to_owned(),
+            content => format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: app}}\n{content}\n---\n{workload}"
+            ),
+        };
+        let [old, new] = contents.map(manifest);
+        let records =
+            serde_json::json!({"kind": "List", "items": [record(1, 2, &old), record(2, 4, &new)]});
+        let live =
+            serde_json::json!({"kind": "Secret", "data": {"mode": BASE64_STANDARD.encode(live)}});
+        let deployments = serde_json::json!({"kind": "List", "items": [web]});
+        let output = in_cluster(
+            &[
+                (
+                    "table-secrets",
+                    "shop   sh.helm.release.v1.web.v2   helm.sh/release.v1   1   3d   web\n"
+                        .to_owned(),
+                ),
+                ("records-web", records.to_string()),
+                ("workloads-deployments.apps", deployments.to_string()),
+                ("names-secrets", "app 1 3d\n".to_owned()),
+                ("content-secrets-app", live.to_string()),
+                (
+                    "times-replicasets.apps",
+                    "Deployment web 2026-01-03T00:00:00Z\n".to_owned(),
+                ),
+                (
+                    "times-secrets",
+                    r#"app [{"time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:data": {}}}]"#
+                        .to_owned(),
+                ),
+            ],
+            &[],
+        );
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{case}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let outdated: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("outdated"))
+            .collect();
+        assert_eq!(
+            outdated,
+            expected.into_iter().collect::<Vec<_>>(),
+            "{case}: {text}"
+        );
+    }
+}
+
 #[test]
 fn a_cluster_without_releases() {
     let output = in_cluster(&[], &[]);

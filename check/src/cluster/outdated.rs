@@ -4,8 +4,8 @@
 //!
 //! The record that the policy keeps on a workload says what its pods started with, so that its digest can be compared. Where there is none,
 //! or one that was made with a secret key, only times are compared. The content of a config may have changed whenever a manager of its
-//! keys wrote it; programs that read mounted files again, and pods that were restarted one by one, may have the new content all the
-//! same. So that is a hint.
+//! keys wrote it, unless the records of a release tell that it has not; programs that read mounted files again, and pods that were
+//! restarted one by one, may have the new content all the same. So that is a hint.
 
 use std::{
     cell::LazyCell,
@@ -21,15 +21,13 @@ use config_digest::{
 use pod_references::{Keys, Kind, Need, Purpose, extra, needs};
 use serde_json::Value;
 
-use super::{Evidence, Named, Outdated, workload::Workload};
+use super::{Evidence, Named, Outdated, Time, applied, workload::Workload};
 use crate::kubectl::Kubectl;
-
-/// A time of Kubernetes: in UTC and of one length, so that its text can be compared.
-type Time = String;
 
 pub(super) fn outdated(
     namespace: &str,
     workloads: &[Workload],
+    applied: &applied::Configs,
     kubectl: &Kubectl,
 ) -> Result<Vec<Outdated>> {
     let in_namespace = format!("--namespace={namespace}");
@@ -71,10 +69,34 @@ pub(super) fn outdated(
     }
     if !by_times.is_empty() {
         let times = Times::of(&in_namespace, kubectl)?;
+        let mut unchanged = BTreeMap::new();
         for r#use in by_times {
-            if let Some(evidence) = times.evidence(r#use) {
-                add(r#use, evidence);
+            let Some((written, rolled_out)) = times.of_older(r#use) else {
+                continue;
+            };
+            let config = &r#use.config;
+            let applied = applied.get(&(namespace.to_owned(), config.clone()));
+            if let Some(applied) = applied.filter(|applied| applied.since.as_str() <= rolled_out) {
+                let is_unchanged = match unchanged.get(config) {
+                    Some(known) => *known,
+                    None => {
+                        let content = read(config, &in_namespace, kubectl)?;
+                        content.is_some_and(|content| applied::digest(&content) == applied.digest)
+                    }
+                };
+                unchanged.insert(config.clone(), is_unchanged);
+                if is_unchanged {
+                    continue;
+                }
             }
+            let (written, rolled_out) = (written.to_owned(), rolled_out.to_owned());
+            add(
+                r#use,
+                Evidence::Times {
+                    written,
+                    rolled_out,
+                },
+            );
         }
     }
     outdated.sort_by(|a, b| (&a.workload, &a.config).cmp(&(&b.workload, &b.config)));
@@ -186,15 +208,12 @@ impl Times {
         })
     }
 
-    /// `None`: it is not older.
-    fn evidence(&self, r#use: &Use<'_>) -> Option<Evidence> {
-        let written = self.written.get(&r#use.config)?;
+    /// When the config was written, and when the workload was rolled out before that. `None`: it was rolled out later.
+    fn of_older<'a>(&'a self, r#use: &'a Use<'_>) -> Option<(&'a str, &'a str)> {
+        let written = self.written.get(&r#use.config)?.as_str();
         let revision = self.rolled_out.get(&r#use.workload.id).map(String::as_str);
         let rolled_out = revision.max(progress(&r#use.workload.body))?;
-        (written.as_str() > rolled_out).then(|| Evidence::Times {
-            written: written.clone(),
-            rolled_out: rolled_out.to_owned(),
-        })
+        (written > rolled_out).then_some((written, rolled_out))
     }
 }
 
