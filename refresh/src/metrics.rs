@@ -189,7 +189,7 @@ mod tests {
         // What has labels appears with its first value.
         metrics.set_sizes(Sizes::default());
         let watch = String::new();
-        metrics.watch_errors.get_or_create(&WatchLabel { watch });
+        let _ = metrics.watch_errors.get_or_create(&WatchLabel { watch });
         let text = metrics.text().unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let known: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
