@@ -9,10 +9,11 @@ CACHE := $(abspath $(or $(ROLLOUT_GUARD_CACHE),.cache))
 BUILD_FILES := Cargo.lock .cargo/config.toml rust-toolchain.toml
 SOURCES := $(shell find src $(wildcard crates) -name '*.rs' -o -name Cargo.toml) Cargo.toml $(BUILD_FILES)
 
-# Cargo compiles a dependency once for each set of features, and these depend on the packages of a command. CI builds
-# all packages with every command, so that each dependency is compiled once; by hand, `make demo` builds little.
+# Cargo compiles a dependency once for each set of features, and these depend on the packages that a command selects. So the commands
+# select the same packages, and by the names of targets how much is compiled. What needs a cluster, and many more dependencies, is
+# selected in CI and for tests on a cluster.
 EVERYTHING := --workspace --features testbed/serve
-SELECTED = $(if $(filter true,$(CI)),$(EVERYTHING),$(1))
+SELECTED := $(if $(filter true,$(CI)),$(EVERYTHING),--workspace --exclude cluster-tests)
 
 # They need a cluster (`serve` does not), so that Cargo neither runs nor checks them but by name.
 CLUSTER_TESTS := --test differential --test guarded --test load --test real_helm --test refresh --test serve --test yaml_oracle
@@ -52,8 +53,8 @@ helm-plugin: | toolchain ## Build rollout-guard-check as a Helm plugin, in targe
 
 .PHONY: demo
 demo: policy.wasm ## Show the hook trap and a config change, with recorded requests
-	cargo build --quiet --locked $(call SELECTED) --example demo
-	$(TARGET_DIR)/debug/examples/demo
+	cargo build --locked $(SELECTED) --bin demo
+	$(TARGET_DIR)/debug/demo
 
 ##### Check
 
@@ -67,25 +68,25 @@ format: | toolchain ## Format Rust and TOML files
 	$(call tool,taplo,RUST_LOG=warn taplo fmt)
 
 .PHONY: lint
-lint: | toolchain ## Run clippy on all targets and features
+lint: | toolchain ## Run clippy on all targets, but for those that need a cluster
+	cargo clippy --locked $(SELECTED) --all-targets -- -D warnings
+
+.PHONY: lint-everything
+lint-everything: | toolchain ## Run clippy on all targets and features
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --workspace --all-features $(CLUSTER_TESTS) -- -D warnings
 
 .PHONY: doc
 doc: | toolchain ## Build the API documentation; warnings are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked $(SELECTED) --no-deps
 
 .PHONY: test
-test: fmt lint generated hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests
-	cargo test --locked $(call SELECTED,--workspace --exclude cluster-tests)
+test: fmt lint hygiene doc policy.wasm ## Run all checks, then the unit, property, doc and wasm tests
+	cargo test --locked $(SELECTED)
 
 .PHONY: generate
 generate: | toolchain ## Write the files that are generated from the code: docs of findings and settings, schema, questions
 	cargo xtask generate
-
-.PHONY: generated
-generated: | toolchain ## Check that the generated files are up to date
-	cargo xtask generate --check
 
 .PHONY: hygiene
 hygiene: spelling toml workflows dependencies ## Check spelling, TOML files, workflows and dependencies
@@ -153,39 +154,37 @@ cargo-fuzz: ## Install the program of `make fuzz` below .cache
 
 .PHONY: golden
 golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
-	INSTA_UPDATE=always cargo test --locked --test recordings --test sessions
-	INSTA_UPDATE=always cargo test --locked --package rollout-guard-check --test reports
+	INSTA_UPDATE=always cargo test --locked $(SELECTED) --test recordings --test sessions --test reports
 
-# The programs that the tests on the cluster start. They are built in one command with the policy and with this feature, so that Cargo
-# compiles their dependencies with the same features as those of the tests, and compiles them once.
+# The programs that the tests on the cluster start.
 .PHONY: test-programs
-test-programs:
-	cargo build --locked $(call SELECTED,--package rollout-guard --package rollout-guard-check --package rollout-guard-refresh --package testbed --features testbed/serve)
+test-programs: | toolchain
+	cargo build --locked $(EVERYTHING) --bins
 
 .PHONY: e2e-tests
-e2e-tests: policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster
+e2e-tests: lint-everything policy.wasm test-programs ## Run the bats files with kwctl, if installed, and real Helm on a real cluster
 	@if command -v kwctl >/dev/null && command -v bats >/dev/null; then \
 		$(MAKE) annotated-policy.wasm && bats e2e-tests; \
 	else \
 		echo "skipped: e2e-tests/*.bats need kwctl and bats, which are not both installed"; \
 	fi
-	cargo test --locked $(call SELECTED,--package cluster-tests --package testbed --features testbed/serve) $(CLUSTER_TESTS)
+	cargo test --locked $(EVERYTHING) $(CLUSTER_TESTS)
 
 .PHONY: differential
 differential: policy.wasm ## Compare N random releases with real Helm: make differential N=1000 SEED=7
-	CASES=$(or $(N),150) cargo test --locked --package cluster-tests --test differential
+	CASES=$(or $(N),150) cargo test --locked $(EVERYTHING) --test differential
 
 .PHONY: yaml-oracle
 yaml-oracle: ## Compare how the policy and Helm read N random YAML texts: make yaml-oracle N=60000 SEED=7
-	CASES=$(or $(N),20000) cargo test --locked --package cluster-tests --test yaml_oracle
+	CASES=$(or $(N),20000) cargo test --locked $(EVERYTHING) --test yaml_oracle
 
 .PHONY: load
 load: policy.wasm test-programs ## Send requests with 32 clients, then kill the webhook while Helm upgrades: make load TIME=600
-	DURATION=$(or $(TIME),60) KILLS=$(or $(KILLS),21) cargo test --locked --package cluster-tests --test load
+	DURATION=$(or $(TIME),60) KILLS=$(or $(KILLS),21) cargo test --locked $(EVERYTHING) --test load
 
 .PHONY: gitops
 gitops: policy.wasm test-programs ## Run the deletion guard against Flux's kustomize-controller, Argo CD's engine and kapp (ten minutes more to build)
-	GITOPS=1 cargo test --locked --package cluster-tests --package testbed --features testbed/serve --test guarded -- gitops
+	GITOPS=1 cargo test --locked $(EVERYTHING) --test guarded -- gitops
 
 .PHONY: real-charts
 real-charts: test-programs ## Check what rollout-guard-check says of real charts: make real-charts CHARTS=folder (with <chart>/<version>/Chart.yaml)
@@ -194,11 +193,11 @@ real-charts: test-programs ## Check what rollout-guard-check says of real charts
 .PHONY: refresh
 refresh: policy.wasm test-programs ## Kill rollout-guard-refresh again and again, and give it much to do: make refresh KILLS=100 WORKLOADS=5000
 	KILLS=$(or $(KILLS),100) WORKLOADS=$(or $(WORKLOADS),5000) CHANGES=$(or $(CHANGES),101) \
-		cargo test --locked --package cluster-tests --package testbed --features testbed/serve --test refresh -- --nocapture
+		cargo test --locked $(EVERYTHING) --test refresh -- --nocapture
 
 .PHONY: bench
 bench: policy.wasm noop.wasm ## Measure the policy, as ratios within one run
-	cargo bench --locked --profile dev --bench policy
+	cargo bench --locked --package testbed-wasmtime --bench policy
 
 noop.wasm: benches/noop/src/lib.rs benches/noop/Cargo.toml $(BUILD_FILES) | toolchain
 	cargo build --locked --release --package noop-policy --target $(TARGET)

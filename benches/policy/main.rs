@@ -32,6 +32,7 @@ use rollout_guard::{
 };
 use serde_json::{Value, json};
 use testbed::{HostError, Objects, Policy};
+use testbed_wasmtime::wasmtime;
 
 use self::{
     releases::{Content, History, Upgrade},
@@ -74,11 +75,11 @@ fn main() {
 }
 
 fn path(module: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(module)
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(module)
 }
 
 fn load(module: &str) -> Policy {
-    Policy::load(&path(module)).unwrap()
+    Policy::load(&path(module), wasmtime).unwrap()
 }
 
 /// `3.5 of at most 5`
@@ -328,7 +329,7 @@ fn print_peaks() {
 fn peak_memory(policy: &Policy, upgrade: &Upgrade) -> usize {
     let cluster = Arc::new(Objects::new(upgrade.records.iter().cloned()));
     let is_enough = |mib: usize| {
-        let limited = policy.clone().with_memory_limit(mib * MIB).unwrap();
+        let limited = policy.clone().with_memory_limit(mib * MIB);
         let evaluation = limited.validate(&upgrade.request, &json!({}), cluster.clone());
         evaluation.is_ok_and(|evaluation| evaluation.response.accepted)
     };

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Evaluation, Policy, Recording, Replay};
+use testbed::{Evaluation, Policy, Recording, Replay, wasmi};
 
 /// Something that a user did, and the requests that matter.
 struct Scene {
@@ -148,8 +148,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let policy = Policy::load(&root.join("policy.wasm"))?;
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let policy = Policy::load(&root.join("policy.wasm"), wasmi)?;
     println!("How policy.wasm answers requests that were recorded from real Helm and kubectl.");
     for (helm, title) in [("helm3", "HELM 3"), ("helm4", "HELM 4")] {
         println!("\n{title}");

@@ -1,5 +1,5 @@
 //! Runs a Kubewarden policy as policy-server does, on any machine. The tests and the demo of rollout-guard use it.
-//! The cluster consists of JSON objects or, with the feature `serve`, is a live one.
+//! The cluster consists of JSON objects or, with the feature `serve`, is a live one. The [`Engine`] is [`wasmi`] or that of policy-server.
 //!
 //! ```text
 //! policy.wasm ─> Policy ─ validate {request, settings} ─> a fresh instance of the guest
@@ -23,10 +23,10 @@
 //! - There is no cache for [`Objects`]. policy-server caches answers of `get_resource` for five seconds unless
 //!   `disable_cache` is set. [`HostCall::request`] shows whether it was set.
 //! - The only host capabilities are the three look-ups and logging: no `can_i`, `oci`, `net` or `crypto`.
+//! - A guest can import only what a policy in Rust imports: waPC without its log, and a few functions of WASI.
 //! - The guest receives the request unchanged. policy-server removes fields that are not part of an
 //!   AdmissionRequest.
 
-mod clock;
 mod cluster;
 mod field_mask;
 mod host;
@@ -44,3 +44,4 @@ pub use host::{HostCall, answer};
 pub use policy::{Evaluation, Policy};
 pub use recording::{Recording, read_objects};
 pub use replay::Replay;
+pub use testbed_engine::{Engine, wasmi};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
-use testbed::{Objects, Policy, Recording, read_objects, report};
+use testbed::{Engine, Objects, Policy, Recording, read_objects, report, wasmi};
 
 /// Run a Kubewarden policy as policy-server does.
 #[derive(Parser)]
@@ -93,7 +93,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
             cluster,
             output,
         } => {
-            let (policy, settings) = policy.load()?;
+            let (policy, settings) = policy.load(wasmi)?;
             let recording = Recording::read(&request)?;
             let mut objects = recording.cluster;
             for path in &cluster {
@@ -114,13 +114,13 @@ fn run(command: Command) -> anyhow::Result<bool> {
             (evaluation.response.accepted, report)
         }
         Command::Settings { policy } => {
-            let (policy, settings) = policy.load()?;
+            let (policy, settings) = policy.load(wasmi)?;
             let check = policy.validate_settings(&settings)?;
             (check.valid, report::settings(&check))
         }
         #[cfg(feature = "serve")]
         Command::Serve { policy, server } => {
-            let (policy, settings) = policy.load()?;
+            let (policy, settings) = policy.load(testbed_wasmtime::wasmtime)?;
             server.serve(policy, settings)?;
             return Ok(true);
         }
@@ -130,7 +130,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
 }
 
 impl PolicyArgs {
-    fn load(&self) -> anyhow::Result<(Policy, Value)> {
+    fn load(&self, engine: Engine) -> anyhow::Result<(Policy, Value)> {
         let text = match self.settings.strip_prefix('@') {
             Some(path) => fs::read_to_string(path)
                 .with_context(|| format!("cannot read the settings {path}"))?,
@@ -138,6 +138,6 @@ impl PolicyArgs {
         };
         let settings = serde_json::from_str(&text)
             .with_context(|| format!("the settings are not JSON: {}", self.settings))?;
-        Ok((Policy::load(&self.policy)?, settings))
+        Ok((Policy::load(&self.policy, engine)?, settings))
     }
 }

@@ -10,24 +10,17 @@ use json_patch::Patch;
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Value, json};
+use testbed_engine::{Engine, Guests, Limits};
 use wapc::WapcHost;
-use wasmtime_provider::wasmtime::{self, Engine, Module};
-use wasmtime_provider::{
-    EpochDeadlines, ResourceLimits, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre,
-};
 
-use crate::clock::{self, Clock};
 use crate::host::{Host, Record};
 use crate::{Cluster, HostCall, Objects};
 
-/// A compiled policy. Clones share the compiled code, and threads may call it at the same time.
+/// A loaded policy. Clones share the code, and threads may call it at the same time.
 #[derive(Clone)]
 pub struct Policy {
-    compiled: WasmtimeEngineProviderPre,
-    engine: Engine,
-    module: Module,
-    clock: Clock,
-    ticks: u64,
+    guests: Guests,
+    limits: Limits,
 }
 
 /// The result of a request.
@@ -44,57 +37,43 @@ pub struct Evaluation {
 }
 
 impl Policy {
-    /// Compiles a policy. This is slow, so load it once and call it often.
+    /// Loads a policy from a file. With a compiler this is slow, so load it once and call it often.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not WebAssembly, or imports what the host does not have.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let bytes =
+    pub fn load(path: &Path, engine: Engine) -> anyhow::Result<Self> {
+        let code =
             fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
-        // Also without a limit, so that the same code runs and is measured everywhere.
-        let mut config = wasmtime::Config::default();
-        config.epoch_interruption(true);
-        let engine = Engine::new(&config).map_err(wasmtime_provider::errors::Error::from)?;
-        let compile = || -> Result<_, wasmtime_provider::errors::Error> {
-            let module = Module::new(&engine, &bytes)?;
-            Ok((
-                prepare(&engine, &module, ResourceLimits::default())?,
-                module,
-            ))
-        };
-        let (compiled, module) = compile()
-            .with_context(|| format!("{} is not a policy that can be run", path.display()))?;
+        Self::of(&code, engine)
+            .with_context(|| format!("{} is not a policy that can be run", path.display()))
+    }
+
+    /// Loads a policy from its code.
+    ///
+    /// # Errors
+    ///
+    /// When it is not WebAssembly, or imports what the host does not have.
+    pub fn of(code: &[u8], engine: Engine) -> anyhow::Result<Self> {
         Ok(Self {
-            compiled,
-            clock: Clock::new(engine.clone()),
-            engine,
-            module,
-            ticks: clock::FOREVER,
+            guests: engine(code)?,
+            limits: Limits::default(),
         })
     }
 
     /// Limits the linear memory of each instance, in bytes. An instance that needs more fails as if it had panicked.
     /// policy-server has no such limit. Other clones keep their limits; at first there is none.
-    ///
-    /// # Errors
-    ///
-    /// The same as those of [`load`](Self::load).
-    pub fn with_memory_limit(mut self, bytes: usize) -> anyhow::Result<Self> {
-        let limits = ResourceLimits {
-            max_memory_size: Some(bytes),
-            ..ResourceLimits::default()
-        };
-        self.compiled = prepare(&self.engine, &self.module, limits)?;
-        Ok(self)
+    #[must_use]
+    pub fn with_memory_limit(mut self, bytes: usize) -> Self {
+        self.limits.memory = Some(bytes);
+        self
     }
 
     /// Limits the time of each call, including host calls. policy-server allows two seconds by default. Other clones
     /// keep their limits; at first there is none.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
-        self.clock.start();
-        self.ticks = clock::ticks(limit);
+        self.limits.time = Some(limit);
         self
     }
 
@@ -175,34 +154,18 @@ impl Policy {
         payload: &[u8],
         host: &Arc<Host>,
     ) -> anyhow::Result<Result<Vec<u8>, wapc::errors::Error>> {
-        let engine = self.compiled.rehydrate(Some(EpochDeadlines {
-            wapc_init: self.ticks,
-            wapc_func: self.ticks,
-        }))?;
         let host = Arc::clone(host);
         let callback =
             move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
                 Ok(host.answer(binding, namespace, operation, payload)?)
             };
-        let guest = match WapcHost::new(Box::new(engine), Some(Box::new(callback))) {
+        let guest = match WapcHost::new(self.guests.guest(self.limits), Some(Box::new(callback))) {
             // The code of the guest took too long. This is an error of the guest, not of the host.
             Err(error) if is_interruption(&error.to_string()) => return Ok(Err(error)),
             guest => guest.context("the policy cannot be instantiated")?,
         };
         Ok(guest.call(function, payload))
     }
-}
-
-fn prepare(
-    engine: &Engine,
-    module: &Module,
-    limits: ResourceLimits,
-) -> Result<WasmtimeEngineProviderPre, wasmtime_provider::errors::Error> {
-    WasmtimeEngineProviderBuilder::new()
-        .engine(engine.clone())
-        .module(module.clone())
-        .enable_resource_limits(limits)
-        .build_pre()
 }
 
 fn read_response(

@@ -4,12 +4,13 @@
 #![cfg(test)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// Runs the program in its own directory, which contains `request.json` and `cluster.json`. Returns its exit code and
+/// Runs the program in its own directory, which contains `request.json`, `cluster.json`
+/// and guests. Returns its exit code and
 /// output.
 fn run(test: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
@@ -26,8 +27,11 @@ fn run(test: &str, arguments: &[&str]) -> (Option<i32>, String) {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}),
     );
 
-    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/");
-    let arguments = arguments.iter().map(|it| it.replace("GUESTS/", guests));
+    for guest in ["guest", "trap"] {
+        let text = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/{guest}.wat"));
+        let code = wat::parse_file(text).unwrap();
+        fs::write(directory.join(format!("{guest}.wasm")), code).unwrap();
+    }
     let run = Command::new(env!("CARGO_BIN_EXE_testbed"))
         .args(arguments)
         .current_dir(directory)
@@ -37,13 +41,7 @@ fn run(test: &str, arguments: &[&str]) -> (Option<i32>, String) {
     (run.status.code(), text)
 }
 
-const REQUEST: [&str; 5] = [
-    "run",
-    "--policy",
-    "GUESTS/guest.wat",
-    "--request",
-    "request.json",
-];
+const REQUEST: [&str; 5] = ["run", "--policy", "guest.wasm", "--request", "request.json"];
 
 #[test]
 fn accepted() {
@@ -95,13 +93,7 @@ fn answers_as_json() {
 fn a_file_that_is_not_a_request() {
     let run = run(
         "a_file_that_is_not_a_request",
-        &[
-            "run",
-            "--policy",
-            "GUESTS/guest.wat",
-            "--request",
-            "cluster.json",
-        ],
+        &["run", "--policy", "guest.wasm", "--request", "cluster.json"],
     );
 
     let expected = "error: cannot use cluster.json as a request: neither an AdmissionRequest, nor an AdmissionReview or a recording with one in its field `request`\n";
@@ -112,13 +104,7 @@ fn a_file_that_is_not_a_request() {
 fn valid_settings() {
     let run = run(
         "valid_settings",
-        &[
-            "settings",
-            "--policy",
-            "GUESTS/guest.wat",
-            "--settings",
-            "{}",
-        ],
+        &["settings", "--policy", "guest.wasm", "--settings", "{}"],
     );
     assert_eq!(run, (Some(0), "the settings are valid\n".to_owned()));
 }
@@ -127,22 +113,13 @@ fn valid_settings() {
 fn invalid_settings() {
     let invalid = "the settings are not valid: Error invoking settings validation callback: ";
 
-    let (code, text) = run(
-        "invalid_settings",
-        &["settings", "--policy", "GUESTS/trap.wat"],
-    );
+    let (code, text) = run("invalid_settings", &["settings", "--policy", "trap.wasm"]);
     assert_eq!(code, Some(1));
     assert!(text.starts_with(invalid), "{text}");
 
     let (code, text) = run(
         "invalid_settings",
-        &[
-            "run",
-            "--policy",
-            "GUESTS/trap.wat",
-            "--request",
-            "request.json",
-        ],
+        &["run", "--policy", "trap.wasm", "--request", "request.json"],
     );
     assert_eq!(code, Some(2));
     assert!(text.starts_with(&format!("error: {invalid}")), "{text}");
@@ -155,7 +132,7 @@ fn settings_from_a_missing_file() {
         &[
             "settings",
             "--policy",
-            "GUESTS/guest.wat",
+            "guest.wasm",
             "--settings",
             "@none.json",
         ],

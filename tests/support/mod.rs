@@ -5,14 +5,14 @@ use std::{
     sync::LazyLock,
 };
 
-use testbed::Policy;
+use testbed::{Policy, wasmi};
 
-/// The policy that `make policy.wasm` builds. It is compiled once for all tests of a file.
+/// The policy that `make policy.wasm` builds. It is loaded once for all tests of a file.
 #[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = root().join("policy.wasm");
-        Policy::load(&path)
+        Policy::load(&path, wasmi)
             .unwrap_or_else(|error| panic!("{error:#}; `make policy.wasm` builds it"))
     });
     POLICY.clone()

@@ -34,6 +34,12 @@ fn files_that_differ_are_named_with_the_command_that_writes_them() {
 }
 
 #[test]
+fn the_generated_files_are_up_to_date() {
+    let root = root().unwrap();
+    files::check(root, &generate(root).unwrap()).unwrap();
+}
+
+#[test]
 fn generating_again_changes_nothing() {
     let root = root().unwrap();
     assert_eq!(generate(root).unwrap(), generate(root).unwrap());

@@ -11,9 +11,10 @@ use crate::api_server::ApiServer;
 use crate::webhook::Reviewer;
 
 fn serve(api: &ApiServer, arguments: &[&str]) -> Child {
-    let guest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.wat");
+    let guest = wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.wat")).unwrap();
+    fs::write(api.folder().join("guest.wasm"), guest).unwrap();
     Command::new(env!("CARGO_BIN_EXE_testbed"))
-        .args(["serve", "--policy", guest, "--kubeconfig"])
+        .args(["serve", "--policy", "guest.wasm", "--kubeconfig"])
         .arg(api.kubeconfig())
         .args(arguments)
         .current_dir(api.folder())

@@ -13,7 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use testbed::serve::{Decision, Options, Server};
-use testbed::{HostError, Policy};
+use testbed::{HostError, Policy, wasmi};
 use tokio::runtime::Runtime;
 
 use crate::api_server::ApiServer;
@@ -24,7 +24,7 @@ const APP: &str = "/api/v1/namespaces/shop/configmaps/app";
 /// A guest that the tests of the engine use too.
 fn policy(guest: &str) -> Policy {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    Policy::load(&tests.join(guest)).unwrap()
+    Policy::of(&wat::parse_file(tests.join(guest)).unwrap(), wasmi).unwrap()
 }
 
 fn options(api: &ApiServer, guest: &str) -> Options {

@@ -10,6 +10,7 @@ use cluster_tests::{Case, RegisteredWebhook, User, Webhook};
 use serde_json::Value;
 use testbed::Policy;
 use testbed::serve::{Decision, Options, Server};
+use testbed_wasmtime::wasmtime;
 
 use crate::example_policy::{ExamplePolicy, grant_rights};
 use crate::policy_server::{self, PolicyServer};
@@ -138,7 +139,7 @@ fn writes_of_workloads() -> RuleWithOperations {
 pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy.wasm");
-        Policy::load(&path)
+        Policy::load(&path, wasmtime)
             .unwrap_or_else(|error| panic!("{error:#}; `make policy.wasm` builds it"))
     });
     POLICY.clone()

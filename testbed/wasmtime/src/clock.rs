@@ -1,11 +1,11 @@
-//! Time limits, which work as in policy-server: the engine counts ticks, and the code of a guest is interrupted when
+//! Time limits with wasmtime, which work as in policy-server: the engine counts ticks, and the code of a guest is interrupted when
 //! its deadline has passed. The time of host calls counts, but a host call is never interrupted.
 
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
-use wasmtime_provider::wasmtime::Engine;
+use wasmtime::Engine;
 
 /// A tick of policy-server takes a second, so its limit of two seconds is between one and two seconds in fact. Here,
 /// a limit is exceeded by at most this time.

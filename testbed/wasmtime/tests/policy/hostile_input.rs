@@ -1,13 +1,6 @@
 //! Input that is made to take much time or memory, through policy.wasm. Each is answered within half of the time
 //! limit of policy-server, in at most 128 MiB, with few look-ups, and with a message that says why.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-#[path = "support/record.rs"]
-mod record;
-mod support;
-
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -15,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use testbed::{Objects, Policy};
 
-use crate::support::policy;
+use crate::{policy, record};
 
 const MIB: usize = 1 << 20;
 
@@ -33,7 +26,7 @@ struct Bounds {
 
 fn bounded(bounds: &Bounds) -> Policy {
     let limited = policy().with_time_limit(HANGS);
-    limited.with_memory_limit(bounds.memory).unwrap()
+    limited.with_memory_limit(bounds.memory)
 }
 
 fn in_time<T>(evaluate: impl FnOnce() -> T) -> T {
