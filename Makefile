@@ -154,7 +154,7 @@ cargo-fuzz: ## Install the program of `make fuzz` below .cache
 
 .PHONY: golden
 golden: policy.wasm ## Rewrite the golden answers and reports; review the diff
-	INSTA_UPDATE=always cargo test --locked $(SELECTED) --test recordings --test sessions --test reports
+	INSTA_UPDATE=always cargo test --locked $(SELECTED) --test wasm --test reports
 
 # The programs that the tests on the cluster start.
 .PHONY: test-programs

@@ -1,9 +1,6 @@
 //! Another implementation of the digest agrees: the Python program in `docs/digest.md`, which shares no code with
 //! the policy, prints the tables of that page. The unit tests compare the tables with the policy.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
 use std::{
     env,
     io::{ErrorKind, Write},

@@ -1,12 +1,5 @@
 //! What is published agrees with the code and with itself, where `cargo xtask generate` does not see to it.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-#[path = "../e2e-tests/cluster/tests/shared/page_commands.rs"]
-mod page_commands;
-mod support;
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use helm_plan::{findings::LINTS, manifest, yaml};

@@ -3,11 +3,6 @@
 //! Each scenario has one golden file with all requests and answers, in the order in which the API server sent
 //! them. The policy is in place from the first install on. `make golden` rewrites these files.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-mod support;
-
 use std::{collections::BTreeMap, fmt::Write, path::Path, sync::Arc};
 
 use serde_json::json;

@@ -1,10 +1,5 @@
 //! Odd requests through policy.wasm: each gets a clear answer.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-mod support;
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,10 +1,5 @@
 //! Secrets stay secret: no answer and no log of the policy contains a planted value.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-mod support;
-
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};

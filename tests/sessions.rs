@@ -3,11 +3,6 @@
 //! They are generated here from the recordings, so they always match the look-ups of the policy. `make golden`
 //! rewrites them. kwctl answers each request once, in this order.
 
-// clippy.toml allows panics in tests. This tells clippy that helper functions are part of the tests.
-#![cfg(test)]
-
-mod support;
-
 use std::{env, fmt::Write, fs, sync::Arc};
 
 use serde_json::{Value, json};

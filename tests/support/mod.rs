@@ -7,8 +7,7 @@ use std::{
 
 use testbed::{Policy, wasmi};
 
-/// The policy that `make policy.wasm` builds. It is loaded once for all tests of a file.
-#[allow(dead_code, reason = "not every test file uses it")]
+/// The policy that `make policy.wasm` builds. It is loaded once for all tests.
 pub(crate) fn policy() -> Policy {
     static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         let path = root().join("policy.wasm");
@@ -24,7 +23,6 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The files in a folder, sorted by name.
-#[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn sorted(folder: &Path) -> Vec<PathBuf> {
     let entries =
         std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -1,4 +1,4 @@
-//! wasmi. A time limit is checked whenever the guest has used up its fuel, and at the end of host calls.
+//! wasmi. A time limit is checked whenever the guest has used up its fuel. So it counts the time of host calls, but interrupts none.
 
 use std::sync::Arc;
 use std::time::Instant;
