@@ -7,8 +7,8 @@ use anyhow::bail;
 use wapc::ModuleState;
 use wapc::wapc_functions::GUEST_CALL;
 use wasmi::{
-    Config, Engine, Linker, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, TypedResumableCall,
-    WasmParams, WasmResults,
+    CompilationMode, Config, Engine, Linker, Store, StoreLimits, StoreLimitsBuilder, TypedFunc,
+    TypedResumableCall, WasmParams, WasmResults,
 };
 
 use crate::imports::{Data, Trap};
@@ -32,6 +32,8 @@ impl Module {
     pub(crate) fn load(code: &[u8]) -> anyhow::Result<Self> {
         let mut config = Config::default();
         config.consume_fuel(true).set_max_recursion_depth(RECURSION);
+        // What is compiled at its first call takes fuel too, and wasmi does not resume a call that runs out of it there.
+        config.compilation_mode(CompilationMode::Eager);
         let engine = Engine::new(&config);
         let mut linker = Linker::new(&engine);
         crate::define_imports!(linker, wasmi, wasmi::Error::host);
