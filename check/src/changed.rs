@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
     process,
 };
@@ -22,6 +23,8 @@ use crate::{chart::Chart, helm, terminal};
 /// The charts that differ, in the order of their paths.
 pub(crate) struct Changed {
     pub(crate) charts: Vec<(Chart, Chart)>,
+    /// Those that cannot be compared.
+    pub(crate) failed: Vec<(PathBuf, anyhow::Error)>,
     /// Where the old ones are. They are removed with it.
     _base: TempDir,
     /// Where the new ones are, if they depend on others.
@@ -58,7 +61,7 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
     if !folders.is_empty() {
         check_out(top, base, tree.path())?;
     }
-    let (mut charts, mut copy) = (Vec::new(), None);
+    let (mut charts, mut failed, mut copy) = (Vec::new(), Vec::new(), None);
     for folder in folders {
         let note = |why: &str| {
             let note = format!("Note: {} {why}", folder.display());
@@ -69,7 +72,8 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
             note("is new, so there is nothing to lose.");
             continue;
         }
-        let about = std::fs::read_to_string(top.join(&folder).join("Chart.yaml"))?;
+        let about = std::fs::read_to_string(top.join(&folder).join("Chart.yaml"));
+        let about = about.unwrap_or_default();
         let about = yaml::parse(&about).unwrap_or_default();
         if about.get("type") == Some(&Value::from("library")) {
             note(
@@ -77,7 +81,10 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
             );
             continue;
         }
-        build_dependencies(&old)?;
+        if let Err(error) = build_dependencies(&old) {
+            failed.push((folder, error));
+            continue;
+        }
         let name = format!("{} of {}", folder.display(), base.get(..12).unwrap_or(base));
         let mut new = top.join(&folder);
         if lacks_dependencies(&new) {
@@ -86,13 +93,17 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
                 None => copy.insert(copy_files(top)?),
             };
             new = copy.path().join(&folder);
-            build_dependencies(&new)?;
+            if let Err(error) = build_dependencies(&new) {
+                failed.push((folder, error));
+                continue;
+            }
         }
         let shown = folder.strip_prefix(".").unwrap_or(&folder);
         charts.push((Chart::temporary(old, name), Chart::local(&new, shown)));
     }
     Ok(Changed {
         charts,
+        failed,
         _base: tree,
         _copy: copy,
     })
@@ -107,7 +118,7 @@ fn lacks_dependencies(chart: &Path) -> bool {
 
 fn build_dependencies(chart: &Path) -> Result<()> {
     if lacks_dependencies(chart) {
-        helm::run(&["dependency", "build", &chart.display().to_string()])?;
+        helm::run(&["dependency", "build", &chart.display().to_string()], &[])?;
     }
     Ok(())
 }
@@ -126,14 +137,23 @@ fn copy_files(top: &Path) -> Result<TempDir> {
     for file in text(git(top, &all)?)?.split_terminator('\0') {
         let (from, to) = (top.join(file), copy.path().join(file));
         // It may have been deleted, or be a submodule.
-        if from.is_file() {
+        if from.is_symlink() || from.is_file() {
             if let Some(folder) = to.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            std::fs::copy(&from, &to).with_context(|| from.display().to_string())?;
+            copy_file(&from, &to).with_context(|| from.display().to_string())?;
         }
     }
     Ok(copy)
+}
+
+/// A link may be to a folder of templates.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if from.is_symlink() {
+        return std::os::unix::fs::symlink(std::fs::read_link(from)?, to);
+    }
+    std::fs::copy(from, to).map(drop)
 }
 
 /// Writes the files of a commit into a folder. An index of its own: that of the user stays as it is, and no file is left out

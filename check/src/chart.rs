@@ -66,6 +66,18 @@ impl Report {
         self.findings.iter().any(|one| one.level == Level::Reject)
     }
 
+    /// Of a chart that cannot even be rendered.
+    pub(crate) fn not_checked(chart: &str, tool: Tool, error: &anyhow::Error) -> Self {
+        Self {
+            tool,
+            old: chart.to_owned(),
+            new: chart.to_owned(),
+            renderings: Vec::new(),
+            findings: Vec::new(),
+            failed: vec![format!("{chart}: {error:#}")],
+        }
+    }
+
     fn add(&mut self, found: ChartFinding, rendering: &str) {
         let known = self
             .findings

@@ -197,9 +197,15 @@ pub(crate) fn check(
         progress(None);
         let mut failed = |text: String| page.failed(&text);
         let workloads = workloads(namespace, kubectl, &mut failed)?;
-        let missing = missing(namespace, &workloads, &removed, kubectl, &mut failed)?;
-        for object in &missing {
-            page.missing(object)?;
+        match missing(namespace, &workloads, &removed, kubectl, &mut failed) {
+            Ok(missing) => {
+                for object in &missing {
+                    page.missing(object)?;
+                }
+            }
+            Err(error) => page.failed(&format!(
+                "what is missing in namespace {namespace}: {error:#}"
+            ))?,
         }
         match outdated(namespace, &workloads, &applied, kubectl) {
             Ok(outdated) => {
@@ -336,7 +342,7 @@ fn report(
     let (mut rollbacks, mut not_looked_at) = (Vec::new(), 0);
     for (to, record, _) in older.iter().rev() {
         let target = Release::parse(Record {
-            version: last + 1,
+            version: last.saturating_add(1),
             info: Info::of(Status::PendingRollback),
             apply_method: newest.apply_method,
             ..(*record).clone()

@@ -91,8 +91,7 @@ impl Helm {
         if operation == Operation::Install {
             upgrade.push("--install");
         }
-        upgrade.extend(flags.iter().map(String::as_str));
-        let mut target: Record = self.json(&upgrade)?;
+        let mut target: Record = self.json(&upgrade, flags)?;
         if let (Operation::Install, Some(last)) = (operation, history.last()) {
             // The dry run says 1, also where the install continues a history.
             target.version = last.revision.saturating_add(1);
@@ -146,17 +145,23 @@ impl Helm {
     }
 
     fn history(&self) -> Result<Vec<Revision>, Error> {
-        self.json(&["history", &self.release])
+        self.json(&["history", &self.release], &[])
     }
 
     fn revision(&self, revision: u64) -> Result<Record, Error> {
-        self.json(&["status", &self.release, "--revision", &revision.to_string()])
+        let revision = revision.to_string();
+        self.json(&["status", &self.release, "--revision", &revision], &[])
     }
 
-    fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, Error> {
+    /// `flags`: of the user, as for [`run`].
+    fn json<T: DeserializeOwned>(&self, arguments: &[&str], flags: &[String]) -> Result<T, Error> {
         // The flags of an upgrade have some of them already; of two, the last one counts.
+        let flags = flags.iter().map(String::as_str);
         let connection = self.connection.iter().map(String::as_str);
-        let more: Vec<_> = ["--output", "json"].into_iter().chain(connection).collect();
+        let more: Vec<_> = flags
+            .chain(["--output", "json"])
+            .chain(connection)
+            .collect();
         let output = output(arguments, &more)?;
         serde_json::from_slice(&output).map_err(|source| Error::Unreadable {
             command: arguments.join(" "),
@@ -165,9 +170,10 @@ impl Helm {
     }
 }
 
-/// What a command of Helm prints that needs no cluster.
-pub(crate) fn run(arguments: &[&str]) -> Result<Vec<u8>> {
-    Ok(output(arguments, &[])?)
+/// What a command of Helm prints that needs no cluster. `flags` are in no error: `--set` may have a secret.
+pub(crate) fn run(arguments: &[&str], flags: &[String]) -> Result<Vec<u8>> {
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    Ok(output(arguments, &flags)?)
 }
 
 /// Helm tells a plugin its own path.

@@ -41,6 +41,7 @@ use crate::{
     chart::Chart,
     check::Check,
     cli::{Apply, ChartArgs, ChartOptions, ChartOutput, Cli, Command, Output, OutputArgs, Tool},
+    cluster::Page,
     connection::Connection,
     helm::{Change, Helm},
     kubectl::Kubectl,
@@ -101,10 +102,11 @@ fn run(command: Command) -> Result<bool> {
             let ChartArgs { old, new, .. } = &arguments;
             let old = Chart::find(old, arguments.old_version.as_deref())?;
             let new = Chart::find(new, arguments.new_version.as_deref())?;
-            return charts(&[(old, new)], &arguments.options);
+            return charts(&[(old, new)], &[], &arguments.options);
         }
         Command::Changed { base, options } => {
-            return charts(&changed::charts(&base)?.charts, &options);
+            let changed = changed::charts(&base)?;
+            return charts(&changed.charts, &changed.failed, &options);
         }
         Command::Record { files, output } => return records(&files, &output),
         Command::Cluster { namespace, output } => return cluster(namespace.as_deref(), &output),
@@ -154,8 +156,12 @@ fn cluster(namespace: Option<&str>, output: &OutputArgs) -> Result<bool> {
         }
         Output::Json => {
             let mut page = cluster::report::Json::new(&mut out)?;
-            cluster::check(namespace, &levels, &mut kubectl, &mut page)?;
+            let checked = cluster::check(namespace, &levels, &mut kubectl, &mut page);
+            if let Err(error) = &checked {
+                page.failed(&format!("{error:#}"))?;
+            }
             page.end()?;
+            checked?;
             page.summary
         }
     };
@@ -219,8 +225,12 @@ fn records(files: &[PathBuf], output: &OutputArgs) -> Result<bool> {
     Ok(is_rejected)
 }
 
-/// Old and new versions of charts. What is only lost on the way back is a warning.
-fn charts(versions: &[(Chart, Chart)], options: &ChartOptions) -> Result<bool> {
+/// Old and new versions of charts, and those that cannot be compared. What is only lost on the way back is a warning.
+fn charts(
+    versions: &[(Chart, Chart)],
+    not_compared: &[(PathBuf, anyhow::Error)],
+    options: &ChartOptions,
+) -> Result<bool> {
     let levels = options.settings.as_deref().map(levels).transpose()?;
     if options.tool == Tool::Argocd && levels.is_some() {
         eprintln!("Note: the levels in --settings are not for the findings of --tool argocd.");
@@ -228,8 +238,12 @@ fn charts(versions: &[(Chart, Chart)], options: &ChartOptions) -> Result<bool> {
     let levels = levels.unwrap_or_default();
     let reports = versions
         .iter()
-        .map(|(old, new)| chart::check(old, new, options, &levels))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|(old, new)| chart::check(old, new, options, &levels));
+    let not_compared = not_compared.iter().map(|(folder, error)| {
+        let chart = folder.display().to_string();
+        Ok(chart::Report::not_checked(&chart, options.tool, error))
+    });
+    let reports = reports.chain(not_compared).collect::<Result<Vec<_>>>()?;
     let mut out = anstream::stdout().lock();
     let json = match options.output {
         ChartOutput::Text if reports.is_empty() => {

@@ -328,7 +328,7 @@ fn a_helm_that_fails() {
     let all = ["--namespace", "shop", "--", "--set", "a=b"];
     assert_eq!(
         error(&[["upgrade", "api", "./api"].as_slice(), &all].concat()),
-        "Error: helm upgrade api ./api --dry-run=server --set a=b failed: \
+        "Error: helm upgrade api ./api --dry-run=server failed: \
          Error: nothing is known of: upgrade api ./api --dry-run=server --set a=b --output json --namespace=shop\n"
     );
     assert_eq!(
@@ -633,6 +633,25 @@ fn the_charts_that_a_pull_request_changes() {
         "{annotations}"
     );
     assert!(!repository.path().join("charts/web/charts").exists());
+    // A folder of templates may be a link.
+    let templates = repository.path().join("charts/web/rendered");
+    std::fs::rename(&templates, repository.path().join("shared")).unwrap();
+    std::os::unix::fs::symlink("../../shared", &templates).unwrap();
+    let (code, linked, _) = changed(&["--output", "github"]);
+    assert_eq!((code, linked), (Some(1), annotations));
+    // What cannot be compared does not hide the rest.
+    std::fs::remove_dir_all(repository.path().join("charts/common")).unwrap();
+    write("charts/db/rendered/default.yaml", &rendered(AFTER));
+    let (code, annotations, errors) = changed(&["--output", "github"]);
+    let failed = "charts/web: helm dependency build ";
+    assert_eq!(code, Some(2));
+    assert!(errors.starts_with(&format!("Error: {failed}")), "{errors}");
+    for expected in [
+        "::error file=charts/db/Chart.yaml,line=1,title=hook-pruned::".to_owned(),
+        format!("::error title=Not checked::{failed}"),
+    ] {
+        assert!(annotations.contains(&expected), "{annotations}");
+    }
     git(&["reset", "--quiet", "--hard"]);
     git(&["clean", "--quiet", "--force", "-d"]);
 
@@ -767,6 +786,11 @@ fn a_chart_of_which_nothing_renders() {
     let text = format!("chart {chart} → {chart}\nNot checked: nothing could be rendered.\n");
     assert_eq!(printed("text"), text);
     let failed = format!("{chart} with the default values: helm template ");
+    // `--set` may have a secret.
+    let output = run(&["chart", chart, chart, "--", "--set", "password=hunter2"]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.starts_with("Error: "), "{errors}");
+    assert!(!errors.contains("hunter2"), "{errors}");
     let json: serde_json::Value = serde_json::from_str(&printed("json")).unwrap();
     let said = json[0]["failed"][0].as_str().unwrap();
     assert!(said.starts_with(&failed), "{said}");
@@ -1327,9 +1351,9 @@ fn the_age_of_configs() {
 /// `managedFields` has a new time, but only a label is new.
 #[test]
 fn content_that_no_revision_has_changed_is_no_older() {
-    let record = |version: u64, day: u64, manifest: &str| {
+    let record = |version: u64, day: u64, status: &str, manifest: &str| {
         let content = serde_json::json!({
-            "name": "web", "namespace": "shop", "version": version, "info": {"status": "deployed"}, "manifest": manifest,
+            "name": "web", "namespace": "shop", "version": version, "info": {"status": status}, "manifest": manifest,
         });
         let release = BASE64_STANDARD.encode(BASE64_STANDARD.encode(content.to_string()));
         serde_json::json!({
@@ -1345,22 +1369,50 @@ fn content_that_no_revision_has_changed_is_no_older() {
     let workload = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: web, image: web}]}}}\n";
     let dark = "stringData: {mode: dark}";
     let hint = "outdated? Deployment web in namespace shop was rolled out at 2026-01-03T00:00:00Z, and Secret app was written at 2026-01-04T00:00:00Z";
-    for (case, contents, live, expected) in [
+    for (case, status, contents, live, expected) in [
         (
             "never changed",
+            "superseded",
             [dark, "data: {mode: ZGFyaw==}"],
             "dark",
             None,
         ),
         (
             "changed by the upgrade",
+            "superseded",
             ["data: {mode: ''}", dark],
             "dark",
             Some(hint),
         ),
-        ("changed by hand", [dark, dark], "light", Some(hint)),
-        ("not in the first revision", ["", dark], "dark", Some(hint)),
-        ("not in the second revision", [dark, ""], "dark", Some(hint)),
+        (
+            "changed by hand",
+            "superseded",
+            [dark, dark],
+            "light",
+            Some(hint),
+        ),
+        (
+            "not in the first revision",
+            "superseded",
+            ["", dark],
+            "dark",
+            Some(hint),
+        ),
+        (
+            "not in the second revision",
+            "superseded",
+            [dark, ""],
+            "dark",
+            Some(hint),
+        ),
+        // It may have applied nothing.
+        (
+            "the first revision failed",
+            "failed",
+            [dark, dark],
+            "dark",
+            Some(hint),
+        ),
     ] {
         let manifest = |content: &str| match content {
             "" => workload.to_owned(),
@@ -1369,8 +1421,7 @@ fn content_that_no_revision_has_changed_is_no_older() {
             ),
         };
         let [old, new] = contents.map(manifest);
-        let records =
-            serde_json::json!({"kind": "List", "items": [record(1, 2, &old), record(2, 4, &new)]});
+        let records = serde_json::json!({"kind": "List", "items": [record(1, 2, status, &old), record(2, 4, "deployed", &new)]});
         let live =
             serde_json::json!({"kind": "Secret", "data": {"mode": BASE64_STANDARD.encode(live)}});
         let deployments = serde_json::json!({"kind": "List", "items": [web]});
@@ -1409,6 +1460,17 @@ fn content_that_no_revision_has_changed_is_no_older() {
             "{case}: {text}"
         );
     }
+}
+
+/// What programs read is JSON all the same.
+#[test]
+fn a_cluster_that_cannot_be_read() {
+    let table = "Error from server (Forbidden): no".to_owned();
+    let output = in_cluster(&[("table-secrets", table)], &["--output", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = json["notLookedAt"][0].as_str().unwrap();
+    assert!(said.contains("(Forbidden): no"), "{said}");
 }
 
 #[test]

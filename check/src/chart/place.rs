@@ -186,7 +186,9 @@ impl Named {
             }
             let is_asked = |word: &&str| match wanted {
                 "rand" => word.starts_with(wanted),
-                ".Capabilities" => word.starts_with(wanted),
+                ".Capabilities" => word.contains(wanted),
+                // Also `$root.Release.IsUpgrade`.
+                _ if wanted.starts_with('.') => word.ends_with(wanted),
                 _ => *word == wanted,
             };
             if words.iter().any(is_asked) && !caveats.contains(&caveat) {
@@ -200,7 +202,9 @@ impl Named {
 /// What stands between `{{` and `}}`.
 fn actions(text: &str) -> impl Iterator<Item = &str> {
     let rests = text.split("{{").skip(1);
-    rests.filter_map(|rest| Some(rest.split_once("}}")?.0))
+    let actions = rests.filter_map(|rest| Some(rest.split_once("}}")?.0));
+    // Not those that are comments.
+    actions.filter(|action| !action.trim_start_matches(['-', ' ']).starts_with("/*"))
 }
 
 /// The text in quotes at the beginning.
@@ -212,22 +216,45 @@ fn quoted(text: &str) -> Option<&str> {
 /// The line with the kind of an object. If there are several, that whose name is most like the object's.
 fn line_of(text: &str, id: &ObjectId) -> usize {
     let lines: Vec<_> = text.lines().collect();
-    let kinds = lines.iter().enumerate().filter(|(_, line)| {
-        let kind = line.trim().strip_prefix("kind:").map(str::trim);
-        kind.map(|kind| kind.trim_matches(['"', '\'']) == id.kind) == Some(true)
-    });
-    let likeness = |at: usize| {
-        let name = lines
+    let (mut first, mut best) = (1, None);
+    for document in lines.split(|line| line.starts_with("---")) {
+        let kind = document
             .iter()
-            .skip(at)
-            .find_map(|line| line.trim().strip_prefix("name:"));
-        name.map_or(0, |name| letters_in(name, &id.name))
-    };
-    // Of equals, the first one.
-    let best = kinds
-        .map(|(at, _)| at)
-        .max_by_key(|&at| (likeness(at), std::cmp::Reverse(at)));
-    best.map_or(1, |at| at + 1)
+            .position(|line| value(line, "kind:") == Some(&id.kind));
+        if let Some(at) = kind {
+            let likeness = name_in(document).map_or(0, |name| letters_in(name, &id.name));
+            // Of equals, the first one.
+            if best.is_none_or(|(known, _)| likeness > known) {
+                best = Some((likeness, first + at));
+            }
+        }
+        first += document.len() + 1;
+    }
+    best.map_or(1, |(_, line)| line)
+}
+
+/// What stands behind a key in a line, without quotes and comments.
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let line = line.trim_start().trim_start_matches("- ");
+    let value = line.strip_prefix(key)?;
+    let value = value.split_once(" #").map_or(value, |(value, _)| value);
+    Some(value.trim().trim_matches(['"', '\'']))
+}
+
+/// `metadata.name` of an object, as its template has it: in a line of its own, or `metadata: {name: …}`.
+fn name_in<'a>(document: &[&'a str]) -> Option<&'a str> {
+    let metadata = document
+        .iter()
+        .position(|line| line.trim_start().starts_with("metadata:"))?;
+    let (line, below) = document.get(metadata..)?.split_first()?;
+    match line.split_once("name:") {
+        Some((_, name)) => {
+            let name = name.split_once(',').map_or(name, |(name, _)| name);
+            let name = name.trim();
+            Some(name.strip_suffix('}').unwrap_or(name))
+        }
+        None => below.iter().find_map(|line| value(line, "name:")),
+    }
 }
 
 /// How many letters of a name stand in its template, outside of `{{ … }}`. None if one of its parts is not in the name.
@@ -280,6 +307,11 @@ mod tests {
                 vec![lookup],
             ),
             ("rand: lookup", vec![]),
+            ("{{- /* lookup */ -}}", vec![]),
+            (
+                "{{ if $root.Release.IsUpgrade }}",
+                vec!["the old version is rendered as an install, and the new one as an upgrade"],
+            ),
         ] {
             assert_eq!(named.caveats(template, Tool::Helm), expected, "{template}");
         }
@@ -306,6 +338,20 @@ metadata:
 kind: Secret
 metadata:
   name: {{ .Values.secret }}
+---
+metadata: {labels: {app: web}}
+kind: Role
+---
+apiVersion: v1
+kind: Role # of the one
+metadata: {name: one, labels: {app: two}}
+---
+kind: Role
+metadata: {name: "{{ .Release.Name }}-two"}
+---
+metadata:
+  name: "three" # a comment
+kind: Role
 "#;
 
     #[test]
@@ -316,6 +362,10 @@ metadata:
             ("ConfigMap", "anything", 2),
             ("Secret", "db", 12),
             ("Service", "db", 1),
+            ("Role", "one", 20),
+            ("Role", "release-name-two", 23),
+            ("Role", "three", 28),
+            ("Role", "four", 17),
         ] {
             assert_eq!(
                 line_of(TEMPLATE, &id(kind, name)),

@@ -75,6 +75,5 @@ pub(super) fn render(
         // Argo CD has no upgrades, and applies CustomResourceDefinitions as it does everything else (argo-cd `util/helm/cmd.go`, template).
         Tool::Argocd => template.push("--include-crds"),
     }
-    template.extend(options.flags.iter().map(String::as_str));
-    Ok(String::from_utf8(helm::run(&template)?)?)
+    Ok(String::from_utf8(helm::run(&template, &options.flags)?)?)
 }

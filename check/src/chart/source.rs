@@ -47,7 +47,7 @@ impl Chart {
             let version = version.map(|version| format!("--version={version}"));
             let mut pull = vec!["pull", reference, "--untar", &folder];
             pull.extend(version.as_deref());
-            helm::run(&pull)?;
+            helm::run(&pull, &[])?;
         }
         let folder = chart_in(unpacked.path());
         let folder = folder.with_context(|| format!("there is no chart in {reference}"))?;

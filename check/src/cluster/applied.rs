@@ -36,6 +36,13 @@ pub(super) fn applied<'a>(
 ) -> Configs {
     let mut applied = Configs::new();
     for (_, record, release) in revisions {
+        // It may have applied everything or nothing.
+        if !matches!(
+            record.info.status,
+            Status::Deployed | Status::Superseded | Status::Uninstalled
+        ) {
+            continue;
+        }
         let mut before = std::mem::take(&mut applied);
         let Some(created) = created(record) else {
             continue;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use helm_plan::{Record, Release};
+use helm_plan::{Record, Release, metadata};
 use pod_references::{Keys, Kind, extra, needs};
 
 use super::{Missing, Named, Removed, Required, resource, workload::Workload};
@@ -139,7 +139,7 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
     let mut removed = Removed::new();
     let mut before = BTreeSet::new();
     for (number, record, release) in revisions {
-        let mut now = BTreeSet::new();
+        let (mut now, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for object in &release.resources {
             let id = &object.id;
             let is_kind = |kind: &Kind| id.group.is_empty() && kind.name() == id.kind;
@@ -153,18 +153,23 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
                 .filter_map(|field| object.body.get(field)?.as_object())
                 .flat_map(serde_json::Map::keys);
             let parts = keys.cloned().map(Some).chain([None]);
-            now.extend(parts.map(|key| {
+            let parts = parts.map(|key| {
                 let object = Named {
                     kind,
                     name: name.clone(),
                 };
                 (id.namespace.clone(), Required { object, key })
-            }));
+            });
+            match metadata::is_kept(&object.body) {
+                true => kept.extend(parts),
+                false => now.extend(parts),
+            }
         }
-        for key in &now {
+        for key in now.iter().chain(&kept) {
             removed.remove(key);
         }
-        for key in before.difference(&now) {
+        // What Helm keeps, somebody else has deleted.
+        for key in before.difference(&now).filter(|key| !kept.contains(key)) {
             removed
                 .entry(key.clone())
                 .or_insert_with(|| (record.name.clone(), *number));
