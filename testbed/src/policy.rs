@@ -70,7 +70,7 @@ impl Policy {
     }
 
     /// Limits the time of each call, including host calls. policy-server allows two seconds by default. Other clones
-    /// keep their limits; at first there is none.
+    /// keep their limits; at first there is none, and time stands still for the policy.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         self.limits.time = Some(limit);

@@ -2,8 +2,9 @@
 //! There are no files, environment variables or arguments.
 
 use std::io::{Write as _, stderr, stdout};
+use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use wapc::ModuleState;
 
@@ -24,8 +25,24 @@ pub enum Trap {
 
 /// The data of a store of the engine.
 pub struct Data<L> {
-    pub host: Arc<ModuleState>,
+    pub host: Host,
     pub limits: L,
+}
+
+/// What the imports need to know.
+pub struct Host {
+    pub state: Arc<ModuleState>,
+    /// Whether time goes on for the guest. It does not without a time limit: the policy gives up its look-ups in time, and its answers shall be
+    /// the same on a slow machine.
+    pub has_time: bool,
+}
+
+impl Deref for Host {
+    type Target = ModuleState;
+
+    fn deref(&self) -> &ModuleState {
+        &self.state
+    }
 }
 
 type Result<T> = std::result::Result<T, Trap>;
@@ -103,13 +120,13 @@ impl Memory<'_> {
 
 // waPC: <https://wapc.io/docs/spec/>
 
-pub fn __guest_error(host: &ModuleState, memory: Memory<'_>, text: i32, length: i32) -> Result<()> {
+pub fn __guest_error(host: &Host, memory: Memory<'_>, text: i32, length: i32) -> Result<()> {
     host.set_guest_error(memory.text(text, length)?.to_owned());
     Ok(())
 }
 
 pub fn __guest_request(
-    host: &ModuleState,
+    host: &Host,
     mut memory: Memory<'_>,
     operation: i32,
     payload: i32,
@@ -121,19 +138,14 @@ pub fn __guest_request(
     Ok(())
 }
 
-pub fn __guest_response(
-    host: &ModuleState,
-    memory: Memory<'_>,
-    answer: i32,
-    length: i32,
-) -> Result<()> {
+pub fn __guest_response(host: &Host, memory: Memory<'_>, answer: i32, length: i32) -> Result<()> {
     host.set_guest_response(memory.get(answer, length)?.to_vec());
     Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "waPC has them")]
 pub fn __host_call(
-    host: &ModuleState,
+    host: &Host,
     memory: Memory<'_>,
     binding: i32,
     binding_length: i32,
@@ -153,20 +165,20 @@ pub fn __host_call(
     Ok(answered.unwrap_or(0))
 }
 
-pub fn __host_error(host: &ModuleState, mut memory: Memory<'_>, place: i32) -> Result<()> {
+pub fn __host_error(host: &Host, mut memory: Memory<'_>, place: i32) -> Result<()> {
     memory.put(place, host.get_host_error().unwrap_or_default().as_bytes())
 }
 
-pub fn __host_error_len(host: &ModuleState, _: Memory<'_>) -> Result<i32> {
+pub fn __host_error_len(host: &Host, _: Memory<'_>) -> Result<i32> {
     Ok(host.get_host_error().unwrap_or_default().len() as i32)
 }
 
-pub fn __host_response(host: &ModuleState, mut memory: Memory<'_>, place: i32) -> Result<()> {
+pub fn __host_response(host: &Host, mut memory: Memory<'_>, place: i32) -> Result<()> {
     host.with_host_response(|answer| memory.put(place, answer))
         .unwrap_or(Ok(()))
 }
 
-pub fn __host_response_len(host: &ModuleState, _: Memory<'_>) -> Result<i32> {
+pub fn __host_response_len(host: &Host, _: Memory<'_>) -> Result<i32> {
     Ok(host.host_response_len() as i32)
 }
 
@@ -178,7 +190,7 @@ const BADF: i32 = 8;
 const INVAL: i32 = 28;
 
 pub fn clock_time_get(
-    _: &ModuleState,
+    host: &Host,
     mut memory: Memory<'_>,
     clock: i32,
     _precision: i64,
@@ -186,6 +198,7 @@ pub fn clock_time_get(
 ) -> Result<i32> {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let time = match clock {
+        0 | 1 if !host.has_time => Duration::ZERO,
         0 => SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
         1 => START.elapsed(),
         _ => return Ok(INVAL),
@@ -194,16 +207,11 @@ pub fn clock_time_get(
     Ok(SUCCESS)
 }
 
-pub fn environ_get(_: &ModuleState, _: Memory<'_>, _variables: i32, _texts: i32) -> Result<i32> {
+pub fn environ_get(_: &Host, _: Memory<'_>, _variables: i32, _texts: i32) -> Result<i32> {
     Ok(SUCCESS)
 }
 
-pub fn environ_sizes_get(
-    _: &ModuleState,
-    mut memory: Memory<'_>,
-    count: i32,
-    size: i32,
-) -> Result<i32> {
+pub fn environ_sizes_get(_: &Host, mut memory: Memory<'_>, count: i32, size: i32) -> Result<i32> {
     memory.put(count, &[0; 4])?;
     memory.put(size, &[0; 4])?;
     Ok(SUCCESS)
@@ -211,7 +219,7 @@ pub fn environ_sizes_get(
 
 /// The text of a panic is written here.
 pub fn fd_write(
-    _: &ModuleState,
+    _: &Host,
     mut memory: Memory<'_>,
     file: i32,
     parts: i32,
@@ -237,11 +245,11 @@ pub fn fd_write(
     Ok(SUCCESS)
 }
 
-pub fn proc_exit(_: &ModuleState, _: Memory<'_>, code: i32) -> Result<()> {
+pub fn proc_exit(_: &Host, _: Memory<'_>, code: i32) -> Result<()> {
     Err(Trap::Exit(code))
 }
 
-pub fn random_get(_: &ModuleState, mut memory: Memory<'_>, place: i32, length: i32) -> Result<i32> {
+pub fn random_get(_: &Host, mut memory: Memory<'_>, place: i32, length: i32) -> Result<i32> {
     let bytes = memory.part(place, length.cast_unsigned() as usize)?;
     getrandom::fill(bytes).map_err(Trap::NoRandom)?;
     Ok(SUCCESS)

@@ -11,7 +11,7 @@ use wasmi::{
     TypedResumableCall, WasmParams, WasmResults,
 };
 
-use crate::imports::{Data, Trap};
+use crate::imports::{Data, Host, Trap};
 use crate::{Instance, Interrupted, Limits};
 
 /// Some milliseconds of work.
@@ -50,6 +50,10 @@ impl crate::Module for Module {
         if let Some(bytes) = limits.memory {
             builder = builder.memory_size(bytes);
         }
+        let host = Host {
+            state: host,
+            has_time: limits.time.is_some(),
+        };
         let data = Data {
             host,
             limits: builder.build(),

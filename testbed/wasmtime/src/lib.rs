@@ -4,7 +4,7 @@ mod clock;
 
 use std::sync::Arc;
 
-use testbed_engine::imports::Data;
+use testbed_engine::imports::{Data, Host};
 use testbed_engine::{Guests, Instance, Interrupted, Limits, define_imports};
 use wapc::ModuleState;
 use wapc::wapc_functions::GUEST_CALL;
@@ -54,6 +54,10 @@ impl testbed_engine::Module for Module {
         if let Some(bytes) = limits.memory {
             builder = builder.memory_size(bytes);
         }
+        let host = Host {
+            state: host,
+            has_time: limits.time.is_some(),
+        };
         let data = Data {
             host,
             limits: builder.build(),

@@ -149,6 +149,20 @@ fn a_guest_that_takes_too_long_is_a_rejection() {
     }
 }
 
+/// A policy that gives up in time would answer something else on a slow machine.
+#[test]
+fn time_goes_on_for_a_guest_that_has_a_limit() {
+    let time = |policy: &Policy| {
+        let bytes = policy.call("time", b"").unwrap();
+        u64::from_le_bytes(bytes.try_into().unwrap())
+    };
+    for policy in load("clock.wat") {
+        assert_eq!(time(&policy), 0);
+        let limited = policy.with_time_limit(Duration::from_secs(3600));
+        assert!(time(&limited) < time(&limited));
+    }
+}
+
 #[test]
 fn a_guest_that_takes_too_much_memory_is_a_rejection() {
     const MIB: usize = 1 << 20;
