@@ -72,10 +72,8 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
             note("is new, so there is nothing to lose.");
             continue;
         }
-        let about = std::fs::read_to_string(top.join(&folder).join("Chart.yaml"));
-        let about = about.unwrap_or_default();
-        let about = yaml::parse(&about).unwrap_or_default();
-        if about.get("type") == Some(&Value::from("library")) {
+        let mut new = top.join(&folder);
+        if about(&new).get("type") == Some(&Value::from("library")) {
             note(
                 "is a library, which Helm does not install; the charts that use it are not known here.",
             );
@@ -86,7 +84,6 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
             continue;
         }
         let name = format!("{} of {}", folder.display(), base.get(..12).unwrap_or(base));
-        let mut new = top.join(&folder);
         if lacks_dependencies(&new) {
             let copy = match &copy {
                 Some(copy) => copy,
@@ -109,11 +106,15 @@ pub(crate) fn charts(base: &str) -> Result<Changed> {
     })
 }
 
+/// `Chart.yaml`. Of one that cannot be read, Helm tells why when it renders the chart.
+fn about(chart: &Path) -> Value {
+    let text = std::fs::read_to_string(chart.join("Chart.yaml")).unwrap_or_default();
+    yaml::parse(&text).unwrap_or_default()
+}
+
 /// What a chart depends on is rarely in the repository.
 fn lacks_dependencies(chart: &Path) -> bool {
-    let about = std::fs::read_to_string(chart.join("Chart.yaml")).unwrap_or_default();
-    let about = yaml::parse(&about).unwrap_or_default();
-    about.get("dependencies").is_some() && !chart.join("charts").is_dir()
+    about(chart).get("dependencies").is_some() && !chart.join("charts").is_dir()
 }
 
 fn build_dependencies(chart: &Path) -> Result<()> {

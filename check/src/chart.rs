@@ -22,7 +22,7 @@ use helm_plan::{
 
 pub(crate) use self::source::Chart;
 use self::{
-    place::{Place, Templates},
+    place::{Named, Place, Templates},
     render::{Values, render},
 };
 use crate::{
@@ -107,9 +107,10 @@ pub(crate) fn check(
     };
     let all = Values::of(old, new)?;
     let has_files = all.len() > 1;
+    let named = Named::below(&new.folder);
     let mut without_files = None;
     for values in all {
-        match compare(old, new, &values, options, levels) {
+        match compare(old, new, &named, &values, options, levels) {
             Ok(found) => {
                 for one in found {
                     report.add(one, &values.name);
@@ -140,6 +141,7 @@ pub(crate) fn check(
 fn compare(
     old: &Chart,
     new: &Chart,
+    named: &Named,
     values: &Values,
     options: &ChartOptions,
     levels: &Levels,
@@ -148,7 +150,7 @@ fn compare(
         old: render(old, values.old.as_deref(), false, options)?,
         new: render(new, values.new.as_deref(), true, options)?,
     };
-    let templates = Templates::of(new, &rendered.old, &rendered.new, options)?;
+    let templates = Templates::of(new, named, &rendered.old, &rendered.new, options)?;
     let mut all = Vec::new();
     for operation in [Operation::Upgrade, Operation::Rollback] {
         let found = match options.tool {

@@ -27,10 +27,12 @@ use std::{
 };
 
 use anyhow::Result;
+use config_digest::content::{self, Content};
 use helm_plan::{
     Finding, Level, Levels, Live, ObjectId, Operation, Record, Release, Status, record::Info,
 };
 use pod_references::Kind;
+use serde_json::Value;
 
 use self::{
     missing::{missing, removed},
@@ -111,6 +113,22 @@ impl fmt::Display for Named {
 }
 
 impl Named {
+    /// An object of a release, if it is of one of these kinds.
+    fn of(id: &ObjectId, kinds: &[Kind]) -> Option<Self> {
+        let is_kind = |kind: &&Kind| id.group.is_empty() && kind.name() == id.kind;
+        let kind = *kinds.iter().find(is_kind)?;
+        let name = id.name.clone();
+        Some(Self { kind, name })
+    }
+
+    /// What is in it, if this is a config.
+    fn content(&self, object: &Value) -> Result<Content, content::Error> {
+        match self.kind {
+            Kind::Secret => content::of_secret(object),
+            _ => content::of_config_map(object),
+        }
+    }
+
     /// For kubectl: `configmaps`.
     fn resource(&self) -> String {
         resource(self.kind)

@@ -51,6 +51,13 @@ fn report(arguments: &[&str], code: i32) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What it prints to stderr, if it exits with this code.
+#[track_caller]
+fn stderr(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
 /// Its report for people and its report for programs, if it exits with this code.
 #[track_caller]
 fn assert_report(name: &str, arguments: &[&str], code: i32) {
@@ -194,9 +201,8 @@ fn a_kubectl_that_is_missing() {
         .env("KUBECTL", "releases/no-kubectl")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
+        stderr(&output, 1),
         "Note: kubectl cannot look at ConfigMap web-config, so the manifest decides: \
          cannot run releases/no-kubectl: No such file or directory (os error 2)\n"
     );
@@ -344,9 +350,8 @@ fn a_helm_that_is_missing() {
         .env("HELM_BIN", "releases/no-helm")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(2));
     assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
+        stderr(&output, 2),
         "Error: cannot run releases/no-helm: No such file or directory (os error 2)\n"
     );
 }
@@ -420,9 +425,8 @@ fn the_way_back_in_argo_cd() {
 fn levels_of_the_settings_are_not_for_argo_cd() {
     let settings = ["--tool", "argocd", "--settings", "charts/settings.yaml"];
     let output = run(&[&["chart", OLD, ARGO_CD], settings.as_slice()].concat());
-    assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
+        stderr(&output, 1),
         "Note: the levels in --settings are not for the findings of --tool argocd.\n"
     );
 }
@@ -1152,9 +1156,8 @@ fn a_cluster_that_has_lost_a_config() {
         ("names-configmaps", "Error from server (Forbidden): no"),
     ];
     let output = in_cluster(&files(&unreadable), &[]);
-    assert_eq!(output.status.code(), Some(2));
     assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
+        stderr(&output, 2),
         "Error: not everything could be looked at\n"
     );
     assert_printed(

@@ -315,9 +315,8 @@ impl Change<'_> {
     /// There are no installs (`hook/helm/type.go`: both events are the same phase), and what has left with its policy is created again.
     fn every_sync(&self, id: &ObjectId, hook: &Hook) -> Option<Finding> {
         let runs = id.runs_to_completion() || id.is_custom_run();
-        let is_config = id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret");
         let is_again = hook.deleted_before || hook.deleted_after || id.name.is_empty();
-        let consumers: Vec<_> = match is_config {
+        let consumers: Vec<_> = match id.is_config() {
             true => self.new.consumers(id).to_vec(),
             false => Vec::new(),
         };

@@ -74,7 +74,7 @@ const KNOWN_FOR_ARGO_CD: [&str; 3] = ["lookup", ".Release.IsUpgrade", ".Release.
 /// The templates of the new version, by the objects that they make, or made in the old version.
 pub(super) struct Templates<'a> {
     chart: &'a Chart,
-    named: Named,
+    named: &'a Named,
     tool: Tool,
     old: BTreeMap<ObjectId, &'a str>,
     new: BTreeMap<ObjectId, &'a str>,
@@ -83,6 +83,7 @@ pub(super) struct Templates<'a> {
 impl<'a> Templates<'a> {
     pub(super) fn of(
         chart: &'a Chart,
+        named: &'a Named,
         old: &'a str,
         new: &'a str,
         options: &ChartOptions,
@@ -90,7 +91,7 @@ impl<'a> Templates<'a> {
         let namespace = &options.namespace;
         Ok(Self {
             chart,
-            named: Named::below(&chart.folder),
+            named,
             tool: options.tool,
             old: manifest::sources(old, namespace)?.into_iter().collect(),
             new: manifest::sources(new, namespace)?.into_iter().collect(),
@@ -134,11 +135,11 @@ impl<'a> Templates<'a> {
 /// The templates of a chart, and of those in its folder `charts`, that others include: each by its name, and whatever stands between its
 /// `define` and the next one.
 #[derive(Default)]
-struct Named(BTreeMap<String, String>);
+pub(super) struct Named(BTreeMap<String, String>);
 
 impl Named {
     /// What cannot be read is no template that Helm could have rendered.
-    fn below(folder: &Path) -> Self {
+    pub(super) fn below(folder: &Path) -> Self {
         let mut named = Self::default();
         let mut folders = vec![folder.join("templates"), folder.join("charts")];
         while let Some(folder) = folders.pop() {

@@ -8,10 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use config_digest::{
-    Digester,
-    content::{self, Content},
-};
+use config_digest::{Digester, content::Content};
 use helm_plan::{Object, Record, Release, Status};
 use pod_references::Kind;
 use serde_json::Value;
@@ -71,19 +68,14 @@ pub(super) fn digest(content: &Content) -> String {
 }
 
 fn config(object: &Object) -> Option<(Named, Content)> {
-    let id = &object.id;
-    let is_kind = |kind: &Kind| id.group.is_empty() && kind.name() == id.kind;
-    let kind = [Kind::ConfigMap, Kind::Secret].into_iter().find(is_kind)?;
-    let mut content = match kind {
-        Kind::Secret => content::of_secret(&object.body).ok()?,
-        _ => content::of_config_map(&object.body).ok()?,
-    };
+    let config = Named::of(&object.id, &[Kind::ConfigMap, Kind::Secret])?;
+    let mut content = config.content(&object.body).ok()?;
     // The API server moves it to `data`.
-    if let (Kind::Secret, Some(Value::Object(texts))) = (kind, object.body.get("stringData")) {
+    if let (Kind::Secret, Some(Value::Object(texts))) = (config.kind, object.body.get("stringData"))
+    {
         for (key, text) in texts {
             content.insert(key.clone(), text.as_str()?.as_bytes().to_vec());
         }
     }
-    let name = id.name.clone();
-    Some((Named { kind, name }, content))
+    Some((config, content))
 }

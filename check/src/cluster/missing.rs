@@ -142,11 +142,9 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
         let (mut now, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for object in &release.resources {
             let id = &object.id;
-            let is_kind = |kind: &Kind| id.group.is_empty() && kind.name() == id.kind;
-            let Some(kind) = NAMED.into_iter().find(is_kind) else {
+            let Some(named) = Named::of(id, &NAMED) else {
                 continue;
             };
-            let name = id.name.clone();
             let fields = ["data", "binaryData", "stringData"];
             let keys = fields
                 .iter()
@@ -154,10 +152,7 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
                 .flat_map(serde_json::Map::keys);
             let parts = keys.cloned().map(Some).chain([None]);
             let parts = parts.map(|key| {
-                let object = Named {
-                    kind,
-                    name: name.clone(),
-                };
+                let object = named.clone();
                 (id.namespace.clone(), Required { object, key })
             });
             match metadata::is_kept(&object.body) {

@@ -9,19 +9,15 @@
 
 use std::{
     cell::LazyCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
 };
 
 use anyhow::{Context, Result};
-use config_digest::{
-    Digester, comparable,
-    content::{self, Content},
-    record,
-};
+use config_digest::{Digester, comparable, content::Content, record};
 use pod_references::{Keys, Kind, Need, Purpose, extra, needs};
 use serde_json::Value;
 
-use super::{Evidence, Named, Outdated, Time, applied, workload::Workload};
+use super::{Evidence, Named, Outdated, Time, applied, resource, workload::Workload};
 use crate::kubectl::Kubectl;
 
 pub(super) fn outdated(
@@ -69,7 +65,8 @@ pub(super) fn outdated(
     }
     if !by_times.is_empty() {
         let times = Times::of(&in_namespace, kubectl)?;
-        let mut unchanged = BTreeMap::new();
+        // Each config is read once, however many workloads use it.
+        let mut digests = BTreeMap::new();
         for r#use in by_times {
             let Some((written, rolled_out)) = times.of_older(r#use) else {
                 continue;
@@ -77,15 +74,14 @@ pub(super) fn outdated(
             let config = &r#use.config;
             let applied = applied.get(&(namespace.to_owned(), config.clone()));
             if let Some(applied) = applied.filter(|applied| applied.since.as_str() <= rolled_out) {
-                let is_unchanged = match unchanged.get(config) {
-                    Some(known) => *known,
-                    None => {
+                let digest = match digests.entry(config) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
                         let content = read(config, &in_namespace, kubectl)?;
-                        content.is_some_and(|content| applied::digest(&content) == applied.digest)
+                        new.insert(content.as_ref().map(applied::digest))
                     }
                 };
-                unchanged.insert(config.clone(), is_unchanged);
-                if is_unchanged {
+                if digest.as_ref() == Some(&applied.digest) {
                     continue;
                 }
             }
@@ -178,10 +174,7 @@ fn read(config: &Named, in_namespace: &str, kubectl: &Kubectl) -> Result<Option<
         return Ok(None);
     }
     let object: Value = serde_json::from_slice(&object).context("it is not JSON")?;
-    let content = match config.kind {
-        Kind::Secret => content::of_secret(&object),
-        _ => content::of_config_map(&object),
-    };
+    let content = config.content(&object);
     Ok(Some(content.with_context(|| config.to_string())?))
 }
 
@@ -269,10 +262,9 @@ fn last_changes(
     kubectl: &Kubectl,
 ) -> Result<BTreeMap<Named, Time>> {
     const COLUMNS: &str = "--output=jsonpath={range .items[*]}{.metadata.name}{\" \"}{.metadata.managedFields}{\"\\n\"}{end}";
-    let resource = format!("{}s", kind.name().to_ascii_lowercase());
     let table = kubectl.run(&[
         "get",
-        &resource,
+        &resource(kind),
         in_namespace,
         "--show-managed-fields",
         COLUMNS,

@@ -135,15 +135,7 @@ pub(crate) fn consumers<'a>(
             object,
             when,
             hook,
-            needs: ObjectId {
-                group: need.kind.group().to_owned(),
-                kind: need.kind.to_string(),
-                namespace: match need.kind.is_cluster_scoped() {
-                    true => String::new(),
-                    false => object.id.namespace.clone(),
-                },
-                name: need.name,
-            },
+            needs: needed(&need, object),
             optional: need.optional,
             keys: match need.keys {
                 Keys::All => None,
@@ -215,6 +207,19 @@ pub fn needs(object: &Object) -> Result<Vec<Need>, Error> {
     let mut needs = needs_of_pods(object)?;
     needs.extend(needs_of_claims(object)?);
     Ok(needs)
+}
+
+/// The object that a need of another one is about.
+pub fn needed(need: &Need, of: &Object) -> ObjectId {
+    ObjectId {
+        group: need.kind.group().to_owned(),
+        kind: need.kind.to_string(),
+        namespace: match need.kind.is_cluster_scoped() {
+            true => String::new(),
+            false => of.id.namespace.clone(),
+        },
+        name: need.name.clone(),
+    }
 }
 
 /// The pod template of an object, and its place in it, as a JSON pointer. A Pod is its own.

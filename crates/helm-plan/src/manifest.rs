@@ -61,7 +61,7 @@ impl ObjectId {
     }
 
     /// Whether it is a ConfigMap or Secret of Kubernetes itself.
-    pub(crate) fn is_config(&self) -> bool {
+    pub fn is_config(&self) -> bool {
         self.group.is_empty() && matches!(self.kind.as_str(), "ConfigMap" | "Secret")
     }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use wapc::ModuleState;
 
+use crate::Limits;
+
 /// Why an import stops the guest.
 #[derive(Debug, thiserror::Error)]
 pub enum Trap {
@@ -31,10 +33,17 @@ pub struct Data<L> {
 
 /// What the imports need to know.
 pub struct Host {
-    pub state: Arc<ModuleState>,
+    state: Arc<ModuleState>,
     /// Whether time goes on for the guest. It does not without a time limit: the policy gives up its look-ups in time, and its answers shall be
     /// the same on a slow machine.
-    pub has_time: bool,
+    has_time: bool,
+}
+
+impl Host {
+    pub fn new(state: Arc<ModuleState>, limits: &Limits) -> Self {
+        let has_time = limits.time.is_some();
+        Self { state, has_time }
+    }
 }
 
 impl Deref for Host {

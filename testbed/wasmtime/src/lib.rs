@@ -50,17 +50,10 @@ impl testbed_engine::Module for Module {
     type Instance = Running;
 
     fn instantiate(&self, host: Arc<ModuleState>, limits: Limits) -> anyhow::Result<Running> {
-        let mut builder = StoreLimitsBuilder::new();
-        if let Some(bytes) = limits.memory {
-            builder = builder.memory_size(bytes);
-        }
-        let host = Host {
-            state: host,
-            has_time: limits.time.is_some(),
-        };
+        let memory = limits.memory.unwrap_or(usize::MAX);
         let data = Data {
-            host,
-            limits: builder.build(),
+            host: Host::new(host, &limits),
+            limits: StoreLimitsBuilder::new().memory_size(memory).build(),
         };
         let mut store = Store::new(self.instance.module().engine(), data);
         store.limiter(|data| &mut data.limits);

@@ -73,15 +73,7 @@ impl<'a> App<'a> {
                 if need.kind == Kind::StorageClass {
                     continue;
                 }
-                let id = ObjectId {
-                    group: need.kind.group().to_owned(),
-                    kind: need.kind.to_string(),
-                    namespace: match need.kind.is_cluster_scoped() {
-                        true => String::new(),
-                        false => object.id.namespace.clone(),
-                    },
-                    name: need.name,
-                };
+                let id = consumers::needed(&need, object);
                 app.consumers.entry(id).or_default().push(Consumer {
                     object,
                     at,
