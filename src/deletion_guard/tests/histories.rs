@@ -299,8 +299,6 @@ impl Cluster for Lagging {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
     #[test]
     fn only_what_is_needed_is_kept_and_all_of_it_but_for_the_lag(steps in collection::vec(step(), 1..60)) {
         let (mut now, mut cache) = (World::new(), World::new());
