@@ -75,8 +75,17 @@ pub(crate) struct Missing {
     pub(crate) required: Required,
     /// `Deployment web`
     pub(crate) workloads: BTreeSet<String>,
-    /// The release, and the revision of it that removed the object. `None`: no release has it, or the newest revision still has.
-    pub(crate) removed_by: Option<(String, u64)>,
+    /// `None`: no release has it, or the newest revision still has.
+    pub(crate) removed_by: Option<Removal>,
+}
+
+/// The revision of a release that removed something.
+#[derive(Debug, Clone)]
+pub(crate) struct Removal {
+    pub(crate) release: String,
+    pub(crate) revision: u64,
+    /// It failed or was interrupted, and Helm prunes last. It may have removed nothing.
+    pub(crate) is_complete: bool,
 }
 
 /// A workload that runs an older version of a config than the cluster has.
@@ -173,7 +182,7 @@ struct Listed {
 }
 
 /// Which revision of which release has removed something, by its namespace.
-type Removed = BTreeMap<(String, Required), (String, u64)>;
+type Removed = BTreeMap<(String, Required), Removal>;
 
 /// Looks at all releases. Returns how many there are.
 pub(crate) fn check(
@@ -246,6 +255,14 @@ struct Seen {
     removed: Removed,
     applied: applied::Configs,
     namespaces: BTreeSet<String>,
+}
+
+/// Whether Helm has done all of a revision. Of another, nobody knows what it did.
+fn is_complete(record: &Record) -> bool {
+    matches!(
+        record.info.status,
+        Status::Deployed | Status::Superseded | Status::Uninstalled
+    )
 }
 
 fn look_at(

@@ -216,8 +216,7 @@ fn uses(
     let Some(unasked) = chosen::unasked(workload, &watched, enabled, choice.all) else {
         return Ok(BTreeSet::new());
     };
-    let template = workload.pointer("/spec/template").unwrap_or(&Value::Null);
-    let named = pod_references::needs(template, "spec.template")?;
+    let named = pod_references::needs(workload, "spec.template")?;
     let named = named
         .into_iter()
         .filter(|need| match need.purpose {

@@ -174,6 +174,7 @@ fn list(kind: &str, namespace: &str, cluster: &dyn Cluster) -> Result<Vec<Value>
         "spec.paused",
         "spec.template",
         "spec.updateStrategy",
+        "spec.volumeClaimTemplates.metadata.name",
     ];
     cluster.list(&List {
         fields: &fields,

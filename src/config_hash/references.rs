@@ -147,9 +147,8 @@ impl Use {
 
 /// The references of a workload. The root certificate (`kube-root-ca.crt`) never counts.
 pub fn references(workload: &Value, settings: &settings::ConfigHash) -> Result<References, Error> {
-    let template = workload.pointer("/spec/template").unwrap_or(&Value::Null);
     let mut references = References::new();
-    for need in pod_references::needs(template, "spec.template")? {
+    for need in pod_references::needs(workload, "spec.template")? {
         let Some(kind) = ConfigKind::of(need.kind) else {
             continue;
         };

@@ -38,12 +38,12 @@ struct Workload {
     api_version: &'static str,
     kind: &'static str,
     /// Where the pod template is.
-    template: &'static [&'static str],
+    template: &'static str,
     /// What else decides, besides the template.
     fields: &'static [&'static str],
 }
 
-const TEMPLATE: &[&str] = &["spec", "template"];
+const TEMPLATE: &str = "spec.template";
 
 /// In the order in which they are named.
 const WORKLOADS: [Workload; 6] = [
@@ -64,6 +64,7 @@ const WORKLOADS: [Workload; 6] = [
         template: TEMPLATE,
         fields: &[
             "spec.replicas",
+            "spec.volumeClaimTemplates.metadata.name",
             "status.currentRevision",
             "status.replicas",
             "status.updateRevision",
@@ -79,7 +80,7 @@ const WORKLOADS: [Workload; 6] = [
     Workload {
         api_version: CronJob::API_VERSION,
         kind: CronJob::KIND,
-        template: &["spec", "jobTemplate", "spec", "template"],
+        template: "spec.jobTemplate.spec.template",
         fields: &["spec.suspend"],
     },
     Workload {
@@ -264,7 +265,7 @@ impl Workload {
     }
 
     fn fields(&self) -> Vec<String> {
-        let template = self.template.join(".");
+        let template = self.template;
         let mut fields = Vec::new();
         for field in POD_FIELDS {
             fields.push(format!("{template}.spec.{field}"));
@@ -367,12 +368,7 @@ impl Workload {
         workload: &Value,
         taken: &Taken<'_>,
     ) -> Result<Option<BTreeSet<String>>, Error> {
-        let template = self
-            .template
-            .iter()
-            .try_fold(workload, |value, field| value.get(field));
-        let path = self.template.join(".");
-        let by_template = missed(template.unwrap_or(&Value::Null), &path, taken);
+        let by_template = missed(workload, self.template, taken);
         let mut missed = by_template.map_err(|source| Error::Workload {
             workload: format!("{} {}", self.kind, name(workload)),
             source,
@@ -430,13 +426,10 @@ impl Workload {
             name: current,
         };
         let revision = cluster.get(object, &["data"])?;
-        let template = revision
-            .as_ref()
-            .and_then(|revision| revision.pointer("/data/spec/template"));
-        let Some(template) = template else {
+        let Some(revision) = revision else {
             return Ok(None);
         };
-        missed(template, "data.spec.template", taken).map_err(|source| Error::Workload {
+        missed(&revision, "data.spec.template", taken).map_err(|source| Error::Workload {
             workload: object.to_string(),
             source,
         })
@@ -470,14 +463,14 @@ fn idle(workload: &Value) -> Option<Doubt> {
     is_scaled_to_zero.then_some(Doubt::ScaledToZero)
 }
 
-/// What the pods of a template would miss: keys, or with none of them the object. `None`: nothing.
+/// What the pods of the template of an object would miss: keys, or with none of them the object. `None`: nothing.
 fn missed(
-    template: &Value,
-    path: &str,
+    object: &Value,
+    template: &str,
     taken: &Taken<'_>,
 ) -> Result<Option<BTreeSet<String>>, WrongShape> {
     let mut missed = None;
-    for need in needs(template, path)? {
+    for need in needs(object, template)? {
         add(&mut missed, taken.missed_by(&need));
     }
     Ok(missed)

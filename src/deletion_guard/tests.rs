@@ -265,11 +265,27 @@ fn who_counts_as_in_use() {
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-30T00:00:00Z"}});
     let done = |kind: &str, status: &str| json!({"status": {"conditions": [{"type": kind, "status": status}]}});
     let none = || json!({"containers": []});
+    let volume = || {
+        let mounts = json!([{"name": "conf", "mountPath": "/conf"}]);
+        json!({"volumes": [{"name": "conf", "configMap": {"name": "app"}}], "containers": [{"volumeMounts": mounts}]})
+    };
+    let claim =
+        |name: &str| json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": name}}]}});
     let one = |kind: &str, others: Value| vec![workload(kind, "web", pods(), others)];
     for (case, objects, expected) in [
         ("nobody", vec![], "passes"),
         ("a Deployment", one("Deployment", json!({})), "rejects"),
         ("a StatefulSet", one("StatefulSet", json!({})), "rejects"),
+        (
+            "a StatefulSet whose claim replaces the volume",
+            vec![workload("StatefulSet", "web", volume(), claim("conf"))],
+            "passes",
+        ),
+        (
+            "a StatefulSet with another claim",
+            vec![workload("StatefulSet", "web", volume(), claim("data"))],
+            "rejects",
+        ),
         ("a DaemonSet", one("DaemonSet", json!({})), "rejects"),
         ("a CronJob", one("CronJob", json!({})), "rejects"),
         ("a Job", one("Job", json!({})), "rejects"),

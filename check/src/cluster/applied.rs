@@ -13,7 +13,7 @@ use helm_plan::{Object, Record, Release, Status};
 use pod_references::Kind;
 use serde_json::Value;
 
-use super::{Named, Time};
+use super::{Named, Time, is_complete};
 
 /// A config that a release applies.
 pub(super) struct Applied {
@@ -33,11 +33,7 @@ pub(super) fn applied<'a>(
 ) -> Configs {
     let mut applied = Configs::new();
     for (_, record, release) in revisions {
-        // It may have applied everything or nothing.
-        if !matches!(
-            record.info.status,
-            Status::Deployed | Status::Superseded | Status::Uninstalled
-        ) {
+        if !is_complete(record) {
             continue;
         }
         let mut before = std::mem::take(&mut applied);

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use helm_plan::{Record, Release, metadata};
-use pod_references::{Keys, Kind, extra, needs};
+use pod_references::{Keys, Kind, extra};
 
-use super::{Missing, Named, Removed, Required, resource, workload::Workload};
+use super::{
+    Missing, Named, Removal, Removed, Required, is_complete, resource, workload::Workload,
+};
 use crate::kubectl::Kubectl;
 
 /// What pods can require by name, in the namespace of their own.
@@ -75,8 +77,7 @@ fn add_requirements(workload: &Workload, required: &mut Requirements) -> Result<
         return Ok(());
     }
     let id = &workload.id;
-    let template = needs(workload.template(), "spec.template");
-    let template = template.with_context(|| id.clone())?;
+    let template = workload.needs()?;
     // A name that no object can have is nothing that could be missing.
     let extra = extra::needs(&workload.body).filter_map(Result::ok);
     for need in template.into_iter().chain(extra) {
@@ -134,7 +135,8 @@ fn existing(
     Ok(existing)
 }
 
-/// What earlier revisions had as regular resources and the newest one has not, with the revision that had it no more first.
+/// What earlier revisions had as regular resources and the newest one has not, with the revision that removed it. Helm compares a
+/// revision with the last one that is complete.
 pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
     let mut removed = Removed::new();
     let mut before = BTreeSet::new();
@@ -164,12 +166,101 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
             removed.remove(key);
         }
         // What Helm keeps, somebody else has deleted.
+        let is_complete = is_complete(record);
         for key in before.difference(&now).filter(|key| !kept.contains(key)) {
-            removed
-                .entry(key.clone())
-                .or_insert_with(|| (record.name.clone(), *number));
+            if is_complete || !removed.contains_key(key) {
+                let removal = Removal {
+                    release: record.name.clone(),
+                    revision: *number,
+                    is_complete,
+                };
+                removed.insert(key.clone(), removal);
+            }
         }
-        before = now;
+        if is_complete {
+            before = now;
+        }
     }
     removed
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_plan::testing::{Docs, config, revision};
+
+    use super::*;
+
+    #[test]
+    fn the_revision_that_removed_an_object() {
+        let (a, kept, hook) = (
+            config("a"),
+            config("a").keep(),
+            config("a").hook("pre-upgrade"),
+        );
+        let (a, kept, hook): (Docs<'_>, Docs<'_>, Docs<'_>) = (&[&a], &[&kept], &[&hook]);
+        let none: Docs<'_> = &[];
+        type Case<'a> = (&'a str, &'a [(&'a str, Docs<'a>)], Option<(u64, bool)>);
+        let cases: [Case<'_>; 8] = [
+            (
+                "the second",
+                &[("superseded", a), ("deployed", none)],
+                Some((2, true)),
+            ),
+            (
+                "a hook now",
+                &[("superseded", a), ("deployed", hook)],
+                Some((2, true)),
+            ),
+            (
+                "an earlier one",
+                &[("superseded", a), ("superseded", none), ("deployed", none)],
+                Some((2, true)),
+            ),
+            (
+                "one that failed",
+                &[("deployed", a), ("failed", none)],
+                Some((2, false)),
+            ),
+            (
+                "one that hangs",
+                &[("deployed", a), ("failed", none), ("pending-upgrade", none)],
+                Some((2, false)),
+            ),
+            (
+                "after one that failed",
+                &[("superseded", a), ("failed", none), ("deployed", none)],
+                Some((3, true)),
+            ),
+            (
+                "it is back",
+                &[("superseded", a), ("superseded", none), ("deployed", a)],
+                None,
+            ),
+            (
+                "Helm keeps it",
+                &[("superseded", kept), ("deployed", none)],
+                None,
+            ),
+        ];
+        for (case, revisions, expected) in cases {
+            let numbered = (1..).zip(revisions);
+            let revisions: Vec<_> = numbered
+                .map(|(number, (status, docs))| revision(number, docs).status(status))
+                .collect();
+            let records: Vec<Record> = revisions
+                .iter()
+                .map(|revision| serde_json::from_value(revision.content.clone()).unwrap())
+                .collect();
+            let numbered = (1..).zip(records.iter().zip(&revisions));
+            let parsed: Vec<_> = numbered
+                .map(|(number, (record, revision))| (number, record, revision.release()))
+                .collect();
+            let removed = removed(&parsed);
+            let found = removed
+                .iter()
+                .find(|((_, required), _)| required.key.is_none());
+            let found = found.map(|(_, removal)| (removal.revision, removal.is_complete));
+            assert_eq!(found, expected, "{case}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use config_digest::{Digester, comparable, content::Content, record};
-use pod_references::{Keys, Kind, Need, Purpose, extra, needs};
+use pod_references::{Keys, Kind, Need, Purpose, extra};
 use serde_json::Value;
 
 use super::{Evidence, Named, Outdated, Time, applied, resource, workload::Workload};
@@ -122,8 +122,7 @@ impl Use<'_> {
 
 /// What a workload reads.
 fn of_workload(workload: &Workload) -> Result<Vec<Use<'_>>> {
-    let template = needs(workload.template(), "spec.template");
-    let template = template.with_context(|| workload.id.clone())?;
+    let template = workload.needs()?;
     let extra = extra::needs(&workload.body).filter_map(Result::ok);
     let mut configs: BTreeMap<Named, Option<BTreeSet<String>>> = BTreeMap::new();
     for Need {

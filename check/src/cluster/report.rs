@@ -9,7 +9,7 @@ use anyhow::Result;
 use helm_plan::Level;
 use serde_json::{Value, json};
 
-use super::{Evidence, Missing, Outdated, Page, ReleaseReport};
+use super::{Evidence, Missing, Outdated, Page, ReleaseReport, Removal};
 use crate::{
     report::{self, names, object},
     terminal,
@@ -194,9 +194,16 @@ impl<W: Write> Page for Text<W> {
         } = missing;
         let workloads: Vec<_> = workloads.iter().map(String::as_str).collect();
         let removed_by = match removed_by {
-            Some((release, revision)) => {
-                format!(" Revision {revision} of release {release} removed it.")
-            }
+            Some(Removal {
+                release,
+                revision,
+                is_complete,
+            }) => match is_complete {
+                true => format!(" Revision {revision} of release {release} removed it."),
+                false => format!(
+                    " Revision {revision} of release {release}, which did not complete, may have removed it."
+                ),
+            },
             None => String::new(),
         };
         self.page.line(&[
@@ -307,7 +314,9 @@ impl<W: Write> Page for Json<W> {
             "object": missing.required.object.to_string(),
             "key": missing.required.key,
             "requiredBy": missing.workloads,
-            "removedBy": removed_by.map(|(release, revision)| json!({"release": release, "revision": revision})),
+            "removedBy": removed_by.map(|Removal { release, revision, is_complete }| {
+                json!({"release": release, "revision": revision, "complete": is_complete})
+            }),
         }));
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! In: a namespace, through kubectl. Out: a [`Workload`] for each. Refuses: an answer that is not JSON.
 
 use anyhow::{Context, Result};
+use pod_references::Need;
 use serde_json::Value;
 
 use crate::kubectl::Kubectl;
@@ -37,11 +38,21 @@ impl Workload {
     }
 
     pub(super) fn template(&self) -> &Value {
-        let path = match self.is_cron_job() {
-            true => "/spec/jobTemplate/spec/template",
-            false => "/spec/template",
-        };
-        self.body.pointer(path).unwrap_or(&Value::Null)
+        let place = format!("/{}", self.place_of_template().replace('.', "/"));
+        self.body.pointer(&place).unwrap_or(&Value::Null)
+    }
+
+    /// What its pods need.
+    pub(super) fn needs(&self) -> Result<Vec<Need>> {
+        let needs = pod_references::needs(&self.body, self.place_of_template());
+        needs.with_context(|| self.id.clone())
+    }
+
+    fn place_of_template(&self) -> &'static str {
+        match self.is_cron_job() {
+            true => "spec.jobTemplate.spec.template",
+            false => "spec.template",
+        }
     }
 
     /// Its pods start anew each time.

@@ -256,12 +256,12 @@ fn projects_token(pods: &Value) -> bool {
 }
 
 fn needs_of_pods(object: &Object) -> Result<Vec<Need>, Error> {
-    let Some((place, template)) = pod_template(object) else {
+    let Some((place, _)) = pod_template(object) else {
         return Ok(Vec::new());
     };
     let kind = kinds::pod_template(&object.id.group, &object.id.kind);
-    let path = place.trim_start_matches('/').replace('/', ".");
-    let mut needs = match pod_references::needs(template, &path) {
+    let place = place.trim_start_matches('/').replace('/', ".");
+    let mut needs = match pod_references::needs(&object.body, &place) {
         // What other kinds have there is theirs to define.
         Err(_) if kind == PodTemplate::Unknown => Vec::new(),
         needs => needs.map_err(|source| Error::in_object(object, source))?,

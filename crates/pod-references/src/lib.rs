@@ -125,12 +125,18 @@ pub enum Purpose {
     ImagePull,
 }
 
-/// Reads the needs of the pod template at `template`; `path` is its place in the object, for errors
-/// (`spec.template`).
-pub fn needs(template: &Value, path: &str) -> Result<Vec<Need>, WrongShape> {
+/// Reads the needs of the pod template of an object. `template` is its place (`spec.template`), empty for a Pod. An object
+/// without one has none.
+pub fn needs(object: &Value, template: &str) -> Result<Vec<Need>, WrongShape> {
     let mut needs = Vec::new();
-    if let Some(spec) = Field::new(template, path).get("spec")? {
-        collect_pod(spec, &mut needs)?;
+    let fields = template.split('.').filter(|field| !field.is_empty());
+    let pods = fields
+        .into_iter()
+        .try_fold(object, |value, field| value.get(field));
+    if let Some(pods) = pods
+        && let Some(spec) = Field::new(pods, template).get("spec")?
+    {
+        collect_pod(spec, &claim_names(object), &mut needs)?;
     }
     needs.retain(|need| !need.name.is_empty());
     Ok(needs)
@@ -156,6 +162,16 @@ pub fn claim_template_needs(workload: &Value) -> Result<Vec<Need>, WrongShape> {
     }
     needs.retain(|need| !need.name.is_empty());
     Ok(needs)
+}
+
+/// The volumes that the pods of a StatefulSet get for its claims, instead of those that the template has by these names
+/// (pkg/controller/statefulset/stateful_set_utils.go, updateStorage). [`claim_template_needs`] tells of another shape.
+fn claim_names(object: &Value) -> BTreeSet<&str> {
+    let claims = object.pointer("/spec/volumeClaimTemplates");
+    let claims = claims.and_then(Value::as_array).into_iter().flatten();
+    claims
+        .filter_map(|claim| claim.pointer("/metadata/name")?.as_str())
+        .collect()
 }
 
 /// The annotation that was the name of the StorageClass before the field was. Where both are, Kubernetes
@@ -184,10 +200,18 @@ const BUILT_IN_PRIORITIES: [&str; 2] = ["system-node-critical", "system-cluster-
 /// The drivers of the Secrets Store, as the project and as GKE install it.
 const SECRETS_STORES: [&str; 2] = ["secrets-store.csi.k8s.io", "secrets-store-gke.csi.k8s.io"];
 
-fn collect_pod(spec: Field<'_>, needs: &mut Vec<Need>) -> Result<(), WrongShape> {
+fn collect_pod(
+    spec: Field<'_>,
+    claims: &BTreeSet<&str>,
+    needs: &mut Vec<Need>,
+) -> Result<(), WrongShape> {
     let mounts = Mounts::of_pod(spec)?;
     spec.each("volumes", &mut |volume| {
-        collect_volume(volume, &mounts, needs)
+        let name = volume.text("name")?.unwrap_or_default();
+        match claims.contains(name.as_str()) {
+            true => Ok(()),
+            false => collect_volume(volume, &mounts.of_volume(&name), needs),
+        }
     })?;
     spec.each("initContainers", &mut |container| {
         collect_container(container, needs)
@@ -247,7 +271,7 @@ const DRIVERS: [(&str, &str); 8] = [
 
 fn collect_volume(
     volume: Field<'_>,
-    mounts: &Mounts,
+    view: &View<'_>,
     needs: &mut Vec<Need>,
 ) -> Result<(), WrongShape> {
     // Storage is needed also where no container mounts it: the scheduler waits for all claims of a pod (its
@@ -266,10 +290,8 @@ fn collect_volume(
     {
         collect_claim(claim, needs)?;
     }
-    let name = volume.text("name")?.unwrap_or_default();
-    let view = mounts.of_volume(&name);
     let mut when_mounted = Vec::new();
-    collect_sources(volume, &view, &mut when_mounted)?;
+    collect_sources(volume, view, &mut when_mounted)?;
     if view.is_mounted() {
         needs.append(&mut when_mounted);
     }

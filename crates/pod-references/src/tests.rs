@@ -22,14 +22,15 @@ pub(crate) fn shown(need: &Need) -> String {
 
 #[track_caller]
 fn assert_needs(case: &str, spec: Value, expected: &[&str]) {
-    let needs = needs(&json!({"spec": spec}), "spec.template").unwrap();
+    let needs = needs(&json!({"spec": spec}), "").unwrap();
     let shown: Vec<_> = needs.iter().map(shown).collect();
     assert_eq!(shown, expected, "{case}");
 }
 
 #[track_caller]
 fn assert_refused(case: &str, template: Value, expected: &str) {
-    let refused = needs(&template, "spec.template").unwrap_err();
+    let workload = json!({"spec": {"template": template}});
+    let refused = needs(&workload, "spec.template").unwrap_err();
     assert_eq!(refused.to_string(), expected, "{case}");
 }
 
@@ -671,6 +672,38 @@ fn claims() {
 }
 
 #[test]
+fn a_claim_replaces_the_volume_of_its_name() {
+    let pods = json!({"spec": {
+        "volumes": [
+            {"name": "data", "configMap": {"name": "old"}},
+            {"name": "claimed", "persistentVolumeClaim": {"claimName": "old"}},
+            {"name": "conf", "configMap": {"name": "app"}},
+        ],
+        "containers": [{"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "conf", "mountPath": "/conf"}]}],
+    }});
+    let claim = |name: &str| json!({"metadata": {"name": name}});
+    for (claims, expected) in [
+        (
+            json!([claim("data"), claim("claimed")]),
+            &["ConfigMap app"] as &[_],
+        ),
+        (
+            json!([claim("Data"), {}, 1]),
+            &[
+                "ConfigMap old",
+                "PersistentVolumeClaim old to start",
+                "ConfigMap app",
+            ],
+        ),
+    ] {
+        let workload = json!({"spec": {"template": pods, "volumeClaimTemplates": claims}});
+        let needs = needs(&workload, "spec.template").unwrap();
+        let shown: Vec<_> = needs.iter().map(shown).collect();
+        assert_eq!(shown, expected, "{claims}");
+    }
+}
+
+#[test]
 fn a_claim_of_the_wrong_shape_is_an_error_with_its_path() {
     let refused = |needs: Result<Vec<Need>, WrongShape>| needs.unwrap_err().to_string();
     assert_eq!(
@@ -762,12 +795,13 @@ fn what_is_not_there_is_not_needed() {
         json!({"spec": null}),
         json!({"spec": {}}),
     ] {
-        assert_eq!(
-            needs(&template, "spec.template"),
-            Ok(Vec::new()),
-            "{template}"
-        );
+        assert_eq!(needs(&template, ""), Ok(Vec::new()), "{template}");
+        let workload = json!({"spec": {"template": template}});
+        let needs = needs(&workload, "spec.template");
+        assert_eq!(needs, Ok(Vec::new()), "{workload}");
     }
+    let no_template = needs(&json!({"spec": {}}), "spec.template");
+    assert_eq!(no_template, Ok(Vec::new()));
     for (case, spec) in [
         (
             "null fields",

@@ -11,7 +11,7 @@ fn what_pods_need_must_not_leave() {
     let in_volumes = |source: &str| deployment("web", &volumes(&[source]));
     let not_mounted =
         |source: &str| deployment("web", &format!("volumes: [{{name: v, {source}}}]"));
-    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 23] = [
+    let cases: [(&str, Docs<'_>, Docs<'_>, &[&str]); 24] = [
         ("a config", &[&config("a"), &web()], &[&web()], dangling),
         ("a misspelt event", &[&config("a"), &web()], &[&config("a").hook("pre-upgarde"), &web()], dangling),
         (
@@ -102,6 +102,15 @@ fn what_pods_need_must_not_leave() {
             "Not: pull Secrets",
             &[&secret("a")],
             &[&deployment("web", "imagePullSecrets: [{name: a}]")],
+            &[],
+        ),
+        (
+            "Not: a claim of the StatefulSet replaces the volume",
+            &[&config("a")],
+            &[&doc("apps/v1", "StatefulSet", "db").fields(
+                "spec: {volumeClaimTemplates: [{metadata: {name: v}}], template: {spec: {
+                    volumes: [{name: v, configMap: {name: a}}], containers: [{name: c, volumeMounts: [{name: v}]}]}}}",
+            )],
             &[],
         ),
         ("Not: a pre-hook, which runs before", &[&account("m")], &[&migration("pre-upgrade", "m")], &[]),
