@@ -44,7 +44,7 @@ pub fn judge(request: &Request, settings: &Settings, cluster: &dyn Cluster) -> V
     if let Some(pass) = passes::without_looking(request, &taken) {
         return pass.verdict(&taken);
     }
-    let mut consumers = consumers::live(&taken, cluster);
+    let mut consumers = consumers::live(&taken, &guard.other_workloads, cluster);
     if consumers.is_empty() {
         return Verdict::accept();
     }

@@ -325,6 +325,66 @@ pub struct DeletionGuard {
     /// Users and groups whose requests always pass, also if `rejectFor` names them.
     #[cfg_attr(feature = "schema", schemars(title = "Allow for"))]
     pub allow_for: Subjects,
+
+    /// Kinds of workloads that count besides those of Kubernetes itself, with their API version: `argoproj.io/v1alpha1/Rollout`. Their
+    /// pod template is read at `spec.template`. Each must exist in the cluster, must be in `contextAwareResources`, and the PolicyServer
+    /// needs `get`, `list` and `watch` on it.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            title = "Other workloads",
+            with = "Vec<String>",
+            inner(regex(pattern = "^([a-z0-9.-]+/)?v[a-z0-9]+/[A-Z][A-Za-z0-9]*$"))
+        )
+    )]
+    pub other_workloads: Vec<WorkloadKind>,
+}
+
+/// A kind of workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WorkloadKind {
+    /// `argoproj.io/v1alpha1`
+    pub api_version: String,
+    /// `Rollout`
+    pub kind: String,
+}
+
+impl TryFrom<String> for WorkloadKind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_kind = |kind: &str| {
+            kind.starts_with(|c: char| c.is_ascii_uppercase())
+                && kind.chars().all(|c| c.is_ascii_alphanumeric())
+        };
+        let is_version = |version: &str| {
+            // The core group is not written.
+            let (group, version) = version.rsplit_once('/').unwrap_or(("core", version));
+            let is_group = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-');
+            let is_number = |c: char| matches!(c, 'a'..='z' | '0'..='9');
+            !group.is_empty()
+                && group.chars().all(is_group)
+                && version.len() > 1
+                && version.starts_with('v')
+                && version.chars().all(is_number)
+        };
+        match text.rsplit_once('/') {
+            Some((version, kind)) if is_version(version) && is_kind(kind) => Ok(Self {
+                api_version: version.to_owned(),
+                kind: kind.to_owned(),
+            }),
+            _ => Err(format!(
+                "`{text}` is no API version with a kind; write them like `argoproj.io/v1alpha1/Rollout`"
+            )),
+        }
+    }
+}
+
+impl From<WorkloadKind> for String {
+    fn from(WorkloadKind { api_version, kind }: WorkloadKind) -> Self {
+        format!("{api_version}/{kind}")
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,10 @@ use pod_references::{WrongShape, extra, needs};
 use serde_json::Value;
 
 use super::{helm::Origin, taken::Taken};
-use crate::cluster::{Cluster, List, LookupError, Mention, ObjectRef, Scope};
+use crate::{
+    cluster::{Cluster, List, LookupError, Mention, ObjectRef, Scope},
+    settings::WorkloadKind,
+};
 
 /// How many workloads are read again, and how many that surely need the object are enough.
 const MAX_READ: usize = 64;
@@ -34,9 +37,9 @@ const ENOUGH: usize = 10;
 const MAX_OWNERS: usize = 4;
 
 /// A kind of workloads.
-struct Workload {
-    api_version: &'static str,
-    kind: &'static str,
+struct Workload<'a> {
+    api_version: &'a str,
+    kind: &'a str,
     /// Where the pod template is.
     template: &'static str,
     /// What else decides, besides the template.
@@ -46,7 +49,7 @@ struct Workload {
 const TEMPLATE: &str = "spec.template";
 
 /// In the order in which they are named.
-const WORKLOADS: [Workload; 6] = [
+const WORKLOADS: [Workload<'_>; 6] = [
     Workload {
         api_version: Deployment::API_VERSION,
         kind: Deployment::KIND,
@@ -96,6 +99,21 @@ const WORKLOADS: [Workload; 6] = [
         fields: &["spec.replicas", "status.replicas"],
     },
 ];
+
+/// Of another kind, nobody knows more than what it has like a Deployment.
+fn other(WorkloadKind { api_version, kind }: &WorkloadKind) -> Workload<'_> {
+    Workload {
+        api_version,
+        kind,
+        template: TEMPLATE,
+        fields: &[
+            "spec.replicas",
+            "spec.suspend",
+            "status.replicas",
+            "status.updatedReplicas",
+        ],
+    }
+}
 
 /// What a pod template names objects with, below `spec`. The values of environment variables stay where they are.
 const POD_FIELDS: [&str; 9] = [
@@ -152,7 +170,7 @@ pub(super) enum Doubt {
 /// A workload that requires what is taken.
 #[derive(Debug, Clone)]
 pub(super) struct Consumer {
-    pub(super) kind: &'static str,
+    pub(super) kind: String,
     pub(super) name: String,
     /// The keys that its pods would miss; none, if they would miss the object.
     pub(super) keys: BTreeSet<String>,
@@ -212,14 +230,25 @@ impl Consumers {
     }
 }
 
-/// Finds them.
-pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Consumers {
+/// Finds them, also those of `other_kinds`.
+pub(super) fn live(
+    taken: &Taken<'_>,
+    other_kinds: &[WorkloadKind],
+    cluster: &dyn Cluster,
+) -> Consumers {
     let mut consumers = Consumers::default();
     let mut search = Search {
         to_read: MAX_READ,
         has_rollouts: false,
     };
-    for kind in &WORKLOADS {
+    let (replica_sets, known): (Vec<_>, Vec<_>) = WORKLOADS
+        .into_iter()
+        .partition(|workload| workload.kind == ReplicaSet::KIND);
+    for kind in known
+        .into_iter()
+        .chain(other_kinds.iter().map(other))
+        .chain(replica_sets)
+    {
         if kind.kind == ReplicaSet::KIND && !search.has_rollouts {
             continue;
         }
@@ -237,11 +266,11 @@ pub(super) fn live(taken: &Taken<'_>, cluster: &dyn Cluster) -> Consumers {
 struct Search {
     /// How many workloads may still be read.
     to_read: usize,
-    /// A Deployment of the namespace may have pods of a previous template.
+    /// A Deployment of the namespace, or a workload of another kind, may have pods of a previous template.
     has_rollouts: bool,
 }
 
-impl Workload {
+impl Workload<'_> {
     /// Adds those of this kind, until there are enough.
     fn add_to(
         &self,
@@ -291,8 +320,8 @@ impl Workload {
                 name: taken.name,
                 // The previous templates of these are elsewhere.
                 otherwise: match self.kind {
-                    Deployment::KIND | StatefulSet::KIND => &["metadata", "status"],
-                    _ => &[],
+                    DaemonSet::KIND | CronJob::KIND | Job::KIND | ReplicaSet::KIND => &[],
+                    _ => &["metadata", "status"],
                 },
             }),
             ..List::of(self.api_version, self.kind, Scope::Within(taken.namespace))
@@ -300,7 +329,7 @@ impl Workload {
         let mut names = BTreeSet::new();
         for workload in &listed {
             let is_rolling_out = self.is_rolling_out(workload);
-            search.has_rollouts |= is_rolling_out && self.kind == Deployment::KIND;
+            search.has_rollouts |= is_rolling_out && self.kind != StatefulSet::KIND;
             if is_being_deleted(workload) || self.is_over(workload) {
                 continue;
             }
@@ -353,7 +382,7 @@ impl Workload {
             Err(error) => Some(Doubt::OwnerUnknown(error)),
         };
         Ok(Some(Consumer {
-            kind: self.kind,
+            kind: self.kind.to_owned(),
             name: name.to_owned(),
             keys,
             until_rolled_out,
@@ -401,7 +430,8 @@ impl Workload {
             StatefulSet::KIND => {
                 has_old_pods && status("currentRevision") != status("updateRevision")
             }
-            _ => false,
+            DaemonSet::KIND | CronJob::KIND | Job::KIND | ReplicaSet::KIND => false,
+            _ => has_old_pods,
         }
     }
 
@@ -415,7 +445,7 @@ impl Workload {
         let current = workload.pointer("/status/currentRevision");
         let Some(current) = current
             .and_then(Value::as_str)
-            .filter(|_| self.is_rolling_out(workload))
+            .filter(|_| self.kind == StatefulSet::KIND && self.is_rolling_out(workload))
         else {
             return Ok(None);
         };

@@ -20,6 +20,7 @@ fn workload(kind: &str, name: &str, pods: Value, others: Value) -> Value {
             json!({"jobTemplate": {"spec": {"template": {"spec": pods}}}}),
         ),
         "Job" => ("batch/v1", json!({"template": {"spec": pods}})),
+        "Rollout" => ("example.com/v1", json!({"template": {"spec": pods}})),
         _ => ("apps/v1", json!({"template": {"spec": pods}})),
     };
     let mut object = json!({
@@ -119,6 +120,14 @@ fn settings(level: DeletionLevel) -> Settings {
 
 fn rejecting() -> Settings {
     settings(DeletionLevel::Reject)
+}
+
+/// The same, with workloads of a kind that is not of Kubernetes itself.
+fn with_rollouts() -> Settings {
+    let mut settings = rejecting();
+    let rollout = "example.com/v1/Rollout".to_owned();
+    settings.deletion_guard.other_workloads = vec![rollout.try_into().unwrap()];
+    settings
 }
 
 /// What the level `reject` does: `passes`, `rejects`, or the warnings.
@@ -489,6 +498,50 @@ fn the_previous_template_of_a_stateful_set_counts_until_its_rollout_is_done() {
     ] {
         assert_answer(case, &deletion(), &cluster(objects), "passes");
     }
+}
+
+#[test]
+fn workloads_of_other_kinds_count_if_the_settings_name_them() {
+    let rollout = |pods: Value, others: Value| workload("Rollout", "web", pods, others);
+    let updated = |pods: u64| json!({"status": {"replicas": 3, "updatedReplicas": pods}});
+    let replica_set = workload("ReplicaSet", "web-1", pods(), owner("Rollout", "web"));
+    let none = || json!({"containers": []});
+    for (case, objects, expected) in [
+        (
+            "requires it",
+            vec![rollout(pods(), json!({}))],
+            Some("\nRollout web requires it.\n"),
+        ),
+        ("does not", vec![rollout(none(), json!({}))], None),
+        (
+            "is rolled out",
+            vec![rollout(none(), updated(1)), replica_set.clone()],
+            Some("\nReplicaSet web-1 requires it until the rollout of Rollout web is done.\n"),
+        ),
+        (
+            "has been rolled out",
+            vec![rollout(none(), updated(3)), replica_set],
+            None,
+        ),
+        (
+            "has an odd template",
+            vec![rollout(json!("app"), json!({}))],
+            Some(
+                "Rollout web cannot be read: spec.template.spec: expected an object, not a string",
+            ),
+        ),
+    ] {
+        let verdict = crate::judge(&deletion(), &with_rollouts(), &cluster(objects));
+        match (expected, &verdict.outcome) {
+            (Some(line), Outcome::Reject { message, .. }) => {
+                assert!(message.contains(line), "{case}: {message}");
+            }
+            (None, Outcome::Accept) => assert_eq!(verdict.warnings, [""; 0], "{case}"),
+            _ => panic!("{case}: {verdict:?}"),
+        }
+    }
+    let cluster = cluster([rollout(pods(), json!({}))]);
+    assert_answer("not named", &deletion(), &cluster, "passes");
 }
 
 #[test]

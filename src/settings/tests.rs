@@ -67,7 +67,7 @@ fn unknown_values_are_refused_with_the_allowed_ones() {
 }
 
 /// Each setting with its type, in the words of an error; those of `releaseGuard.findings` are left out.
-const TYPES: [(&str, &str); 32] = [
+const TYPES: [(&str, &str); 33] = [
     ("mode", "`enforce` or `verify`"),
     ("lookupFailure", "`reject` or `warn`"),
     ("timeoutEvalSeconds", "a whole number"),
@@ -100,6 +100,7 @@ const TYPES: [(&str, &str); 32] = [
     ("deletionGuard.allowFor", "an object"),
     ("deletionGuard.allowFor.users", "a list"),
     ("deletionGuard.allowFor.groups", "a list"),
+    ("deletionGuard.otherWorkloads", "a list"),
 ];
 
 /// Each setting with its type, and the level of each finding.
@@ -288,6 +289,26 @@ fn values_that_cannot_work_are_refused() {
         json!({"deletionGuard": {"allowFor": {"groups": [""]}}}),
         "deletionGuard.allowFor.groups[0]: an empty name matches nothing",
     );
+    for text in [
+        "",
+        "Rollout",
+        "/Rollout",
+        "v1/",
+        "argoproj.io/v1alpha1",
+        "argoproj.io/v1alpha1/rollouts",
+        "argoproj.io/Rollout",
+        "/v1/Rollout",
+        "a/b/v1/Rollout",
+        "Argo/v1/Rollout",
+        "argoproj.io/v1/Rollout ",
+    ] {
+        assert_refused(
+            json!({"deletionGuard": {"otherWorkloads": ["v1/ReplicationController", text]}}),
+            &format!(
+                "deletionGuard.otherWorkloads[1]: `{text}` is no API version with a kind; write them like `argoproj.io/v1alpha1/Rollout`"
+            ),
+        );
+    }
     for (key, empty) in [
         (json!({"namespace": "kubewarden", "name": "key"}), "key"),
         (

@@ -23,6 +23,8 @@ enum Kind {
     DaemonSet,
     CronJob,
     Job,
+    /// Like a Deployment, but not of Kubernetes itself.
+    Rollout,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         Kind::DaemonSet,
         Kind::CronJob,
         Kind::Job,
+        Kind::Rollout,
     ]);
     prop_oneof![
         4 => (0..WORKLOADS, kind, needs(), prop::bool::weighted(0.2))
@@ -82,7 +85,7 @@ impl Workload {
     fn apply(previous: Option<&Self>, kind: Kind, needs: Needs, idle: bool) -> Self {
         let previous = previous.filter(|previous| previous.kind == kind && !previous.orphaned);
         let generation = previous.map_or(1, |previous| previous.generation + 1);
-        let keeps_old_pods = matches!(kind, Kind::Deployment | Kind::StatefulSet);
+        let keeps_old_pods = matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::Rollout);
         Self {
             kind,
             generation,
@@ -96,6 +99,11 @@ impl Workload {
             finished: false,
             orphaned: false,
         }
+    }
+
+    /// Whether its pods belong to ReplicaSets.
+    fn has_sets(&self) -> bool {
+        matches!(self.kind, Kind::Deployment | Kind::Rollout)
     }
 
     fn name(n: usize) -> String {
@@ -120,7 +128,7 @@ impl Workload {
             }
         };
         match self.kind {
-            Kind::Deployment => {
+            Kind::Deployment | Kind::Rollout => {
                 add(
                     is_there && !self.orphaned && is_sure && required(&self.needs),
                     name,
@@ -170,7 +178,9 @@ impl Workload {
         if self.idle {
             let idle = match self.kind {
                 Kind::CronJob | Kind::Job => json!({"spec": {"suspend": true}}),
-                Kind::Deployment | Kind::StatefulSet => json!({"spec": {"replicas": 0}}),
+                Kind::Deployment | Kind::StatefulSet | Kind::Rollout => {
+                    json!({"spec": {"replicas": 0}})
+                }
                 Kind::DaemonSet => json!({}),
             };
             merge(&mut others, idle);
@@ -178,7 +188,7 @@ impl Workload {
         let mut objects = Vec::new();
         let (current, old) = (self.generation, self.generation - 1);
         match self.kind {
-            Kind::Deployment => {
+            Kind::Deployment | Kind::Rollout => {
                 let set = |generation, needs| {
                     workload(
                         "ReplicaSet",
@@ -246,7 +256,7 @@ fn change(world: &mut World, step: Step) {
         }
         Step::Delete(n, foreground) => match world.get_mut(&n) {
             Some(workload) if foreground => workload.deleting = true,
-            Some(workload) if workload.kind == Kind::Deployment => workload.orphaned = true,
+            Some(workload) if workload.has_sets() => workload.orphaned = true,
             _ => drop(world.remove(&n)),
         },
         Step::CollectGarbage => {
@@ -257,9 +267,8 @@ fn change(world: &mut World, step: Step) {
 }
 
 fn consumers(world: &World, config: &str, may: bool) -> BTreeSet<String> {
-    let is_rolled_out = |workload: &Workload| {
-        workload.kind == Kind::Deployment && workload.old.is_some() && !workload.orphaned
-    };
+    let is_rolled_out =
+        |workload: &Workload| workload.has_sets() && workload.old.is_some() && !workload.orphaned;
     let with_sets = !may || world.values().any(is_rolled_out);
     let workloads = world.iter();
     workloads
@@ -306,7 +315,7 @@ proptest! {
             match step {
                 Step::CatchUp => cache = now.clone(),
                 Step::Judge(config) => {
-                    let verdict = crate::judge(&deletion_of("ConfigMap", config), &rejecting(), &Lagging::new(&now, &cache));
+                    let verdict = crate::judge(&deletion_of("ConfigMap", config), &with_rollouts(), &Lagging::new(&now, &cache));
                     let needed = consumers(&now, config, false);
                     let shown = consumers(&cache, config, true);
                     prop_assert_eq!(

@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use cluster_tests::{Case, HelmVersion, Output, Suite, wait_until};
+use cluster_tests::{Case, HelmVersion, Output, Suite, User, wait_until};
 use serde_json::{Value, json};
 
-use crate::example_policy::ExamplePolicy;
+use crate::example_policy::{ContextAwareResource, ExamplePolicy};
 use crate::guard::Guard;
-use crate::right_operations::{assert_rejected, failing_job, upgrade, upgrade_with};
+use crate::right_operations::{
+    assert_rejected, define_rollouts, failing_job, upgrade, upgrade_with,
+};
 
 const IN_USE: &str = "was not deleted, because it is in use";
 
@@ -33,6 +35,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.case(
         "deletion guard: what the old pods of a StatefulSet need stays until its rollout is done",
         stateful_set,
+    );
+    suite.case(
+        "deletion guard: a workload of another kind, and its ReplicaSets",
+        other_kind,
     );
     suite.case(
         "deletion guard: the review of a DELETECOLLECTION is one for each object",
@@ -377,6 +383,70 @@ fn stateful_set(case: &Case<'_>) -> Result<()> {
         make_ready(case)?;
         Ok((status("currentRevision")? == status("updateRevision")?).then_some(()))
     })?;
+    eventually_deleted(case, "configmap/v1")
+}
+
+/// As docs/deletion-guard.md describes it for Argo Rollouts.
+fn other_kind(case: &Case<'_>) -> Result<()> {
+    let group = format!("{}.example.com", case.namespace);
+    let rollouts = define_rollouts(case, &group)?;
+    let user = format!("--user={}", User::Restricted.name());
+    let resource = format!("--resource={rollouts}");
+    let role = format!("--clusterrole={group}");
+    let verbs = "--verb=get,list,watch";
+    case.kubectl(&["create", "clusterrole", &group, verbs, &resource])?
+        .success()?;
+    case.kubectl(&["create", "clusterrolebinding", &group, &role, &user])?
+        .success()?;
+
+    let rollout = |config: &str| {
+        workload("Rollout", "web", &pods(config)).replace("apps/v1", &format!("{group}/v1"))
+    };
+    apply(case, &[config("v1"), config("v2"), rollout("v1")].concat())?;
+    let uid = case.kubectl(&["get", &rollouts, "web", "--output=jsonpath={.metadata.uid}"])?;
+    let owner = json!({"apiVersion": format!("{group}/v1"), "kind": "Rollout", "name": "web", "uid": uid.success()?.stdout, "controller": true});
+    let set = workload("ReplicaSet", "web-1", &pods("v1"));
+    let owned = format!("{{\"metadata\":{{\"ownerReferences\":[{owner}],");
+    apply(case, &set.replacen("{\"metadata\":{", &owned, 1))?;
+    let replicas = |updated: u64| -> Result<()> {
+        let status = json!({"status": {"replicas": 2, "updatedReplicas": updated}}).to_string();
+        let patch = [
+            "patch",
+            "--subresource=status",
+            "--type=merge",
+            &rollouts,
+            "web",
+            "--patch",
+            &status,
+        ];
+        case.kubectl(&patch)?.success()?;
+        Ok(())
+    };
+    replicas(2)?;
+
+    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
+    example.settings["deletionGuard"]["level"] = "reject".into();
+    example.settings["deletionGuard"]["otherWorkloads"] = json!([format!("{group}/v1/Rollout")]);
+    example.context_aware_resources.push(ContextAwareResource {
+        api_version: format!("{group}/v1"),
+        kind: "Rollout".to_owned(),
+    });
+    let _guard = started(case, &example)?;
+    eventually_rejected(case, "configmap/v1")?;
+    let web = ["Rollout web requires it."];
+    assert_rejected(delete(case, "configmap/v1")?, &web)?;
+
+    pods_of_first_rollout(case)?;
+    apply(case, &rollout("v2"))?;
+    replicas(1)?;
+    eventually_rejected(case, "configmap/v2")?;
+    wait_until("the old ReplicaSet counts", Duration::from_secs(20), || {
+        let tried = case.kubectl(&["delete", "--dry-run=server", "configmap/v1"])?;
+        let why = "ReplicaSet web-1 requires it until the rollout of Rollout web is done";
+        Ok(tried.stderr.contains(why).then_some(()))
+    })?;
+    assert_rejected(delete(case, "configmap/v1")?, &[IN_USE])?;
+    replicas(2)?;
     eventually_deleted(case, "configmap/v1")
 }
 

@@ -10,6 +10,7 @@ use cluster_tests::k8s_openapi::api::admissionregistration::v1::RuleWithOperatio
 use cluster_tests::{CLOSED_PORT, Case, Suite, wait_until};
 
 use crate::example_policy::ExamplePolicy;
+use crate::right_operations::define_rollouts;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.case(
@@ -208,20 +209,7 @@ fn rule_of_rollouts() -> RuleWithOperations {
 }
 
 fn receive(case: &Case<'_>) -> Result<()> {
-    let kind = format!(
-        "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: rollouts.{GROUP}}}
-spec:
-  group: {GROUP}
-  scope: Namespaced
-  names: {{kind: Rollout, plural: rollouts}}
-  versions:
-    - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}
-"
-    );
-    case.cluster.apply(&case.namespace, &kind)?.success()?;
+    define_rollouts(case, GROUP)?;
     let manifests: Vec<_> = ROWS
         .iter()
         .enumerate()

@@ -340,10 +340,8 @@ spec:
     assert_config(case, "one")
 }
 
-/// Only in the kinds of Kubernetes itself does the API server keep the name.
-fn account_of_custom_kind(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
-    let _guard = Guard::new(case, json!({}))?;
-    let group = format!("{}.example.com", case.namespace);
+/// Defines `Rollout` of `GROUP/v1`, a workload that no controller knows. Returns what kubectl calls it: other cases have Rollouts too.
+pub(crate) fn define_rollouts(case: &Case<'_>, group: &str) -> Result<String> {
     let definition = format!(
         "
 apiVersion: apiextensions.k8s.io/v1
@@ -354,7 +352,11 @@ spec:
   scope: Namespaced
   names: {{kind: Rollout, plural: rollouts}}
   versions:
-    - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}
+    - name: v1
+      served: true
+      storage: true
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+      subresources: {{status: {{}}}}
 "
     );
     case.cluster
@@ -365,6 +367,14 @@ spec:
         let found = case.kubectl(&["get", &resource])?;
         Ok(found.status.success().then_some(()))
     })?;
+    Ok(resource)
+}
+
+/// Only in the kinds of Kubernetes itself does the API server keep the name.
+fn account_of_custom_kind(case: &Case<'_>, helm: HelmVersion) -> Result<()> {
+    let _guard = Guard::new(case, json!({}))?;
+    let group = format!("{}.example.com", case.namespace);
+    let rollouts = define_rollouts(case, &group)?;
     let rollout = |pods: &str| {
         let web = web(pods).replace("apps/v1", &format!("{group}/v1"));
         web.replace("kind: Deployment", "kind: Rollout")
@@ -378,7 +388,7 @@ spec:
 
     ensure!(!upgraded.stderr.contains("rollout-guard"), "{upgraded}");
     let pods = "jsonpath={.spec.template.spec}";
-    let live = case.kubectl(&["get", &resource, "web", "-o", pods])?;
+    let live = case.kubectl(&["get", &rollouts, "web", "-o", pods])?;
     let live = live.success()?;
     ensure!(!live.stdout.contains("runner"), "{live}");
     Ok(())
