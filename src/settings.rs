@@ -11,7 +11,7 @@
 mod error;
 mod reading;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -326,22 +326,22 @@ pub struct DeletionGuard {
     #[cfg_attr(feature = "schema", schemars(title = "Allow for"))]
     pub allow_for: Subjects,
 
-    /// Kinds of workloads that count besides those of Kubernetes itself, with their API version: `argoproj.io/v1alpha1/Rollout`. Their
-    /// pod template is read at `spec.template`. Each must exist in the cluster, must be in `contextAwareResources`, and the PolicyServer
-    /// needs `get`, `list` and `watch` on it.
+    /// Kinds of custom resources that count as workloads, with their API version: `argoproj.io/v1alpha1/Rollout`. Their pod template is
+    /// read at `spec.template`. Each must exist in the cluster, must be in `contextAwareResources`, and the PolicyServer needs `get`,
+    /// `list` and `watch` on it.
     #[cfg_attr(
         feature = "schema",
         schemars(
             title = "Other workloads",
-            with = "Vec<String>",
-            inner(regex(pattern = "^([a-z0-9.-]+/)?v[a-z0-9]+/[A-Z][A-Za-z0-9]*$"))
+            with = "BTreeSet<String>",
+            inner(regex(pattern = r"^[a-z0-9-]+(\.[a-z0-9-]+)+/v[a-z0-9]+/[A-Z][A-Za-z0-9]*$"))
         )
     )]
-    pub other_workloads: Vec<WorkloadKind>,
+    pub other_workloads: BTreeSet<WorkloadKind>,
 }
 
-/// A kind of workloads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A kind of custom resources. Their groups have a dot, and those of the workloads of Kubernetes itself have none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WorkloadKind {
     /// `argoproj.io/v1alpha1`
@@ -354,28 +354,26 @@ impl TryFrom<String> for WorkloadKind {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        let is_word = |word: &str| {
+            let is_part = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+            !word.is_empty() && word.chars().all(is_part)
+        };
+        let is_group = |group: &str| group.contains('.') && group.split('.').all(is_word);
+        let is_version =
+            |version: &str| version.starts_with('v') && version.len() > 1 && is_word(version);
         let is_kind = |kind: &str| {
             kind.starts_with(|c: char| c.is_ascii_uppercase())
                 && kind.chars().all(|c| c.is_ascii_alphanumeric())
         };
-        let is_version = |version: &str| {
-            // The core group is not written.
-            let (group, version) = version.rsplit_once('/').unwrap_or(("core", version));
-            let is_group = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-');
-            let is_number = |c: char| matches!(c, 'a'..='z' | '0'..='9');
-            !group.is_empty()
-                && group.chars().all(is_group)
-                && version.len() > 1
-                && version.starts_with('v')
-                && version.chars().all(is_number)
-        };
-        match text.rsplit_once('/') {
-            Some((version, kind)) if is_version(version) && is_kind(kind) => Ok(Self {
-                api_version: version.to_owned(),
-                kind: kind.to_owned(),
-            }),
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [group, version, kind] if is_group(group) && is_version(version) && is_kind(kind) => {
+                Ok(Self {
+                    api_version: format!("{group}/{version}"),
+                    kind: kind.to_owned(),
+                })
+            }
             _ => Err(format!(
-                "`{text}` is no API version with a kind; write them like `argoproj.io/v1alpha1/Rollout`"
+                "`{text}` is no kind of custom resources; write it with its API version, like `argoproj.io/v1alpha1/Rollout`"
             )),
         }
     }

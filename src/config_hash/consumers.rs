@@ -293,6 +293,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_claim_of_a_stateful_set_replaces_the_volume_of_its_name() {
+        let mounts = json!({"name": "c", "volumeMounts": [{"name": "conf", "mountPath": "/conf"}]});
+        let mut db = workload("StatefulSet", "db", recorded("app"), mounts);
+        db["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "conf", "configMap": {"name": "app"}}]);
+        let request = change(json!({"a": "1"}), json!({"a": "2"}));
+        let warnings = |db: &Value| {
+            let cluster = Objects::new([db.clone()]);
+            super::warnings(&request, &ConfigHash::default(), &cluster).len()
+        };
+        assert_eq!(warnings(&db), 1);
+        db["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "conf"}}]);
+        assert_eq!(warnings(&db), 0);
+    }
+
     /// Each warning says what the change leads to, for a workload with these annotations and this part of its `spec`.
     #[test]
     fn what_really_happens_is_said() {

@@ -5,7 +5,8 @@
 //!
 //! Pods do not count: Helm removes workloads first and in the background, so that pods outlive them. Workloads do, and
 //! ReplicaSets that still have pods: Flux prunes before a rollout is done. ReplicaSets are only listed while a Deployment of
-//! the namespace is rolled out: most of them are history, and a list of the whole cluster would have many megabytes.
+//! the namespace, or a workload of another kind that the settings name, is rolled out: most of them are history, and a list of the whole
+//! cluster would have many megabytes.
 //!
 //! The lists come from watches, one for each kind and the whole cluster, and may be some moments old. So each workload that
 //! they show is read again. What was deleted meanwhile does not count, and nothing is rejected that nobody needs. What a
@@ -40,19 +41,33 @@ const MAX_OWNERS: usize = 4;
 struct Workload<'a> {
     api_version: &'a str,
     kind: &'a str,
+    role: Role,
     /// Where the pod template is.
     template: &'static str,
     /// What else decides, besides the template.
     fields: &'static [&'static str],
 }
 
+/// How a workload works. Other groups have kinds of the same names.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+    CronJob,
+    Job,
+    ReplicaSet,
+    Other,
+}
+
 const TEMPLATE: &str = "spec.template";
 
 /// In the order in which they are named.
-const WORKLOADS: [Workload<'_>; 6] = [
+const WORKLOADS: [Workload<'_>; 5] = [
     Workload {
         api_version: Deployment::API_VERSION,
         kind: Deployment::KIND,
+        role: Role::Deployment,
         template: TEMPLATE,
         fields: &[
             "spec.replicas",
@@ -64,6 +79,7 @@ const WORKLOADS: [Workload<'_>; 6] = [
     Workload {
         api_version: StatefulSet::API_VERSION,
         kind: StatefulSet::KIND,
+        role: Role::StatefulSet,
         template: TEMPLATE,
         fields: &[
             "spec.replicas",
@@ -77,38 +93,46 @@ const WORKLOADS: [Workload<'_>; 6] = [
     Workload {
         api_version: DaemonSet::API_VERSION,
         kind: DaemonSet::KIND,
+        role: Role::DaemonSet,
         template: TEMPLATE,
         fields: &[],
     },
     Workload {
         api_version: CronJob::API_VERSION,
         kind: CronJob::KIND,
+        role: Role::CronJob,
         template: "spec.jobTemplate.spec.template",
         fields: &["spec.suspend"],
     },
     Workload {
         api_version: Job::API_VERSION,
         kind: Job::KIND,
+        role: Role::Job,
         template: TEMPLATE,
         fields: &["spec.suspend", "status.conditions"],
     },
-    Workload {
-        api_version: ReplicaSet::API_VERSION,
-        kind: ReplicaSet::KIND,
-        template: TEMPLATE,
-        fields: &["spec.replicas", "status.replicas"],
-    },
 ];
+
+const REPLICA_SETS: Workload<'_> = Workload {
+    api_version: ReplicaSet::API_VERSION,
+    kind: ReplicaSet::KIND,
+    role: Role::ReplicaSet,
+    template: TEMPLATE,
+    fields: &["spec.replicas", "status.replicas"],
+};
 
 /// Of another kind, nobody knows more than what it has like a Deployment.
 fn other(WorkloadKind { api_version, kind }: &WorkloadKind) -> Workload<'_> {
     Workload {
         api_version,
         kind,
+        role: Role::Other,
         template: TEMPLATE,
         fields: &[
             "spec.replicas",
             "spec.suspend",
+            "spec.volumeClaimTemplates.metadata.name",
+            "status.observedGeneration",
             "status.replicas",
             "status.updatedReplicas",
         ],
@@ -233,7 +257,7 @@ impl Consumers {
 /// Finds them, also those of `other_kinds`.
 pub(super) fn live(
     taken: &Taken<'_>,
-    other_kinds: &[WorkloadKind],
+    other_kinds: &BTreeSet<WorkloadKind>,
     cluster: &dyn Cluster,
 ) -> Consumers {
     let mut consumers = Consumers::default();
@@ -241,15 +265,9 @@ pub(super) fn live(
         to_read: MAX_READ,
         has_rollouts: false,
     };
-    let (replica_sets, known): (Vec<_>, Vec<_>) = WORKLOADS
-        .into_iter()
-        .partition(|workload| workload.kind == ReplicaSet::KIND);
-    for kind in known
-        .into_iter()
-        .chain(other_kinds.iter().map(other))
-        .chain(replica_sets)
-    {
-        if kind.kind == ReplicaSet::KIND && !search.has_rollouts {
+    let others = other_kinds.iter().map(other);
+    for kind in WORKLOADS.into_iter().chain(others).chain([REPLICA_SETS]) {
+        if kind.role == Role::ReplicaSet && !search.has_rollouts {
             continue;
         }
         if let Err(error) = kind.add_to(&mut consumers, &mut search, taken, cluster) {
@@ -279,7 +297,8 @@ impl Workload<'_> {
         taken: &Taken<'_>,
         cluster: &dyn Cluster,
     ) -> Result<(), Error> {
-        for name in self.candidates(search, taken, cluster)? {
+        let (candidates, unreadable) = self.candidates(search, taken, cluster)?;
+        for name in candidates {
             let certain = consumers.found.iter().filter(|one| one.doubt.is_none());
             if search.to_read == 0 || certain.count() == ENOUGH {
                 consumers.others = true;
@@ -290,7 +309,7 @@ impl Workload<'_> {
                 consumers.add(consumer);
             }
         }
-        Ok(())
+        unreadable.map_or(Ok(()), Err)
     }
 
     fn fields(&self) -> Vec<String> {
@@ -305,13 +324,13 @@ impl Workload<'_> {
         fields
     }
 
-    /// The names of those that a watch shows as consumers, in order.
+    /// The names of those that a watch shows as consumers, in order, and what is wrong with one that cannot be read.
     fn candidates(
         &self,
         search: &mut Search,
         taken: &Taken<'_>,
         cluster: &dyn Cluster,
-    ) -> Result<BTreeSet<String>, Error> {
+    ) -> Result<(BTreeSet<String>, Option<Error>), Error> {
         let fields = self.fields();
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let listed = cluster.list(&List {
@@ -319,26 +338,30 @@ impl Workload<'_> {
             mention: Some(Mention {
                 name: taken.name,
                 // The previous templates of these are elsewhere.
-                otherwise: match self.kind {
-                    DaemonSet::KIND | CronJob::KIND | Job::KIND | ReplicaSet::KIND => &[],
-                    _ => &["metadata", "status"],
+                otherwise: match self.role {
+                    Role::Deployment | Role::StatefulSet | Role::Other => &["metadata", "status"],
+                    Role::DaemonSet | Role::CronJob | Role::Job | Role::ReplicaSet => &[],
                 },
             }),
             ..List::of(self.api_version, self.kind, Scope::Within(taken.namespace))
         })?;
-        let mut names = BTreeSet::new();
+        let (mut names, mut unreadable) = (BTreeSet::new(), None);
         for workload in &listed {
             let is_rolling_out = self.is_rolling_out(workload);
-            search.has_rollouts |= is_rolling_out && self.kind != StatefulSet::KIND;
+            search.has_rollouts |= is_rolling_out && self.role != Role::StatefulSet;
             if is_being_deleted(workload) || self.is_over(workload) {
                 continue;
             }
-            let may_miss_it = is_rolling_out && self.kind == StatefulSet::KIND;
-            if may_miss_it || self.missed_by(workload, taken)?.is_some() {
-                names.insert(name(workload).to_owned());
+            let may_miss_it = is_rolling_out && self.role == Role::StatefulSet;
+            match self.missed_by(workload, taken) {
+                Ok(missed) if may_miss_it || missed.is_some() => {
+                    names.insert(name(workload).to_owned());
+                }
+                Ok(_) => {}
+                Err(error) => drop(unreadable.get_or_insert(error)),
             }
         }
-        Ok(names)
+        Ok((names, unreadable))
     }
 
     /// The workload as the API server has it now, if it requires what is taken.
@@ -365,7 +388,7 @@ impl Workload<'_> {
         }
         let by_new_pods = self.missed_by(&workload, taken)?;
         let (keys, until_rolled_out) = match by_new_pods {
-            Some(keys) if self.kind == ReplicaSet::KIND => {
+            Some(keys) if self.role == Role::ReplicaSet => {
                 (keys, controller(&workload).map(|owner| owner.to_string()))
             }
             Some(keys) => (keys, None),
@@ -404,7 +427,7 @@ impl Workload<'_> {
         })?;
         // A ReplicaSet keeps the annotations that its Deployment has dropped (deployment_util.go,
         // copyDeploymentAnnotationsToReplicaSet), and that is no rollout.
-        if self.kind != ReplicaSet::KIND || controller(workload).is_none() {
+        if self.role != Role::ReplicaSet || controller(workload).is_none() {
             // A name that no object can have is not this one.
             for need in extra::needs(workload).flatten() {
                 add(&mut missed, taken.missed_by(&need));
@@ -420,18 +443,21 @@ impl Workload<'_> {
         let status = |field| workload.get("status").and_then(|status| status.get(field));
         let count = |field| status(field).and_then(Value::as_u64).unwrap_or(0);
         let has_old_pods = count("updatedReplicas") < count("replicas");
-        match self.kind {
-            // Until its controller has seen the new template, no pod counts as old.
-            Deployment::KIND => {
-                let generation = workload.pointer("/metadata/generation");
-                has_old_pods
-                    || generation.and_then(Value::as_u64) != Some(count("observedGeneration"))
-            }
-            StatefulSet::KIND => {
+        // Until its controller has seen the new template, no pod counts as old. Argo Rollouts writes the number as a text.
+        let generation = workload
+            .pointer("/metadata/generation")
+            .and_then(Value::as_u64);
+        let observed = status("observedGeneration").and_then(|observed| match observed {
+            Value::String(text) => text.parse().ok(),
+            observed => observed.as_u64(),
+        });
+        match self.role {
+            Role::Deployment => has_old_pods || generation != Some(observed.unwrap_or(0)),
+            Role::StatefulSet => {
                 has_old_pods && status("currentRevision") != status("updateRevision")
             }
-            DaemonSet::KIND | CronJob::KIND | Job::KIND | ReplicaSet::KIND => false,
-            _ => has_old_pods,
+            Role::Other => has_old_pods || observed.is_some() && observed != generation,
+            Role::DaemonSet | Role::CronJob | Role::Job | Role::ReplicaSet => false,
         }
     }
 
@@ -445,7 +471,7 @@ impl Workload<'_> {
         let current = workload.pointer("/status/currentRevision");
         let Some(current) = current
             .and_then(Value::as_str)
-            .filter(|_| self.kind == StatefulSet::KIND && self.is_rolling_out(workload))
+            .filter(|_| self.role == Role::StatefulSet && self.is_rolling_out(workload))
         else {
             return Ok(None);
         };
@@ -455,10 +481,16 @@ impl Workload<'_> {
             namespace: taken.namespace,
             name: current,
         };
-        let revision = cluster.get(object, &["data"])?;
-        let Some(revision) = revision else {
+        let Some(mut revision) = cluster.get(object, &["data"])? else {
             return Ok(None);
         };
+        // A revision has only the template, and the claims never change.
+        if let Some(fields) = revision.as_object_mut() {
+            fields.insert(
+                "spec".to_owned(),
+                workload.get("spec").cloned().unwrap_or_default(),
+            );
+        }
         missed(&revision, "data.spec.template", taken).map_err(|source| Error::Workload {
             workload: object.to_string(),
             source,
@@ -468,8 +500,8 @@ impl Workload<'_> {
     /// Whether it starts no pods any more: a Job that has ended, a ReplicaSet that has none.
     fn is_over(&self, workload: &Value) -> bool {
         let status = |field| workload.get("status").and_then(|status| status.get(field));
-        match self.kind {
-            Job::KIND => {
+        match self.role {
+            Role::Job => {
                 let conditions = status("conditions").and_then(Value::as_array);
                 conditions.into_iter().flatten().any(|condition| {
                     let text = |field| condition.get(field).and_then(Value::as_str);
@@ -477,7 +509,7 @@ impl Workload<'_> {
                         && text("status") == Some("True")
                 })
             }
-            ReplicaSet::KIND => status("replicas").and_then(Value::as_u64).unwrap_or(0) == 0,
+            Role::ReplicaSet => status("replicas").and_then(Value::as_u64).unwrap_or(0) == 0,
             _ => false,
         }
     }

@@ -126,7 +126,7 @@ fn rejecting() -> Settings {
 fn with_rollouts() -> Settings {
     let mut settings = rejecting();
     let rollout = "example.com/v1/Rollout".to_owned();
-    settings.deletion_guard.other_workloads = vec![rollout.try_into().unwrap()];
+    settings.deletion_guard.other_workloads = [rollout.try_into().unwrap()].into();
     settings
 }
 
@@ -490,7 +490,15 @@ fn the_previous_template_of_a_stateful_set_counts_until_its_rollout_is_done() {
     };
     let line = "\nStatefulSet db requires it until the rollout of StatefulSet db is done.\n";
     assert!(message.contains(line), "{message}");
+    let mut in_volume = revision.clone();
+    in_volume["data"]["spec"]["template"]["spec"] = json!({
+        "volumes": [{"name": "conf", "configMap": {"name": "app"}}],
+        "containers": [{"volumeMounts": [{"name": "conf", "mountPath": "/conf"}]}],
+    });
+    let mut with_claim = db("db-1", 2);
+    with_claim["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "conf"}}]);
     for (case, objects) in [
+        ("a claim replaces the volume", vec![with_claim, in_volume]),
         ("done", vec![db("db-2", 3), revision.clone()]),
         // With OnDelete, the current revision stays the first one.
         ("done by hand", vec![db("db-1", 3), revision]),
@@ -504,31 +512,73 @@ fn the_previous_template_of_a_stateful_set_counts_until_its_rollout_is_done() {
 fn workloads_of_other_kinds_count_if_the_settings_name_them() {
     let rollout = |pods: Value, others: Value| workload("Rollout", "web", pods, others);
     let updated = |pods: u64| json!({"status": {"replicas": 3, "updatedReplicas": pods}});
-    let replica_set = workload("ReplicaSet", "web-1", pods(), owner("Rollout", "web"));
+    let observed = |generation: Value| {
+        json!({
+            "metadata": {"generation": 2},
+            "status": {"observedGeneration": generation, "replicas": 3, "updatedReplicas": 3},
+        })
+    };
+    let replica_set = || workload("ReplicaSet", "web-1", pods(), owner("Rollout", "web"));
     let none = || json!({"containers": []});
+    let in_volume = json!({
+        "volumes": [{"name": "conf", "configMap": {"name": "app"}}],
+        "containers": [{"volumeMounts": [{"name": "conf", "mountPath": "/conf"}]}],
+    });
+    let claim = json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "conf"}}]}});
+    let requires_it = Some("\nRollout web requires it.\n");
+    let old_pods =
+        Some("\nReplicaSet web-1 requires it until the rollout of Rollout web is done.\n");
+    let mut odd = workload("Rollout", "app", json!("app"), json!({}));
+    odd["metadata"]["uid"] = json!("app");
     for (case, objects, expected) in [
-        (
-            "requires it",
-            vec![rollout(pods(), json!({}))],
-            Some("\nRollout web requires it.\n"),
-        ),
+        ("requires it", vec![rollout(pods(), json!({}))], requires_it),
         ("does not", vec![rollout(none(), json!({}))], None),
         (
-            "is rolled out",
-            vec![rollout(none(), updated(1)), replica_set.clone()],
-            Some("\nReplicaSet web-1 requires it until the rollout of Rollout web is done.\n"),
-        ),
-        (
-            "has been rolled out",
-            vec![rollout(none(), updated(3)), replica_set],
+            "a claim replaces the volume",
+            vec![rollout(in_volume, claim)],
             None,
         ),
         (
-            "has an odd template",
-            vec![rollout(json!("app"), json!({}))],
+            "is rolled out",
+            vec![rollout(none(), updated(1)), replica_set()],
+            old_pods,
+        ),
+        (
+            "has been rolled out",
+            vec![rollout(none(), updated(3)), replica_set()],
+            None,
+        ),
+        (
+            "its controller has not seen the new template",
+            vec![rollout(none(), observed(json!(1))), replica_set()],
+            old_pods,
+        ),
+        (
+            "the same of Argo Rollouts",
+            vec![rollout(none(), observed(json!("1"))), replica_set()],
+            old_pods,
+        ),
+        (
+            "it has",
+            vec![rollout(none(), observed(json!("2"))), replica_set()],
+            None,
+        ),
+        (
+            "a hash, of Argo Rollouts before 1.0",
+            vec![rollout(none(), observed(json!("5f8c"))), replica_set()],
+            None,
+        ),
+        (
+            "an odd one",
+            vec![odd.clone()],
             Some(
-                "Rollout web cannot be read: spec.template.spec: expected an object, not a string",
+                "Rollout app cannot be read: spec.template.spec: expected an object, not a string",
             ),
+        ),
+        (
+            "another is odd",
+            vec![odd, rollout(pods(), json!({}))],
+            requires_it,
         ),
     ] {
         let verdict = crate::judge(&deletion(), &with_rollouts(), &cluster(objects));

@@ -301,11 +301,15 @@ fn values_that_cannot_work_are_refused() {
         "a/b/v1/Rollout",
         "Argo/v1/Rollout",
         "argoproj.io/v1/Rollout ",
+        "apps/v1/Deployment",
+        "v1/ReplicationController",
+        "core/v1/Shop",
+        "a..b/v1/Shop",
     ] {
         assert_refused(
-            json!({"deletionGuard": {"otherWorkloads": ["v1/ReplicationController", text]}}),
+            json!({"deletionGuard": {"otherWorkloads": ["example.com/v1/Shop", text]}}),
             &format!(
-                "deletionGuard.otherWorkloads[1]: `{text}` is no API version with a kind; write them like `argoproj.io/v1alpha1/Rollout`"
+                "deletionGuard.otherWorkloads[1]: `{text}` is no kind of custom resources; write it with its API version, like `argoproj.io/v1alpha1/Rollout`"
             ),
         );
     }

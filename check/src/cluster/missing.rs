@@ -136,10 +136,11 @@ fn existing(
 }
 
 /// What earlier revisions had as regular resources and the newest one has not, with the revision that removed it. Helm compares a
-/// revision with the last one that is complete.
+/// rollback with the revision before it, and an upgrade with the last one that is complete, if there is one
+/// ([`helm_plan::history`]).
 pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
     let mut removed = Removed::new();
-    let mut before = BTreeSet::new();
+    let (mut last, mut complete) = (BTreeSet::new(), None);
     for (number, record, release) in revisions {
         let (mut now, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for object in &release.resources {
@@ -167,6 +168,10 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
         }
         // What Helm keeps, somebody else has deleted.
         let is_complete = is_complete(record);
+        let before = match &complete {
+            Some(complete) if !record.info.is_rollback() => complete,
+            _ => &last,
+        };
         for key in before.difference(&now).filter(|key| !kept.contains(key)) {
             if is_complete || !removed.contains_key(key) {
                 let removal = Removal {
@@ -177,8 +182,9 @@ pub(super) fn removed(revisions: &[(u64, &Record, Release)]) -> Removed {
                 removed.insert(key.clone(), removal);
             }
         }
+        last = now;
         if is_complete {
-            before = now;
+            complete = Some(last.clone());
         }
     }
     removed
@@ -200,7 +206,7 @@ mod tests {
         let (a, kept, hook): (Docs<'_>, Docs<'_>, Docs<'_>) = (&[&a], &[&kept], &[&hook]);
         let none: Docs<'_> = &[];
         type Case<'a> = (&'a str, &'a [(&'a str, Docs<'a>)], Option<(u64, bool)>);
-        let cases: [Case<'_>; 8] = [
+        let cases: [Case<'_>; 11] = [
             (
                 "the second",
                 &[("superseded", a), ("deployed", none)],
@@ -232,6 +238,21 @@ mod tests {
                 Some((3, true)),
             ),
             (
+                "a rollback, of what a failed one had",
+                &[("superseded", none), ("failed", a), ("rollback", none)],
+                Some((3, true)),
+            ),
+            (
+                "not an upgrade",
+                &[("superseded", none), ("failed", a), ("deployed", none)],
+                None,
+            ),
+            (
+                "none is complete",
+                &[("failed", a), ("failed", none)],
+                Some((2, false)),
+            ),
+            (
                 "it is back",
                 &[("superseded", a), ("superseded", none), ("deployed", a)],
                 None,
@@ -245,7 +266,10 @@ mod tests {
         for (case, revisions, expected) in cases {
             let numbered = (1..).zip(revisions);
             let revisions: Vec<_> = numbered
-                .map(|(number, (status, docs))| revision(number, docs).status(status))
+                .map(|(number, (status, docs))| match *status {
+                    "rollback" => revision(number, docs).with("/info/description", "Rollback to 1"),
+                    status => revision(number, docs).status(status),
+                })
                 .collect();
             let records: Vec<Record> = revisions
                 .iter()

@@ -129,10 +129,8 @@ pub enum Purpose {
 /// without one has none.
 pub fn needs(object: &Value, template: &str) -> Result<Vec<Need>, WrongShape> {
     let mut needs = Vec::new();
-    let fields = template.split('.').filter(|field| !field.is_empty());
-    let pods = fields
-        .into_iter()
-        .try_fold(object, |value, field| value.get(field));
+    let mut fields = template.split('.').filter(|field| !field.is_empty());
+    let pods = fields.try_fold(object, |value, field| value.get(field));
     if let Some(pods) = pods
         && let Some(spec) = Field::new(pods, template).get("spec")?
     {
@@ -164,7 +162,7 @@ pub fn claim_template_needs(workload: &Value) -> Result<Vec<Need>, WrongShape> {
     Ok(needs)
 }
 
-/// The volumes that the pods of a StatefulSet get for its claims, instead of those that the template has by these names
+/// The volumes that the pods of a StatefulSet, or of a kind that is like one, get for its claims, instead of those that the template has by these names
 /// (pkg/controller/statefulset/stateful_set_utils.go, updateStorage). [`claim_template_needs`] tells of another shape.
 fn claim_names(object: &Value) -> BTreeSet<&str> {
     let claims = object.pointer("/spec/volumeClaimTemplates");

@@ -402,14 +402,19 @@ fn other_kind(case: &Case<'_>) -> Result<()> {
     let rollout = |config: &str| {
         workload("Rollout", "web", &pods(config)).replace("apps/v1", &format!("{group}/v1"))
     };
-    apply(case, &[config("v1"), config("v2"), rollout("v1")].concat())?;
+    let old_pods = workload("ReplicaSet", "web-1", &pods("v1"));
+    let objects = [config("v1"), config("v2"), rollout("v1"), old_pods];
+    apply(case, &objects.concat())?;
     let uid = case.kubectl(&["get", &rollouts, "web", "--output=jsonpath={.metadata.uid}"])?;
-    let owner = json!({"apiVersion": format!("{group}/v1"), "kind": "Rollout", "name": "web", "uid": uid.success()?.stdout, "controller": true});
-    let set = workload("ReplicaSet", "web-1", &pods("v1"));
-    let owned = format!("{{\"metadata\":{{\"ownerReferences\":[{owner}],");
-    apply(case, &set.replacen("{\"metadata\":{", &owned, 1))?;
-    let replicas = |updated: u64| -> Result<()> {
-        let status = json!({"status": {"replicas": 2, "updatedReplicas": updated}}).to_string();
+    let uid = uid.success()?.stdout;
+    let owner = json!({"apiVersion": format!("{group}/v1"), "kind": "Rollout", "name": "web", "uid": uid, "controller": true});
+    let owned = json!({"metadata": {"ownerReferences": [owner]}}).to_string();
+    case.kubectl(&["patch", "replicaset/web-1", "--patch", &owned])?
+        .success()?;
+    let replicas = |observed: &str, updated: u64| -> Result<()> {
+        let status =
+            json!({"observedGeneration": observed, "replicas": 2, "updatedReplicas": updated});
+        let status = json!({"status": status}).to_string();
         let patch = [
             "patch",
             "--subresource=status",
@@ -422,7 +427,7 @@ fn other_kind(case: &Case<'_>) -> Result<()> {
         case.kubectl(&patch)?.success()?;
         Ok(())
     };
-    replicas(2)?;
+    replicas("1", 2)?;
 
     let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
     example.settings["deletionGuard"]["level"] = "reject".into();
@@ -438,15 +443,15 @@ fn other_kind(case: &Case<'_>) -> Result<()> {
 
     pods_of_first_rollout(case)?;
     apply(case, &rollout("v2"))?;
-    replicas(1)?;
-    eventually_rejected(case, "configmap/v2")?;
     wait_until("the old ReplicaSet counts", Duration::from_secs(20), || {
         let tried = case.kubectl(&["delete", "--dry-run=server", "configmap/v1"])?;
         let why = "ReplicaSet web-1 requires it until the rollout of Rollout web is done";
         Ok(tried.stderr.contains(why).then_some(()))
     })?;
+    replicas("2", 1)?;
+    eventually_rejected(case, "configmap/v2")?;
     assert_rejected(delete(case, "configmap/v1")?, &[IN_USE])?;
-    replicas(2)?;
+    replicas("2", 2)?;
     eventually_deleted(case, "configmap/v1")
 }
 
