@@ -184,7 +184,7 @@ load: policy.wasm test-programs ## Send requests with 32 clients, then kill the 
 	DURATION=$(or $(TIME),60) KILLS=$(or $(KILLS),21) cargo test --locked $(EVERYTHING) --test load
 
 .PHONY: gitops
-gitops: policy.wasm test-programs ## Run the deletion guard against Flux's kustomize-controller, Argo CD's engine and kapp (ten minutes more to build)
+gitops: policy.wasm test-programs ## Run the deletion guard against Flux's kustomize-controller, Argo CD's engine, Argo Rollouts and kapp (a quarter of an hour more to build)
 	GITOPS=1 cargo test --locked $(EVERYTHING) --test guarded -- gitops
 
 .PHONY: real-charts

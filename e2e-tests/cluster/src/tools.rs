@@ -56,7 +56,7 @@ impl Tools {
     }
 }
 
-/// A program of a GitOps tool: `kustomize-controller`, `gitops-agent`, `kapp`. The first time, all are built, which takes ten minutes.
+/// A program of a GitOps tool: `kustomize-controller`, `gitops-agent`, `kapp`, `argo-rollouts`. The first time, all are built, which takes a quarter of an hour.
 ///
 /// # Errors
 /// They cannot be built.

@@ -14,7 +14,7 @@ use crate::right_operations::{
     assert_rejected, define_rollouts, failing_job, upgrade, upgrade_with,
 };
 
-const IN_USE: &str = "was not deleted, because it is in use";
+pub(crate) const IN_USE: &str = "was not deleted, because it is in use";
 
 pub(crate) const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
 pub(crate) const ARGO_CD: &str = "system:serviceaccount:argocd:argocd-application-controller";
@@ -134,7 +134,7 @@ pub(crate) fn apply(case: &Case<'_>, manifest: &str) -> Result<()> {
     Ok(())
 }
 
-fn delete(case: &Case<'_>, object: &str) -> Result<Output> {
+pub(crate) fn delete(case: &Case<'_>, object: &str) -> Result<Output> {
     case.kubectl(&["delete", "--wait=false", object])
 }
 
@@ -160,7 +160,7 @@ fn is_gone(case: &Case<'_>, object: &str) -> Result<()> {
 }
 
 /// Workloads are seen by watches: those of a policy that has just started show everything, and later ones a moment later.
-fn eventually_rejected(case: &Case<'_>, object: &str) -> Result<()> {
+pub(crate) fn eventually_rejected(case: &Case<'_>, object: &str) -> Result<()> {
     wait_until("the rejection", Duration::from_secs(20), || {
         // A dry run costs nothing if the watch does not show the workload yet.
         let tried = case.kubectl(&["delete", "--dry-run=server", object])?;

@@ -1,12 +1,14 @@
-//! The deletion guard and the programs of GitOps tools. Only `make gitops` runs them, for they take ten minutes to build.
+//! The deletion guard and the programs of GitOps tools. Only `make gitops` runs them, for they take a quarter of an hour to build.
 //!
 //! | tool | program |
 //! | --- | --- |
 //! | Flux | kustomize-controller 1.9.6 (1.10 needs Go 1.27), with a source whose status names an archive on a server of the test |
 //! | kapp | 0.64.0 |
+//! | Argo Rollouts | its controller 1.10.1 (1.10.2 needs Go 1.26.10) |
 //! | Argo CD | the agent of its gitops-engine, at the last commit of that repository; Argo CD 3 has it in its own since then |
 
 mod argo_cd;
+mod argo_rollouts;
 mod flux;
 mod kapp;
 
@@ -20,7 +22,7 @@ use cluster_tests::{Case, Processes, Suite, User, gitops_program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::deletions::{config, pods, workload};
+use crate::deletions::{apply, config, pods, workload};
 
 /// A reconciliation comes each few seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -29,8 +31,73 @@ pub(crate) fn add_to(suite: &mut Suite) {
     if std::env::var_os("GITOPS").is_some() {
         flux::add_to(suite);
         argo_cd::add_to(suite);
+        argo_rollouts::add_to(suite);
         kapp::add_to(suite);
     }
+}
+
+/// A kind of custom resources, with any content.
+struct Kind {
+    /// `GROUP/VERSION/KIND`
+    name: &'static str,
+    plural: &'static str,
+    /// In YAML.
+    subresources: &'static str,
+}
+
+const STATUS: &str = "status: {}";
+
+const fn kind(name: &'static str, plural: &'static str, subresources: &'static str) -> Kind {
+    Kind {
+        name,
+        plural,
+        subresources,
+    }
+}
+
+fn install_kinds(case: &Case<'_>, kinds: &[Kind]) -> Result<()> {
+    for Kind {
+        name,
+        plural,
+        subresources,
+    } in kinds
+    {
+        let mut parts = name.splitn(3, '/');
+        let mut part = || parts.next().context(*name);
+        let (group, version, kind) = (part()?, part()?, part()?);
+        let singular = kind.to_lowercase();
+        let scope = match kind.starts_with("Cluster") {
+            true => "Cluster",
+            false => "Namespaced",
+        };
+        let manifest = format!(
+            "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: {plural}.{group}}}
+spec:
+  group: {group}
+  scope: {scope}
+  names: {{kind: {kind}, listKind: {kind}List, plural: {plural}, singular: {singular}}}
+  versions:
+    - name: {version}
+      served: true
+      storage: true
+      subresources: {{{subresources}}}
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+"
+        );
+        apply(case, &manifest)?;
+        let name = format!("crd/{plural}.{group}");
+        case.kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            &name,
+        ])?
+        .success()?;
+    }
+    Ok(())
 }
 
 /// A program that runs until this is dropped.

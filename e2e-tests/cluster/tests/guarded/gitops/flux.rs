@@ -12,7 +12,9 @@ use anyhow::{Result, ensure};
 use cluster_tests::{Case, Suite, wait_until};
 use tempfile::TempDir;
 
-use super::{LIMIT, Program, application, free_port, run, write_files};
+use super::{
+    Kind, LIMIT, Program, STATUS, application, free_port, install_kinds, kind, run, write_files,
+};
 use crate::deletions::{FLUX, apply, exists, guard, make_ready, pods_of_first_rollout};
 
 pub(super) fn add_to(suite: &mut Suite) {
@@ -24,58 +26,26 @@ pub(super) fn add_to(suite: &mut Suite) {
     });
 }
 
-/// The kinds that the controller watches, with any content.
-const KINDS: [(&str, &str, &str); 4] = [
-    (
-        "source.toolkit.fluxcd.io",
-        "GitRepository",
+/// The kinds that the controller watches.
+const KINDS: [Kind; 4] = [
+    // The status of a source is set with the rest of it.
+    kind(
+        "source.toolkit.fluxcd.io/v1/GitRepository",
         "gitrepositories",
+        "",
     ),
-    (
-        "source.toolkit.fluxcd.io",
-        "OCIRepository",
+    kind(
+        "source.toolkit.fluxcd.io/v1/OCIRepository",
         "ocirepositories",
+        "",
     ),
-    ("source.toolkit.fluxcd.io", "Bucket", "buckets"),
-    (
-        "kustomize.toolkit.fluxcd.io",
-        "Kustomization",
+    kind("source.toolkit.fluxcd.io/v1/Bucket", "buckets", ""),
+    kind(
+        "kustomize.toolkit.fluxcd.io/v1/Kustomization",
         "kustomizations",
+        STATUS,
     ),
 ];
-
-fn install_kinds(case: &Case<'_>) -> Result<()> {
-    for (group, kind, plural) in KINDS {
-        // The status of a source is set with the rest of it.
-        let subresources = match kind {
-            "Kustomization" => "subresources: {status: {}}, ",
-            _ => "",
-        };
-        let singular = kind.to_lowercase();
-        let manifest = format!(
-            "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: {plural}.{group}}}
-spec:
-  group: {group}
-  scope: Namespaced
-  names: {{kind: {kind}, listKind: {kind}List, plural: {plural}, singular: {singular}}}
-  versions: [{{name: v1, served: true, storage: true, {subresources}schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}]
-"
-        );
-        apply(case, &manifest)?;
-        let name = format!("crd/{plural}.{group}");
-        case.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            &name,
-        ])?
-        .success()?;
-    }
-    Ok(())
-}
 
 /// Answers each request with the file that it names, until it is dropped.
 struct Archives {
@@ -180,7 +150,7 @@ spec:
 ";
 
 fn renamed_config(case: &Case<'_>, level: &str) -> Result<()> {
-    install_kinds(case)?;
+    install_kinds(case, &KINDS)?;
     let archives = Archives::serve()?;
     let namespace = format!("RUNTIME_NAMESPACE={}", case.namespace);
     let health = format!("--health-addr=127.0.0.1:{}", free_port()?);
