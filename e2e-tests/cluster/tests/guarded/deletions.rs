@@ -84,6 +84,30 @@ pub(crate) fn guard<'a>(case: &Case<'a>, level: &str) -> Result<Guard<'a>> {
     started(case, &example)
 }
 
+/// At the level `reject`, for Rollouts of this API version too, as docs/deletion-guard.md describes it. `resource`: `PLURAL.GROUP`
+pub(crate) fn guard_with_rollouts<'a>(
+    case: &Case<'a>,
+    api_version: &str,
+    resource: &str,
+) -> Result<Guard<'a>> {
+    let user = format!("--user={}", User::Restricted.name());
+    let resources = format!("--resource={resource}");
+    let role = format!("--clusterrole={resource}");
+    let verbs = "--verb=get,list,watch";
+    case.kubectl(&["create", "clusterrole", resource, verbs, &resources])?
+        .success()?;
+    case.kubectl(&["create", "clusterrolebinding", resource, &role, &user])?
+        .success()?;
+    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
+    example.settings["deletionGuard"]["level"] = "reject".into();
+    example.settings["deletionGuard"]["otherWorkloads"] = json!([format!("{api_version}/Rollout")]);
+    example.context_aware_resources.push(ContextAwareResource {
+        api_version: api_version.to_owned(),
+        kind: "Rollout".to_owned(),
+    });
+    started(case, &example)
+}
+
 /// A deletion guard whose lists are complete. Until then, on a slow machine, it does not know who needs an object, and lets it go.
 pub(crate) fn started<'a>(case: &Case<'a>, example: &ExamplePolicy) -> Result<Guard<'a>> {
     apply(
@@ -386,19 +410,9 @@ fn stateful_set(case: &Case<'_>) -> Result<()> {
     eventually_deleted(case, "configmap/v1")
 }
 
-/// As docs/deletion-guard.md describes it for Argo Rollouts.
 fn other_kind(case: &Case<'_>) -> Result<()> {
     let group = format!("{}.example.com", case.namespace);
     let rollouts = define_rollouts(case, &group)?;
-    let user = format!("--user={}", User::Restricted.name());
-    let resource = format!("--resource={rollouts}");
-    let role = format!("--clusterrole={group}");
-    let verbs = "--verb=get,list,watch";
-    case.kubectl(&["create", "clusterrole", &group, verbs, &resource])?
-        .success()?;
-    case.kubectl(&["create", "clusterrolebinding", &group, &role, &user])?
-        .success()?;
-
     let rollout = |config: &str| {
         workload("Rollout", "web", &pods(config)).replace("apps/v1", &format!("{group}/v1"))
     };
@@ -429,14 +443,7 @@ fn other_kind(case: &Case<'_>) -> Result<()> {
     };
     replicas("1", 2)?;
 
-    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
-    example.settings["deletionGuard"]["level"] = "reject".into();
-    example.settings["deletionGuard"]["otherWorkloads"] = json!([format!("{group}/v1/Rollout")]);
-    example.context_aware_resources.push(ContextAwareResource {
-        api_version: format!("{group}/v1"),
-        kind: "Rollout".to_owned(),
-    });
-    let _guard = started(case, &example)?;
+    let _guard = guard_with_rollouts(case, &format!("{group}/v1"), &rollouts)?;
     eventually_rejected(case, "configmap/v1")?;
     let web = ["Rollout web requires it."];
     assert_rejected(delete(case, "configmap/v1")?, &web)?;

@@ -1,14 +1,14 @@
 //! Argo Rollouts, whose Rollouts own their ReplicaSets themselves. The settings name the kind.
 
 use anyhow::{Result, ensure};
-use cluster_tests::{Case, Suite, User, wait_until};
+use cluster_tests::{Case, Suite, wait_until};
 use serde_json::json;
 
 use super::{Kind, LIMIT, Program, STATUS, free_port, install_kinds, kind};
 use crate::deletions::{
-    IN_USE, apply, config, delete, eventually_rejected, exists, make_ready, pods, started, workload,
+    IN_USE, apply, config, delete, eventually_rejected, exists, guard_with_rollouts, make_ready,
+    pods, workload,
 };
-use crate::example_policy::{ContextAwareResource, ExamplePolicy};
 use crate::right_operations::assert_rejected;
 
 pub(super) fn add_to(suite: &mut Suite) {
@@ -50,16 +50,6 @@ fn rollout(config: &str) -> String {
 
 fn canary(case: &Case<'_>) -> Result<()> {
     install_kinds(case, &KINDS)?;
-    let user = format!("--user={}", User::Restricted.name());
-    let (name, role) = (
-        "rollout-guard-rollouts",
-        "--clusterrole=rollout-guard-rollouts",
-    );
-    let (verbs, resource) = ("--verb=get,list,watch", "--resource=rollouts.argoproj.io");
-    case.kubectl(&["create", "clusterrole", name, verbs, resource])?
-        .success()?;
-    case.kubectl(&["create", "clusterrolebinding", name, role, &user])?
-        .success()?;
     let namespace = format!("--namespace={}", case.namespace);
     let metrics = format!("--metricsPort={}", free_port()?);
     let health = format!("--healthzPort={}", free_port()?);
@@ -91,14 +81,7 @@ fn canary(case: &Case<'_>) -> Result<()> {
         make_ready(case)?;
         Ok(status("phase")? == "Healthy")
     })?;
-    let mut example = ExamplePolicy::read("deletion-guard-policy.yaml")?;
-    example.settings["deletionGuard"]["level"] = "reject".into();
-    example.settings["deletionGuard"]["otherWorkloads"] = json!(["argoproj.io/v1alpha1/Rollout"]);
-    example.context_aware_resources.push(ContextAwareResource {
-        api_version: "argoproj.io/v1alpha1".to_owned(),
-        kind: "Rollout".to_owned(),
-    });
-    let _guard = started(case, &example)?;
+    let _guard = guard_with_rollouts(case, "argoproj.io/v1alpha1", "rollouts.argoproj.io")?;
     eventually_rejected(case, "configmap/v1")?;
 
     apply(case, &rollout("v2"))?;
