@@ -121,6 +121,14 @@ struct Due {
     retries: Option<(Ending, backon::ExponentialBackoff)>,
 }
 
+/// How often a config has changed since it was seen last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    One,
+    /// A list shows only the last one.
+    OneOrMore,
+}
+
 /// When a workload was found that may have missed a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -165,15 +173,19 @@ impl Work {
 
     /// A config is there.
     pub(crate) fn config_seen(&mut self, id: ConfigId, version: Version, now: Instant) {
-        let known = self.version(&id);
-        if known.is_none_or(|known| known.revision != version.revision || version.revision == 0) {
-            self.config_changed(id, Some(version), version.revision, now);
+        if self.is_news(&id, version) {
+            self.config_changed(id, Some(version), version.revision, Changes::One, now);
         }
+    }
+
+    fn is_news(&self, id: &ConfigId, version: Version) -> bool {
+        let known = self.version(id);
+        known.is_none_or(|known| known.revision != version.revision || version.revision == 0)
     }
 
     /// A config was deleted, at this revision.
     pub(crate) fn config_deleted(&mut self, id: ConfigId, revision: u64, now: Instant) {
-        self.config_changed(id, None, revision, now);
+        self.config_changed(id, None, revision, Changes::One, now);
     }
 
     /// A watch has begun again, and this is all that there is.
@@ -192,11 +204,13 @@ impl Work {
         let gone: Vec<_> = self.configs.keys().filter(is_gone).cloned().collect();
         for id in gone {
             if self.version(&id).is_some() {
-                self.config_deleted(id, 0, now);
+                self.config_changed(id, None, 0, Changes::OneOrMore, now);
             }
         }
         for (id, version) in listed {
-            self.config_seen(id, version, now);
+            if self.is_news(&id, version) {
+                self.config_changed(id, Some(version), version.revision, Changes::OneOrMore, now);
+            }
         }
     }
 
@@ -205,6 +219,7 @@ impl Work {
         id: ConfigId,
         version: Option<Version>,
         revision: u64,
+        changes: Changes,
         now: Instant,
     ) {
         let is_listing = !self.is_complete;
@@ -223,7 +238,8 @@ impl Work {
             return;
         }
         // Two changes in a short time cannot be told apart in the record.
-        let is_traceable = before.is_none_or(|before| now - before > IN_FLIGHT);
+        let is_traceable =
+            changes == Changes::One && before.is_none_or(|before| now - before > IN_FLIGHT);
         for user in users {
             let recorded = match is_traceable && !self.is_pending(&user, &id) {
                 true => self.recorded_before(&user, &id, now),

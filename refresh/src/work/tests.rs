@@ -148,6 +148,25 @@ fn a_list_shows_what_changed_and_what_went_while_the_watch_was_away() {
     assert_eq!(work.next_at(), None);
 }
 
+/// The record may be of a content between the one that was known and the one in the list.
+#[test]
+fn after_a_list_no_record_of_others_tells_that_a_change_is_dealt_with() {
+    let now = Instant::now();
+    let since = uses(&[("app", "two"), ("more", "one")], 2000);
+    let versions = [("app", 30), ("other", 11), ("more", 12)];
+    let listed = versions.map(|(name, revision)| (config(name), version(revision, 2000)));
+    for (is_list, is_due) in [(false, false), (true, true)] {
+        let mut work = shop(now);
+        match is_list {
+            true => work.configs_listed(&(ConfigKind::ConfigMap, None), listed.clone().into(), now),
+            false => work.config_seen(config("app"), version(30, 2000), now),
+        }
+        assert!(work.next_at().is_some());
+        work.workload_seen(&workload("web"), Some(since.clone()), now);
+        assert_eq!(work.next_at().is_some(), is_due, "list: {is_list}");
+    }
+}
+
 #[test]
 fn many_changes_lead_to_one_patch_and_the_next_one_waits_for_the_interval() {
     let now = Instant::now();
