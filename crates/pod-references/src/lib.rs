@@ -162,8 +162,9 @@ pub fn claim_template_needs(workload: &Value) -> Result<Vec<Need>, WrongShape> {
     Ok(needs)
 }
 
-/// The volumes that the pods of a StatefulSet, or of a kind that is like one, get for its claims, instead of those that the template has by these names
-/// (pkg/controller/statefulset/stateful_set_utils.go, updateStorage). [`claim_template_needs`] tells of another shape.
+/// The volumes that the pods of a StatefulSet, or of a kind that is like one, get for its claims, instead of those that
+/// the template has by these names (pkg/controller/statefulset/stateful_set_utils.go, updateStorage).
+/// [`claim_template_needs`] tells of another shape.
 fn claim_names(object: &Value) -> BTreeSet<&str> {
     let claims = object.pointer("/spec/volumeClaimTemplates");
     let claims = claims.and_then(Value::as_array).into_iter().flatten();

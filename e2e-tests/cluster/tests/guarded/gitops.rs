@@ -22,7 +22,8 @@ use cluster_tests::{Case, Processes, Suite, User, gitops_program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::deletions::{apply, config, pods, workload};
+use crate::deletions::{config, pods, workload};
+use crate::right_operations::define_kind;
 
 /// A reconciliation comes each few seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -56,46 +57,8 @@ const fn kind(name: &'static str, plural: &'static str, subresources: &'static s
 }
 
 fn install_kinds(case: &Case<'_>, kinds: &[Kind]) -> Result<()> {
-    for Kind {
-        name,
-        plural,
-        subresources,
-    } in kinds
-    {
-        let mut parts = name.splitn(3, '/');
-        let mut part = || parts.next().context(*name);
-        let (group, version, kind) = (part()?, part()?, part()?);
-        let singular = kind.to_lowercase();
-        let scope = match kind.starts_with("Cluster") {
-            true => "Cluster",
-            false => "Namespaced",
-        };
-        let manifest = format!(
-            "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: {plural}.{group}}}
-spec:
-  group: {group}
-  scope: {scope}
-  names: {{kind: {kind}, listKind: {kind}List, plural: {plural}, singular: {singular}}}
-  versions:
-    - name: {version}
-      served: true
-      storage: true
-      subresources: {{{subresources}}}
-      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
-"
-        );
-        apply(case, &manifest)?;
-        let name = format!("crd/{plural}.{group}");
-        case.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            &name,
-        ])?
-        .success()?;
+    for kind in kinds {
+        define_kind(case, kind.name, kind.plural, kind.subresources)?;
     }
     Ok(())
 }

@@ -340,28 +340,56 @@ spec:
     assert_config(case, "one")
 }
 
-/// Defines `Rollout` of `GROUP/v1`, a workload that no controller knows. Returns what kubectl calls it: other cases have Rollouts too.
-pub(crate) fn define_rollouts(case: &Case<'_>, group: &str) -> Result<String> {
+/// Defines a kind of custom resources, `GROUP/VERSION/KIND`, with any content. `subresources` is YAML.
+pub(crate) fn define_kind(
+    case: &Case<'_>,
+    name: &str,
+    plural: &str,
+    subresources: &str,
+) -> Result<()> {
+    let mut parts = name.splitn(3, '/');
+    let mut part = || parts.next().with_context(|| name.to_owned());
+    let (group, version, kind) = (part()?, part()?, part()?);
+    let singular = kind.to_lowercase();
+    let scope = match kind.starts_with("Cluster") {
+        true => "Cluster",
+        false => "Namespaced",
+    };
     let definition = format!(
         "
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {{name: rollouts.{group}}}
+metadata: {{name: {plural}.{group}}}
 spec:
   group: {group}
-  scope: Namespaced
-  names: {{kind: Rollout, plural: rollouts}}
+  scope: {scope}
+  names: {{kind: {kind}, listKind: {kind}List, plural: {plural}, singular: {singular}}}
   versions:
-    - name: v1
+    - name: {version}
       served: true
       storage: true
+      subresources: {{{subresources}}}
       schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
-      subresources: {{status: {{}}}}
 "
     );
     case.cluster
         .apply(&case.namespace, &definition)?
         .success()?;
+    let definition = format!("crd/{plural}.{group}");
+    let established = "--for=condition=Established";
+    case.kubectl(&["wait", established, "--timeout=60s", &definition])?
+        .success()?;
+    Ok(())
+}
+
+/// Defines `Rollout` of `GROUP/v1`, a workload that no controller knows. Returns what kubectl calls it: other cases have Rollouts too.
+pub(crate) fn define_rollouts(case: &Case<'_>, group: &str) -> Result<String> {
+    define_kind(
+        case,
+        &format!("{group}/v1/Rollout"),
+        "rollouts",
+        "status: {}",
+    )?;
     let resource = format!("rollouts.{group}");
     wait_until("the kind is served", Duration::from_secs(60), || {
         let found = case.kubectl(&["get", &resource])?;
